@@ -1,0 +1,247 @@
+"""What can happen to a project, and what the machine wants done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from aiframe.core.model import (
+    Failure,
+    Moment,
+    Project,
+    Question,
+    Role,
+    Run,
+    Runner,
+    Settings,
+    State,
+    Task,
+    TaskStatus,
+    Unknown,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A person's review that sends work back: *notes* say why, *task_ids* which tasks (empty: all reviewed)."""
+
+    notes: str
+    task_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the files and the lock say at one moment; *form_done*: the interview's form is filled in."""
+
+    clock: Moment
+    lock_held: bool = False
+    tasks: tuple[Task, ...] = ()
+    form_done: bool = False
+    interrupt_flag: bool = False
+    approval: bool = False
+    rejection: Rejection | None = None
+    spec_hash: str = ""
+
+
+# What happens ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Somebody looks at the project. *may_start* is False once this look has had its step.
+
+    *tasks_taken* counts the tasks that this runner has worked off already.
+    """
+
+    seen: Seen
+    may_start: bool = True
+    tasks_taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A runner that holds the run lock begins a step."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What an agent asks for, after the verdict took out what it may not have."""
+
+    state: State | None = None
+    reason: str = ""
+    questions_written: bool = False
+    question: Question | None = None
+    diagnosis: str = ""
+    timeout_sec: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The step did what its role is for; for DEV: the gates passed on *commit*."""
+
+    proposal: Proposal = field(default_factory=Proposal)
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The step did not succeed. *findings* is for the next try, *tree* the candidate that was judged."""
+
+    failures: tuple[Failure, ...]
+    findings: str = ""
+    tree: str = ""
+    question: Question | None = None
+
+
+Ending: TypeAlias = Finished | Broken
+
+
+@dataclass(frozen=True, slots=True)
+class StepEnded:
+    """The step of run *run_id* ended."""
+
+    run_id: str
+    seen: Seen
+    ending: Ending
+
+
+@dataclass(frozen=True, slots=True)
+class RunLost:
+    """The runner of *run_id* is dead, its processes are ended, and it left no result."""
+
+    run_id: str
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
+class HandSet:
+    """A person wrote another state, settings or fields into STATE.json while nothing ran."""
+
+    seen: Seen
+    state: State | Unknown | None = None
+    settings: Settings | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop starting steps; a step that runs may end first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on from a pause, an interrupt, an error or the end; *now* cuts a waiting time short."""
+
+    seen: Seen
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Give a failed task (empty id: every failed task) its attempts back and go on."""
+
+    seen: Seen
+    task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replan:
+    """Lift the lock of the plan and have the PO plan again."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersDone:
+    """The person says that the interview's form is as filled in as it will get."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerGiven:
+    """The person answers a question that an agent asked."""
+
+    question_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The person changes settings by command."""
+
+    settings: Settings
+
+
+Event: TypeAlias = (
+    Tick
+    | RunStarted
+    | StepEnded
+    | RunLost
+    | HandSet
+    | Pause
+    | Resume
+    | Retry
+    | Replan
+    | AnswersDone
+    | AnswerGiven
+    | Change
+)
+
+# What is to be done ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartStep:
+    """Begin a step of *role*; *attempt* is the number that people see, *input_key* what it is counted against."""
+
+    role: Role
+    timeout_s: float
+    task_id: str = ""
+    attempt: int = 1
+    input_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRunner:
+    """End a runner that hangs: past its timeout and not ending by itself."""
+
+    runner: Runner
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """The runner is gone: end what is left of the run, then replay its result or report it lost."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetStatus:
+    """Write a task's status line."""
+
+    task_id: str
+    status: TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Move a person's note into the history: ``answers``, ``approval`` or ``rejection``."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """The same runner may start the next step without another tick."""
+
+
+Effect: TypeAlias = StartStep | StopRunner | Recover | SetStatus | Archive | GoOn
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The project after an event, and what to do."""
+
+    project: Project
+    effects: tuple[Effect, ...] = ()

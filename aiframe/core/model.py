@@ -1,0 +1,297 @@
+"""The words of aiframe as values: states, roles, tasks, runs, failures and the project they make up.
+
+All times are seconds. *wall* is seconds since the epoch, *mono* the machine's monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Self, TypeAlias
+
+Counts: TypeAlias = Mapping[str, int]
+Texts: TypeAlias = Mapping[str, str]
+
+
+class Role(StrEnum):
+    """Who a step is."""
+
+    INTAKE = "INTAKE"
+    PO = "PO"
+    DEV = "DEV"
+    DIAGNOSE = "DIAGNOSE"
+
+
+class State(StrEnum):
+    """Where a project stands, as STATE.json spells it."""
+
+    INTAKE_READY = "INTAKE_READY"
+    INTAKE_WAITING = "INTAKE_WAITING"
+    SPEC_READY = "SPEC_READY"
+    DEV_READY = "DEV_READY"
+    DIAGNOSE_READY = "DIAGNOSE_READY"
+    RUNNING = "RUNNING"
+    REVIEW_READY = "REVIEW_READY"
+    REVIEW_WAITING = "REVIEW_WAITING"
+    QUESTION_WAITING = "QUESTION_WAITING"
+    PAUSE_INTERACT = "PAUSE_INTERACT"
+    PAUSED = "PAUSED"
+    DONE = "DONE"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A state that STATE.json names and aiframe does not know; kept as it is."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+READY_STATE: Mapping[Role, State] = MappingProxyType(
+    {
+        Role.INTAKE: State.INTAKE_READY,
+        Role.PO: State.SPEC_READY,
+        Role.DEV: State.DEV_READY,
+        Role.DIAGNOSE: State.DIAGNOSE_READY,
+    }
+)
+"""The state from which a step of the role starts, and to which it comes back."""
+
+STEP_STATES = frozenset(READY_STATE.values())
+READY_STATES = STEP_STATES | {State.REVIEW_READY}
+
+
+class FailureKind(StrEnum):
+    """How a step can fail, the gravest first: of two at once the earlier one decides."""
+
+    CANCELLED = "cancelled"
+    AUTH = "auth"
+    SETUP = "setup"
+    BUDGET = "budget"
+    QUOTA = "quota"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    TRANSIENT = "transient"
+    INVALID_OUTPUT = "invalid_output"
+    VERIFY_FAILED = "verify_failed"
+    AUDIT_REJECTED = "audit_rejected"
+    NO_PROGRESS = "no_progress"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step did not succeed. *reset_at* (epoch seconds) is when the agent's service says to come back."""
+
+    kind: FailureKind
+    message: str
+    hint: str = ""
+    reset_at: float | None = None
+
+
+class TaskStatus(StrEnum):
+    """What a task's line in TASKS.yaml may say."""
+
+    TODO = "todo"
+    IN_PROGRESS = "in_progress"
+    REVIEW = "review"
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+class Priority(StrEnum):
+    """Which task comes first."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of work with its definition of done (*dod*) and the commands that prove it (*verify*)."""
+
+    id: str
+    title: str
+    description: str = ""
+    status: TaskStatus = TaskStatus.TODO
+    priority: Priority = Priority.MEDIUM
+    size: str = ""
+    max_duration_min: float | None = None
+    blocked_by: tuple[str, ...] = ()
+    dod: tuple[str, ...] = ()
+    verify: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    network: bool = False
+    review: bool = False
+    agent: str = ""
+    notes: str = ""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The verify entries that aiframe can run itself."""
+        return tuple(entry for entry in self.verify if not is_manual(entry))
+
+    @property
+    def manual_checks(self) -> tuple[str, ...]:
+        """The verify entries that only a person can carry out."""
+        return tuple(entry for entry in self.verify if is_manual(entry))
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether a person has to look before the task counts as done."""
+        return self.review or bool(self.manual_checks) or not self.commands
+
+
+def is_manual(entry: str) -> bool:
+    """Whether a verify entry is ``manual`` or ``manual: what to look at``."""
+    head = entry.strip().lower()
+    return head == "manual" or head.startswith("manual:")
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time that survives clock jumps on the same boot of the same host."""
+
+    wall: float
+    mono: float = 0.0
+    boot: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The process that carries a run: a process id alone is reused, with its start time it is not."""
+
+    pid: int
+    started: float
+    boot: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One supervised step that is, or was, alive. *input_key* names what an attempt is counted against."""
+
+    run_id: str
+    role: Role
+    started: Moment
+    timeout_s: float
+    runner: Runner
+    task_id: str = ""
+    attempt: int = 1
+    input_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A pause until *set_at* + *wait_s* (seconds), kept as two numbers so that a clock set back can be rebased."""
+
+    set_at: float
+    wait_s: float
+
+    @property
+    def until(self) -> float:
+        """Epoch seconds at which the pause ends."""
+        return self.set_at + self.wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an agent wants to know from a person; *answer* is empty until there is one."""
+
+    id: str
+    text: str
+    task_id: str = ""
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings that live in STATE.json; times in seconds."""
+
+    timeout_sec: float = 1800
+    interactive_mode: bool = True
+    plan_locked: bool = False
+    review_every_n_tasks: int = 5
+    require_confirmations: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The limits that PROJECT.yaml may change; times in seconds."""
+
+    stall_sec: float = 300
+    max_attempts: int = 3
+    dev_chain_limit: int = 3
+    continue_on_task_failure: bool = False
+    hung_grace_sec: float = 60
+    transient_limit: int = 6
+    transient_base_sec: float = 10
+    transient_max_sec: float = 300
+    interrupted_limit: int = 4
+    quota_base_sec: float = 900
+    quota_max_sec: float = 18_000
+    repairs: int = 2
+    timeout_growth: float = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """All that decides what a project does next: the control record's content.
+
+    *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *shown* the
+    number people see per role or task (it never falls). *trees* is the candidate tree that the last failed attempt of a
+    task left, *findings* what the next step has to mend (by task or role), *requests* what a person asked of a task (it
+    is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
+    ``resume`` goes back to, *review_items* the tasks done since the last review, *planned_spec* the hash of SPEC.md when
+    the plan was made.
+    """
+
+    state: State | Unknown = State.INTAKE_READY
+    run: Run | None = None
+    settings: Settings = field(default_factory=Settings)
+    diagnosis_done: bool = False
+    diagnosed_role: Role | None = None
+    resume_state: State | None = None
+    diagnosis: str = ""
+    last_error: str = ""
+    failure: Failure | None = None
+    wait: Wait | None = None
+    streaks: Counts = field(default_factory=dict)
+    attempts: Counts = field(default_factory=dict)
+    shown: Counts = field(default_factory=dict)
+    trees: Texts = field(default_factory=dict)
+    findings: Texts = field(default_factory=dict)
+    requests: Texts = field(default_factory=dict)
+    paused_from: State | None = None
+    pause_requested: bool = False
+    answers_done: bool = False
+    interviews: int = 0
+    review_items: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    planned_spec: str = ""
+    generation: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a project that runs without a run, or keeps one while nothing runs."""
+        if (self.state is State.RUNNING) != (self.run is not None):
+            raise ValueError(f"state {self.state} does not go with run {self.run}")
+
+    def evolve(self, **changes: Any) -> Self:
+        """A copy with *changes*; the original is never touched."""
+        return replace(self, **changes)
+
+    def open_questions(self) -> tuple[Question, ...]:
+        """The questions that no one has answered yet."""
+        return tuple(question for question in self.questions if not question.answer)

@@ -1,0 +1,120 @@
+"""What the layers above the rules exchange with agents: a request in, a described command out, an answer back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, Literal, Protocol, TypeAlias
+
+from aiframe.core.model import Failure, Role
+
+Sandbox: TypeAlias = Literal["read-only", "workspace-write", "danger-full-access"]
+EndReason: TypeAlias = Literal["exit", "timeout", "stalled", "stopped", "lingered"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRequest:
+    """One invocation of an agent.
+
+    *run_dir* is a folder of the run's own, outside the workspace's tracked files, where the command may leave files.
+    *schema* is the JSON Schema of the closing block. *resume* is a session id of the agent's, or empty.
+    *attempt* counts the tries of this role at this task from 1. *options* are the agent's own keys from PROJECT.yaml.
+    """
+
+    prompt: str
+    role: Role
+    workspace: PurePath
+    run_dir: PurePath
+    task_id: str = ""
+    attempt: int = 1
+    model: str = ""
+    effort: str = ""
+    schema: Mapping[str, Any] | None = None
+    resume: str = ""
+    sandbox: Sandbox = "workspace-write"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A process to start: *env* goes on top of the base environment, *stdin* is written and then closed.
+
+    *files* (path relative to the run's folder -> text) are written before the start.
+    """
+
+    argv: tuple[str, ...]
+    cwd: PurePath
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: *code* is negative for a signal; *reason* says who ended it; *stderr* is its last part.
+
+    ``lingered`` means that it had given its result and was ended after a grace.
+    """
+
+    code: int
+    reason: EndReason = "exit"
+    stderr: str = ""
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the agent's own events report them."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an agent said in a step. *closing* is its closing JSON object, None where there was none that parses.
+
+    *cost_usd* is None when the agent does not report it. *failure* is None for a step that ended well.
+    """
+
+    text: str = ""
+    closing: Mapping[str, Any] | None = None
+    session_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = None
+    num_turns: int = 0
+    failure: Failure | None = None
+
+
+class Reader(Protocol):
+    """Follows an agent's output, one line at a time, in bounded memory."""
+
+    def feed(self, line: str) -> str:
+        """Take one line of standard output; return readable text for the log, empty for nothing to show."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the final event has been seen, so that a process that stays may be ended after a grace."""
+        ...
+
+    def finish(self, ended: Exit) -> Answer:
+        """The answer, once the process has ended."""
+        ...
+
+
+class Agent(Protocol):
+    """A coding-agent CLI, described but not run."""
+
+    name: str
+
+    def command(self, request: AgentRequest) -> Command:
+        """How to start it for *request*."""
+        ...
+
+    def reader(self, request: AgentRequest) -> Reader:
+        """A reader for the output of that command. *request.run_dir* holds what the command left there."""
+        ...

@@ -1,0 +1,46 @@
+"""Which task comes next, and what one attempt at it is counted against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+
+from aiframe.core.model import Priority, Task, TaskStatus
+
+_RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
+_STARTABLE = frozenset({TaskStatus.TODO, TaskStatus.IN_PROGRESS})
+CLOSED = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
+
+
+def ready_tasks(tasks: Sequence[Task], waiting: Collection[str] = ()) -> tuple[Task, ...]:
+    """The tasks that may start now, the first to start first: by priority, then in the order of the file.
+
+    A task left ``in_progress`` by a run that died counts as ``todo``. *waiting* names tasks that wait for an answer.
+    """
+    done = {task.id for task in tasks if task.status is TaskStatus.DONE}
+    ready = [
+        task for task in tasks if is_startable(task) and done.issuperset(task.blocked_by) and task.id not in waiting
+    ]
+    return tuple(sorted(ready, key=lambda task: _RANK[task.priority]))
+
+
+def is_startable(task: Task) -> bool:
+    """Whether the task's status alone would let it start."""
+    return task.status in _STARTABLE
+
+
+def all_closed(tasks: Sequence[Task]) -> bool:
+    """Whether no task is left to work on."""
+    return all(task.status in CLOSED for task in tasks)
+
+
+def input_key(task: Task, request: str = "") -> str:
+    """What attempts are counted against: the task's own words and what a person asked of it since.
+
+    Status, priority and notes are not part of it, so that neither aiframe's status lines nor an agent's notes give
+    attempts back.
+    """
+    words = [task.title, task.description, list(task.dod), list(task.verify), request]
+    digest = hashlib.sha256(json.dumps(words, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{task.id}@{digest[:16]}"

@@ -1,0 +1,30 @@
+"""Elapsed time and waiting time that survive suspended machines, reboots and clocks set back. All in seconds."""
+
+from __future__ import annotations
+
+from aiframe.core.model import Moment, Wait
+
+
+def elapsed(since: Moment, now: Moment) -> float:
+    """Seconds from *since* to *now*, never negative.
+
+    On the same boot of the same host the monotonic clock decides: it stands still while the machine sleeps, so a
+    suspended laptop causes no timeout.
+    """
+    if since.boot and since.boot == now.boot and since.host == now.host:
+        return max(0.0, now.mono - since.mono)
+    return max(0.0, now.wall - since.wall)
+
+
+def remaining(wait: Wait | None, now: Moment) -> float:
+    """Seconds that *wait* still has to run; a clock that went back before its start never makes it longer."""
+    if wait is None:
+        return 0.0
+    return min(max(0.0, wait.until - now.wall), wait.wait_s)
+
+
+def rebased(wait: Wait | None, now: Moment) -> Wait | None:
+    """*wait* with its start moved to *now* where the clock has gone back before it, so that it ends in time."""
+    if wait is not None and now.wall < wait.set_at:
+        return Wait(set_at=now.wall, wait_s=wait.wait_s)
+    return wait
