@@ -73,7 +73,10 @@ USES_ATTEMPT = frozenset(
 )
 """The failures after real work: each costs one of a task's attempts."""
 
-FINISHES_STEP = frozenset({FailureKind.VERIFY_FAILED, FailureKind.AUDIT_REJECTED})
+JUDGED = frozenset({FailureKind.VERIFY_FAILED, FailureKind.AUDIT_REJECTED})
+"""The failures of a candidate that was looked at: the same tree once more is no progress."""
+
+FINISHES_STEP = JUDGED | {FailureKind.NO_PROGRESS}
 """The failures of a step that ran to its end: they end a streak of crashes and waits."""
 
 
@@ -128,16 +131,16 @@ def _tick(project: Project, event: Tick, rules: Rules) -> Decision:
         resting = decision.project == project and not decision.effects
         if resting or _asks_for_work(decision):
             return Decision(decision.project, tuple(effects))
-        project, event = decision.project, _as_seen_after(event, decision.effects)
+        seen = seen_after(event.seen, decision.effects)
+        project, event = decision.project, Tick(seen, event.may_start, event.tasks_taken)
 
 
 def _asks_for_work(decision: Decision) -> bool:
     return any(isinstance(effect, StartStep | StopRunner | Recover) for effect in decision.effects)
 
 
-def _as_seen_after(event: Tick, effects: tuple[Effect, ...]) -> Tick:
-    """What the files will say once *effects* are carried out, so that one tick can follow several transitions."""
-    seen = event.seen
+def seen_after(seen: Seen, effects: Iterable[Effect]) -> Seen:
+    """What the files will say once *effects* are carried out, so that one look can follow several transitions."""
     for effect in effects:
         match effect:
             case SetStatus(task_id, status):
@@ -148,7 +151,7 @@ def _as_seen_after(event: Tick, effects: tuple[Effect, ...]) -> Tick:
                 seen = replace(seen, rejection=None)
             case _:
                 pass
-    return Tick(seen, event.may_start, event.tasks_taken)
+    return seen
 
 
 def _look(project: Project, event: Tick, rules: Rules) -> Decision:
@@ -157,9 +160,10 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
     wait = rebased(project.wait, seen.clock)
     if wait != project.wait:
         project = project.evolve(wait=wait)
-    if project.state in READY_STATES and seen.interrupt_flag and settings.interactive_mode:
+    may_go_on = project.state in READY_STATES or (project.state is State.INTAKE_WAITING and _answered(project, seen))
+    if may_go_on and seen.interrupt_flag and settings.interactive_mode:
         return Decision(project.evolve(state=State.PAUSE_INTERACT, paused_from=project.state))
-    if project.state in STEP_STATES and remaining(project.wait, seen.clock) > 0:
+    if may_go_on and project.state is not State.REVIEW_READY and remaining(project.wait, seen.clock) > 0:
         return Decision(project)
     match project.state:
         case State.INTAKE_READY:
@@ -167,7 +171,7 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
                 return Decision(project.evolve(state=State.SPEC_READY))
             return _start(project, event, Role.INTAKE)
         case State.INTAKE_WAITING:
-            if seen.form_done or project.answers_done or not settings.interactive_mode:
+            if _answered(project, seen):
                 return _start(project, event, Role.INTAKE)
             return Decision(project)
         case State.SPEC_READY:
@@ -196,6 +200,11 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
             return Decision(project)
         case _:
             assert_never(project.state)
+
+
+def _answered(project: Project, seen: Seen) -> bool:
+    """Whether the interview goes on: the form is filled in, or nobody is there to do so."""
+    return seen.form_done or project.answers_done or not project.settings.interactive_mode
 
 
 def _start(project: Project, event: Tick, role: Role) -> Decision:
@@ -301,7 +310,8 @@ def _look_question(project: Project, seen: Seen) -> Decision:
     waiting = {question.task_id for question in project.open_questions()}
     if "" in waiting and project.paused_from is not State.DEV_READY:
         return Decision(project)
-    if project.paused_from is State.DEV_READY and waiting and not ready_tasks(seen.tasks, waiting):
+    asked = any(is_startable(task) and task.id in waiting for task in seen.tasks)
+    if project.paused_from is State.DEV_READY and asked and not ready_tasks(seen.tasks, waiting):
         return Decision(project)
     return Decision(project.evolve(state=project.paused_from or State.DEV_READY, paused_from=None))
 
@@ -343,7 +353,7 @@ def _paused_if_asked(decision: Decision) -> Decision:
     project = project.evolve(pause_requested=False)
     if project.state in (State.PAUSED, State.ERROR):
         return Decision(project, _without_going_on(decision))
-    return Decision(project.evolve(state=State.PAUSED, paused_from=project.state), _without_going_on(decision))
+    return Decision(project.evolve(state=State.PAUSED, paused_from=_way_back(project)), _without_going_on(decision))
 
 
 def _without_going_on(decision: Decision) -> tuple[Effect, ...]:
@@ -404,7 +414,7 @@ def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> 
     project = project.evolve(
         review_items=items,
         trees=_without(project.trees, run.task_id),
-        questions=_asked(project, proposal.question),
+        questions=_asked(project, run, proposal.question),
     )
     effects: tuple[Effect, ...] = (SetStatus(run.task_id, status),)
     every = project.settings.review_every_n_tasks
@@ -435,10 +445,10 @@ def _diagnosis_finished(project: Project, proposal: Proposal) -> Decision:
     )
 
 
-def _asked(project: Project, question: Question | None) -> tuple[Question, ...]:
+def _asked(project: Project, run: Run, question: Question | None) -> tuple[Question, ...]:
     if question is None or any(known.id == question.id for known in project.questions):
         return project.questions
-    return (*project.questions, question)
+    return (*project.questions, replace(question, task_id=question.task_id or run.task_id))
 
 
 # Failure classes ------------------------------------------------------------------------------------------------------
@@ -448,9 +458,9 @@ def _broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules
     """The table "Failure classes": the gravest failure decides."""
     failure = min(ending.failures, key=lambda each: SEVERITY[each.kind])
     tree = ending.tree
-    if failure.kind is FailureKind.VERIFY_FAILED and tree and project.trees.get(run.task_id) == tree:
+    if failure.kind in JUDGED and tree and project.trees.get(run.task_id) == tree:
         failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
-    project = project.evolve(failure=failure, questions=_asked(project, ending.question))
+    project = project.evolve(failure=failure, questions=_asked(project, run, ending.question))
     if tree and run.task_id:
         project = project.evolve(trees={**project.trees, run.task_id: tree})
     if ending.findings:
@@ -467,6 +477,8 @@ def _broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules
 def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Decision:
     ready = READY_STATE[run.role]
     match failure.kind:
+        case FailureKind.CANCELLED if seen.interrupt_flag and project.settings.interactive_mode:
+            return Decision(project.evolve(state=State.PAUSE_INTERACT, paused_from=ready, last_error=failure.message))
         case FailureKind.CANCELLED | FailureKind.BUDGET:
             return Decision(project.evolve(state=State.PAUSED, paused_from=ready, last_error=failure.message))
         case FailureKind.AUTH | FailureKind.SETUP:
@@ -495,8 +507,9 @@ def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rul
 def _wait_for_quota(project: Project, seen: Seen, failure: Failure, rules: Rules) -> Project:
     count = project.streaks.get(failure.kind, 0) + 1
     wait = min(rules.quota_base_sec * 2 ** min(count - 1, 20), rules.quota_max_sec)
-    if failure.reset_at is not None:
-        wait = max(0.0, failure.reset_at - seen.clock.wall)
+    # A reset that has passed already would start the step again at once, and again.
+    if failure.reset_at is not None and failure.reset_at > seen.clock.wall:
+        wait = failure.reset_at - seen.clock.wall
     return project.evolve(
         wait=Wait(seen.clock.wall, wait), last_error=failure.message, streaks={**project.streaks, failure.kind: count}
     )
@@ -595,23 +608,25 @@ def _sets_status(decision: Decision, task_id: str) -> bool:
 
 
 def _hand_set(project: Project, event: HandSet) -> Decision:
-    """A person's edit of STATE.json while nothing runs is honoured from any state."""
-    after = project.evolve(settings=event.settings or project.settings, **event.fields)
+    """A person's edit of STATE.json while nothing runs is honoured from any state; while a step runs, only a pause."""
     state = event.state
+    if project.run is not None and event.seen.lock_held:
+        return Decision(project.evolve(pause_requested=project.pause_requested or state is State.PAUSED))
+    after = project.evolve(settings=event.settings or project.settings, **event.fields)
     if state is None or state is State.RUNNING or state == project.state:
         return Decision(after)
     if project.state is State.ERROR:
         after = _without_error(after)
-    if state is State.PAUSED:
-        after = after.evolve(paused_from=_resting_place(project, event.seen))
-    return Decision(after.evolve(state=state, run=None))
+    stops = state in (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
+    back = _resting_place(project, event.seen) if stops else None
+    return Decision(after.evolve(state=state, run=None, paused_from=back))
 
 
 def _without_error(project: Project) -> Project:
     return project.evolve(failure=None, last_error="", wait=None, diagnosis_done=False, streaks={})
 
 
-def _resting_place(project: Project, seen: Seen) -> State:
+def _resting_place(project: Project, seen: Seen) -> State | None:
     """Where to go on after a pause that interrupted *project* as it is."""
     if project.run is not None:
         return READY_STATE[project.run.role]
@@ -619,7 +634,14 @@ def _resting_place(project: Project, seen: Seen) -> State:
         project.state, Unknown
     ):
         return project.paused_from or _start_of(project, seen)
-    return project.state
+    return _way_back(project)
+
+
+def _way_back(project: Project) -> State | None:
+    """What a pause of *project* has to remember: a wait inside a wait keeps the state behind the first."""
+    if project.state in (State.PAUSE_INTERACT, State.QUESTION_WAITING):
+        return project.paused_from
+    return None if isinstance(project.state, Unknown) else project.state
 
 
 def _start_of(project: Project, seen: Seen) -> State:
@@ -637,8 +659,7 @@ def _pause(project: Project) -> Decision:
         case State.DONE | State.ERROR | Unknown():
             raise Refused(f"there is nothing to pause: the project is in {project.state}", hint="see `aiframe why`")
         case _:
-            back = project.paused_from if project.state is State.PAUSE_INTERACT else project.state
-            return Decision(project.evolve(state=State.PAUSED, paused_from=back))
+            return Decision(project.evolve(state=State.PAUSED, paused_from=_way_back(project)))
 
 
 def _resume(project: Project, seen: Seen, now: bool) -> Decision:
@@ -664,7 +685,10 @@ def _resume(project: Project, seen: Seen, now: bool) -> Decision:
 
 
 def _back(project: Project, seen: Seen) -> Project:
-    return project.evolve(state=project.paused_from or _start_of(project, seen), paused_from=None)
+    state = project.paused_from or _start_of(project, seen)
+    if state is State.SPEC_READY and any(not question.task_id for question in project.open_questions()):
+        return project.evolve(state=State.QUESTION_WAITING, paused_from=state)
+    return project.evolve(state=state, paused_from=None)
 
 
 def _retry(project: Project, seen: Seen, task_id: str) -> Decision:

@@ -251,11 +251,11 @@ class Project:
     """All that decides what a project does next: the control record's content.
 
     *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *shown* the
-    number people see per role or task (it never falls). *trees* is the candidate tree that the last failed attempt of a
-    task left, *findings* what the next step has to mend (by task or role), *requests* what a person asked of a task (it
-    is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
-    ``resume`` goes back to, *review_items* the tasks done since the last review, *planned_spec* the hash of SPEC.md when
-    the plan was made.
+    number people see per role or task (it never falls). *trees* is the candidate tree that the last failed attempt of
+    a task left, *findings* what the next step has to mend (by task or role), *requests* what a person asked of a task
+    (it is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
+    ``resume`` goes back to, *review_items* the tasks done since the last review, *planned_spec* the hash of SPEC.md
+    when the plan was made.
     """
 
     state: State | Unknown = State.INTAKE_READY

@@ -1,0 +1,64 @@
+"""Agents: adapters that describe a coding-agent CLI and read what it says; they never run it.
+
+A package of somebody else's adds one by an entry point in the group ``aiframe.agents``: a callable that takes the
+agent's options (a mapping, from PROJECT.yaml) and returns an object with ``name``, ``command`` and ``reader`` as
+:class:`aiframe.core.ports.Agent` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
+
+from aiframe.core.errors import AiframeError, UsageError
+from aiframe.core.ports import Agent
+
+GROUP = "aiframe.agents"
+
+BUILT_IN: Mapping[str, str] = {
+    "codex": "aiframe.agents.codex:Codex",
+    "command": "aiframe.agents.command:CommandAgent",
+    "scripted": "aiframe.agents.scripted:Scripted",
+}
+"""Found also where aiframe is not installed, and never replaced by another package's."""
+
+
+def find_agent(name: str, options: Mapping[str, Any] | None = None) -> Agent:
+    """The agent *name* with its *options*. Raises UsageError for a name or an option that does not exist or fit."""
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        make = getattr(import_module(module), attribute)
+    else:
+        make = _load(_added(name))
+    try:
+        return cast(Agent, make(dict(options or {})))
+    except AiframeError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"agent {name!r} cannot be used: {error!r}", hint="ask the package that it comes from"
+        ) from error
+
+
+def known_agents() -> tuple[str, ...]:
+    """The names of all agents there are, in order."""
+    return tuple(sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))}))
+
+
+def _added(name: str) -> EntryPoint:
+    for entry in entry_points(group=GROUP, name=name):
+        return entry
+    close = get_close_matches(name, known_agents(), 1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    raise UsageError(f"there is no agent {name!r}", hint=f"{meant}known agents: {', '.join(known_agents())}")
+
+
+def _load(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:
+        hint = "install its package again, or name another agent in PROJECT.yaml"
+        raise UsageError(f"the agent {entry.name!r} ({entry.value}) cannot be loaded: {error!r}", hint=hint) from error

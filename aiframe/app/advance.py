@@ -1,0 +1,203 @@
+"""Move a project on: under the mutex load, observe, decide, write; then pay what the decision owes.
+
+The only place where a decision of the machine becomes files. The order makes every crash harmless: first the status
+lines (they can be written again), then the control record and STATE.json with the list of debts, then the debts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiframe.app.observe import observe
+from aiframe.app.outbox import debt_for, has_debts, settle_debts
+from aiframe.app.site import Site
+from aiframe.app.telling import tell
+from aiframe.core.events import (
+    Archive,
+    Decision,
+    Effect,
+    Event,
+    HandSet,
+    Pause,
+    Recover,
+    RunLost,
+    RunStarted,
+    Seen,
+    SetStatus,
+    StartStep,
+    StepEnded,
+    Tick,
+)
+from aiframe.core.machine import decide, seen_after
+from aiframe.core.model import Moment, Project, Run, Runner, State
+from aiframe.process import now
+from aiframe.store.atomic import write_durable
+from aiframe.store.locks import is_run_locked, state_mutex
+from aiframe.store.project_store import Loaded
+from aiframe.store.tasks_file import load_tasks, set_statuses
+
+EventMaker = Callable[[Seen], Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a runner may still do in this look: begin a step as *runner*, after *tasks_taken* tasks."""
+
+    runner: Runner
+    new_run_id: Callable[[], str]
+    may_start: bool = True
+    tasks_taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """Where the project stands now. *started* is a step to carry out, *recover* a dead run to look after first."""
+
+    project: Project
+    effects: tuple[Effect, ...] = ()
+    started: Run | None = None
+    recover: Recover | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a tick would do now."""
+
+    loaded: Loaded
+    seen: Seen
+    decision: Decision
+    has_work: bool
+
+
+def look(site: Site) -> Look:
+    """What a tick would do now. Reads only; raises UnreadableFile."""
+    loaded = site.store.load()
+    seen = observe(site, loaded.project, now(), lock_held=is_run_locked(site.layout))
+    draft = _Draft(site, loaded, seen)
+    draft.take_hand_edits()
+    draft.decide(Tick(draft.seen))
+    decision = Decision(draft.project, tuple(draft.effects))
+    work = draft.has_changed() or bool(decision.effects) or has_debts(site, loaded.outbox)
+    return Look(loaded, seen, decision, work)
+
+
+def advance(site: Site, make_event: EventMaker | None = None, chain: Chain | None = None) -> Advanced:
+    """Apply an event of a person or of a run, then, for a runner's *chain*, begin what comes next in the same write.
+
+    Raises Refused (nothing is written), UnreadableFile, LockHeld, StorageError.
+    """
+    with state_mutex(site.layout):
+        loaded = site.store.load()
+        settle_debts(site, loaded.outbox)
+        lock_held = chain is None and is_run_locked(site.layout)
+        draft = _Draft(site, loaded, observe(site, loaded.project, now(), lock_held=lock_held))
+        draft.take_hand_edits()
+        event = make_event(draft.seen) if make_event else None
+        if event is not None:
+            draft.decide(event)
+        advanced = Advanced(draft.project, tuple(draft.effects))
+        if chain is not None:
+            advanced = _look_further(draft, chain, advanced.effects)
+        if draft.has_changed():
+            draft.write(overrule_state_file=isinstance(event, StepEnded | RunLost))
+    return advanced
+
+
+def _look_further(draft: _Draft, chain: Chain, effects: tuple[Effect, ...]) -> Advanced:
+    """One look after the event, so that a chain never shows a gap between two steps."""
+    for effect in draft.decide(Tick(draft.seen, chain.may_start, chain.tasks_taken)):
+        match effect:
+            case Recover():
+                return Advanced(draft.project, effects, recover=effect)
+            case StartStep():
+                run = _new_run(effect, draft.seen.clock, chain)
+                draft.decide(RunStarted(run))
+                return Advanced(draft.project, effects, started=run)
+            case _:
+                pass
+    return Advanced(draft.project, effects)
+
+
+def _new_run(step: StartStep, clock: Moment, chain: Chain) -> Run:
+    return Run(
+        run_id=chain.new_run_id(),
+        role=step.role,
+        started=clock,
+        timeout_s=step.timeout_s,
+        runner=chain.runner,
+        task_id=step.task_id,
+        attempt=step.attempt,
+        input_key=step.input_key,
+    )
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A project under decision: what it has become so far, and what is owed for it."""
+
+    site: Site
+    loaded: Loaded
+    seen: Seen
+    project: Project = field(init=False)
+    effects: list[Effect] = field(default_factory=list)
+    debts: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.project = self.loaded.project
+
+    def decide(self, event: Event) -> tuple[Effect, ...]:
+        """Apply one event, and note what it owes."""
+        before = self.project
+        decision = decide(before, event, self.site.rules)
+        self.project = decision.project
+        self.effects.extend(decision.effects)
+        self.seen = seen_after(self.seen, decision.effects)
+        run_id = before.run.run_id if before.run else ""
+        for effect in decision.effects:
+            if isinstance(effect, Archive):
+                debt = debt_for(self.site, effect.what, self.project, run_id, self.seen.clock.wall)
+                self.debts.append(debt)
+        line = tell(event, before, self.project, self.seen.tasks, self.seen.clock.wall)
+        if line is not None:
+            self.debts.append(line)
+        return decision.effects
+
+    def take_hand_edits(self) -> None:
+        """What was written into STATE.json by hand. During a run it is a proposal, but for the wish to pause."""
+        edits = self.loaded.edits
+        if self.project.state is State.RUNNING:
+            if edits.state is State.PAUSED and not self.project.pause_requested:
+                self.decide(Pause())
+        elif edits.changed:
+            self.decide(HandSet(self.seen, edits.state, edits.settings, edits.fields))
+
+    def has_changed(self) -> bool:
+        """Whether there is anything to write."""
+        loaded = self.loaded
+        hand_edited = bool(loaded.edits.changed) and self.project.state is not State.RUNNING
+        return self.project != loaded.project or bool(self.debts) or hand_edited or loaded.missing_state
+
+    def write(self, *, overrule_state_file: bool) -> None:
+        """Status lines, then control record and STATE.json, then the debts."""
+        self._write_statuses()
+        self.site.store.save(
+            self.project,
+            self.seen.clock,
+            expect_generation=self.loaded.project.generation,
+            outbox=self.debts,
+            keep_foreign_state=self.loaded.project.state is State.RUNNING and not overrule_state_file,
+        )
+        settle_debts(self.site, self.debts)
+
+    def _write_statuses(self) -> None:
+        statuses = {effect.task_id: effect.status for effect in self.effects if isinstance(effect, SetStatus)}
+        path = self.site.layout.tasks_yaml
+        file = load_tasks(path) if statuses else None
+        if file is None:
+            return
+        current = {task.id: task.status for task in file.tasks}
+        wanted = {name: status for name, status in statuses.items() if name in current and current[name] != status}
+        if wanted:
+            write_durable(path, set_statuses(file.text, wanted))

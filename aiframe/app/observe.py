@@ -1,0 +1,63 @@
+"""What the files of a project say right now, as one value for the machine. Reads only."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from aiframe.app.intake import form_done
+from aiframe.app.site import Site
+from aiframe.core.events import Rejection, Seen
+from aiframe.core.model import Moment, Project, State, Task
+from aiframe.store.atomic import read_bounded
+from aiframe.store.tasks_file import load_tasks
+
+
+def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> Seen:
+    """Everything the machine may want to know. Raises UnreadableFile for a TASKS.yaml that cannot be used."""
+    layout = site.layout
+    tasks = load_tasks(layout.tasks_yaml).tasks
+    return Seen(
+        clock=clock,
+        lock_held=lock_held,
+        tasks=tasks,
+        form_done=_form_done(site) if project.state is State.INTAKE_WAITING else False,
+        interrupt_flag=layout.interrupt_flag.exists(),
+        approval=bool(read_text(layout.approval).strip()),
+        rejection=_rejection(read_text(layout.rejection), tasks),
+        spec_hash=text_hash(layout.spec),
+    )
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that people and agents write freely; empty when there is none. Undecodable bytes are replaced."""
+    try:
+        return read_bounded(path).decode("utf-8-sig", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def text_hash(path: Path) -> str:
+    """A short hash of a file's bytes; empty when there is none."""
+    try:
+        return hashlib.sha256(read_bounded(path)).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
+
+
+def _form_done(site: Site) -> bool:
+    answers = read_text(site.layout.answers)
+    return bool(answers) and form_done(read_text(site.layout.questions), answers)
+
+
+def _rejection(text: str, tasks: tuple[Task, ...]) -> Rejection | None:
+    """A rejection note; tasks it names on a line ``tasks: T1, T2`` are the ones that go back."""
+    if not text.strip():
+        return None
+    known = {task.id for task in tasks}
+    named: list[str] = []
+    for line in text.splitlines():
+        head, colon, rest = line.partition(":")
+        if colon and head.strip().lower() in ("task", "tasks"):
+            named += [word for word in rest.replace(",", " ").split() if word in known]
+    return Rejection(text.strip(), tuple(named))

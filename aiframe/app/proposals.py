@@ -1,0 +1,189 @@
+"""What an agent did to the project's own files during a step: checked, mended, and read as a proposal.
+
+A file that it broke or deleted goes to quarantine and the copy from before the step comes back. What a step of its role
+may change is taken; the rest is put back and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from aiframe.app.site import Site
+from aiframe.core.errors import UnreadableFile
+from aiframe.core.model import Project, Role, Run, State, Task, TaskStatus
+from aiframe.store.atomic import read_bounded, write_durable
+from aiframe.store.project_store import Loaded
+from aiframe.store.quarantine import last_good, remember_good, set_aside
+from aiframe.store.tasks_file import TaskFile, load_tasks, parse_tasks, set_statuses
+
+DOCUMENTS = ("SPEC.md", "ROLES.md")
+REMEMBERED = (*DOCUMENTS, "TASKS.yaml", "INTAKE_QUESTIONS.md")
+_NEW_STATUS = frozenset({TaskStatus.TODO, TaskStatus.BLOCKED, TaskStatus.CANCELLED})
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What was found after a step. *complaints* make it invalid output, *notes* are only recorded."""
+
+    complaints: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    state: str = ""
+    timeout_sec: float | None = None
+    diagnosis: str = ""
+    questions_written: bool = False
+
+
+def remember(site: Site) -> None:
+    """Keep a copy of every file that a step may break, as it is before the step. Raises UnreadableFile."""
+    for name in REMEMBERED:
+        data = _read(site.root / name)
+        remember_good(site.layout, name, b"" if data is None else data)
+
+
+def inspect(site: Site, run: Run) -> Inspection:
+    """Check the project's files after the step of *run*, mend them, and say what the agent proposes."""
+    found = Inspection()
+    loaded = site.store.load(tolerate_unreadable=True)
+    _inspect_state(site, loaded, found)
+    for name in DOCUMENTS:
+        _inspect_document(site, name, found)
+    _inspect_tasks(site, run, loaded.project, found)
+    before = last_good(site.layout, "INTAKE_QUESTIONS.md") or b""
+    now = _read(site.layout.questions) or b""
+    found.questions_written = bool(now.strip()) and now != before
+    return found
+
+
+def _inspect_state(site: Site, loaded: Loaded, found: Inspection) -> None:
+    if loaded.unreadable is not None:
+        set_aside(site.layout, site.layout.state_json, "the agent left a STATE.json that cannot be read")
+        found.complaints.append(f"STATE.json cannot be read: {loaded.unreadable.message}")
+        return
+    if loaded.missing_state:
+        found.notes.append("STATE.json was deleted during the step; it is written anew")
+        return
+    edits = loaded.edits
+    if edits.state is not None and edits.state is not State.PAUSED:
+        found.state = str(edits.state)
+    if edits.settings is not None:
+        found.timeout_sec = edits.settings.timeout_sec
+    diagnosis = edits.fields.get("diagnosis")
+    found.diagnosis = diagnosis if isinstance(diagnosis, str) else ""
+    ignored = [name for name in edits.changed if name not in ("state", "timeout_sec", "diagnosis")]
+    if ignored:
+        found.notes.append(f"changes to STATE.json during the step were not taken: {', '.join(ignored)}")
+
+
+def _inspect_document(site: Site, name: str, found: Inspection) -> None:
+    path, good = site.root / name, last_good(site.layout, name) or b""
+    trouble = ""
+    try:
+        data = read_bounded(path)
+        text = data.decode("utf-8-sig")
+        if "\0" in text:
+            trouble = "holds NUL bytes"
+        elif not text.strip() and good.strip():
+            trouble = "was emptied"
+    except FileNotFoundError:
+        trouble = "was deleted" if good else ""
+    except UnicodeDecodeError as error:
+        trouble = f"is no UTF-8 (byte {error.start})"
+    except UnreadableFile as error:
+        trouble = error.message
+    if trouble:
+        _put_back(site, name, f"{name} {trouble}")
+        found.complaints.append(f"{name} {trouble}; the version from before the step is back")
+
+
+def _inspect_tasks(site: Site, run: Run, project: Project, found: Inspection) -> None:
+    good = last_good(site.layout, "TASKS.yaml") or b""
+    path = site.layout.tasks_yaml
+    data = _read(path, found)
+    if data == good:
+        return
+    if data is None and good:
+        _put_back(site, "TASKS.yaml", "TASKS.yaml was deleted")
+        found.complaints.append("TASKS.yaml was deleted; the version from before the step is back")
+        return
+    try:
+        after = load_tasks(path)
+    except UnreadableFile as error:
+        _put_back(site, "TASKS.yaml", "TASKS.yaml cannot be read")
+        found.complaints.append(f"TASKS.yaml cannot be used; the version from before the step is back:\n{error.message}")
+        return
+    _take_tasks(site, run, parse_tasks(path, good), after, found)
+
+
+def _take_tasks(site: Site, run: Run, before: TaskFile, after: TaskFile, found: Inspection) -> None:
+    """Take from the new TASKS.yaml what a step of this role may change; statuses are aiframe's own."""
+    statuses = _due_statuses(before, after)
+    text = set_statuses(after.text, statuses) if statuses else after.text
+    refusal = _refusal(run.role, _by_id(before), _by_id(after))
+    if refusal:
+        offer = set_aside(site.layout, site.layout.tasks_yaml, refusal)
+        write_durable(site.layout.tasks_yaml, last_good(site.layout, "TASKS.yaml") or b"")
+        write_durable(site.layout.offered_tasks, text)
+        found.notes.append(f"{refusal}; the agent's version waits for `aiframe accept` (kept as {offer.name})")
+        return
+    if text != after.text:
+        write_durable(site.layout.tasks_yaml, text)
+        found.notes.append(f"statuses in TASKS.yaml are set by aiframe alone; put back: {', '.join(statuses)}")
+
+
+def _due_statuses(before: TaskFile, after: TaskFile) -> dict[str, TaskStatus]:
+    old = _by_id(before)
+    due: dict[str, TaskStatus] = {}
+    for task in after.tasks:
+        if task.id in old and task.status is not old[task.id].status:
+            due[task.id] = old[task.id].status
+        elif task.id not in old and task.status not in _NEW_STATUS:
+            due[task.id] = TaskStatus.TODO
+    return due
+
+
+def _refusal(role: Role, before: Mapping[str, Task], after: Mapping[str, Task]) -> str:
+    """Why the new task list cannot be taken as it is; empty when it can."""
+    if role is Role.PO:
+        return ""
+    if role is Role.INTAKE:
+        return "an INTAKE step changed TASKS.yaml" if before else ""
+    changed = [name for name, task in before.items() if _essence(after.get(name)) != _essence(task)]
+    added = [name for name in after if name not in before]
+    if role is Role.DIAGNOSE:
+        return "" if len(changed) + len(added) <= 1 else "a diagnosis may change or add one task, it changed more"
+    return f"a DEV step changed the definition of {', '.join(changed)}" if changed else ""
+
+
+def _essence(task: Task | None) -> Task | None:
+    """A task without what an agent may touch freely."""
+    return None if task is None else replace(task, status=TaskStatus.TODO, notes="")
+
+
+def _by_id(file: TaskFile) -> dict[str, Task]:
+    return {task.id: task for task in file.tasks}
+
+
+def _put_back(site: Site, name: str, why: str) -> None:
+    path = site.root / name
+    if path.exists() or path.is_symlink():
+        set_aside(site.layout, path, why)
+    if path.is_dir() and not path.is_symlink():
+        path.rename(site.layout.quarantine_dir / f"{name}-folder-{path.stat().st_mtime_ns}")
+    good = last_good(site.layout, name)
+    if good:
+        write_durable(path, good)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path, found: Inspection | None = None) -> bytes | None:
+    try:
+        return read_bounded(path)
+    except FileNotFoundError:
+        return None
+    except UnreadableFile:
+        if found is None:
+            raise
+        return b"\0"  # too large, or no file at all: what follows finds it unusable and puts the good copy back

@@ -1,0 +1,114 @@
+"""result.json: how a run ended, written before anything is made of it, so that a crash can be replayed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from aiframe.core.events import Broken, Ending, Finished
+from aiframe.core.model import Run
+from aiframe.core.ports import Answer
+from aiframe.store.atomic import make_folder, read_bounded, write_durable
+from aiframe.store.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A candidate that passed its gates: what commit to make of it. *date* is seconds since the epoch."""
+
+    base: str
+    branch: str | None
+    tree: str
+    parent: str
+    message: str
+    trailers: Mapping[str, str]
+    date: float
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One check that aiframe ran: exit code, time (seconds) and the log, relative to the project."""
+
+    name: str
+    command: str
+    exit_code: int
+    duration_s: float
+    log_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How run *run_id* ended, before it is settled. Times are epoch seconds."""
+
+    run_id: str
+    role: str
+    task_id: str
+    attempt: int
+    started_at: float
+    completed_at: float
+    finished: Finished | None = None
+    broken: Broken | None = None
+    kept: Kept | None = None
+    gates: tuple[GateResult, ...] = ()
+    agent: str = ""
+    model: str = ""
+    output: str = ""
+    session_id: str = ""
+    num_turns: int = 0
+    total_cost_usd: float | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ending(self) -> Ending:
+        """The ending as the machine takes it."""
+        ending = self.finished or self.broken
+        if ending is None:
+            raise ValueError(f"result of run {self.run_id} says neither finished nor broken")
+        return ending
+
+
+def write_result(layout: Layout, result: Result) -> None:
+    """Write result.json durably, with the fields that people and scripts look for beside those of the replay."""
+    failures = result.broken.failures if result.broken else ()
+    data = msgspec.to_builtins(result) | {
+        "success": result.finished is not None,
+        "error": "; ".join(f"{failure.kind}: {failure.message}" for failure in failures),
+        "duration_ms": round((result.completed_at - result.started_at) * 1000),
+    }
+    make_folder(layout.run_dir(result.run_id))
+    write_durable(layout.result_json(result.run_id), json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_result(layout: Layout, run_id: str) -> Result | None:
+    """The result of *run_id*; None when there is none, or none that is whole and its own."""
+    try:
+        data = json.loads(read_bounded(layout.result_json(run_id)))
+        result = msgspec.convert(data, Result)
+    except (FileNotFoundError, ValueError, msgspec.ValidationError):
+        return None
+    return result if result.run_id == run_id and (result.finished or result.broken) else None
+
+
+def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **more: Any) -> Result:
+    """A result from an agent's answer and the ending that aiframe judged."""
+    return Result(
+        run_id=run.run_id,
+        role=run.role.value,
+        task_id=run.task_id,
+        attempt=run.attempt,
+        started_at=run.started.wall,
+        completed_at=completed_at,
+        finished=ending if isinstance(ending, Finished) else None,
+        broken=ending if isinstance(ending, Broken) else None,
+        output=answer.text,
+        session_id=answer.session_id,
+        num_turns=answer.num_turns,
+        total_cost_usd=answer.cost_usd,
+        usage=msgspec.to_builtins(answer.usage),
+        **more,
+    )

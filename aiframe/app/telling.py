@@ -1,0 +1,59 @@
+"""Events as the journal tells them: one line for each thing that happened, with the original's fields and more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiframe.core.events import Broken, Event, RunLost, RunStarted, StepEnded
+from aiframe.core.model import Project, Run, Task, TaskStatus
+
+
+def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], wall: float) -> dict[str, Any] | None:
+    """The journal's line for *event*; None when nothing worth telling happened. *wall* is seconds since the epoch."""
+    match event:
+        case RunStarted(run):
+            return _line("step_started", run, before, after, tasks, wall)
+        case StepEnded() | RunLost() if before.run is not None and after.run is None:
+            line = _line("step_ended", before.run, before, after, tasks, wall)
+            broken = isinstance(event, RunLost) or isinstance(event.ending, Broken)
+            line["exit_code"] = 1 if broken else 0
+            line["outcome"] = after.failure.kind.value if broken and after.failure else "ok"
+            if broken and after.failure:
+                line["message"] = after.failure.message
+            elif isinstance(event, StepEnded) and not isinstance(event.ending, Broken) and event.ending.commit:
+                line["commit"] = event.ending.commit
+            return line
+        case _ if before.state != after.state:
+            line = _line("state_changed", None, before, after, tasks, wall)
+            line["cause"] = type(event).__name__
+            return line
+        case _:
+            return None
+
+
+def _line(
+    kind: str, run: Run | None, before: Project, after: Project, tasks: Sequence[Task], wall: float
+) -> dict[str, Any]:
+    run_id = run.run_id if run else ""
+    line: dict[str, Any] = {
+        "ts": round(wall, 3),
+        "kind": kind,
+        "key": f"{run_id}:{kind}" if run else f"g{before.generation + 1}:{before.state}>{after.state}",
+        "run_id": run_id,
+        "role": run.role.value if run else "",
+        "state_before": str(before.state),
+        "state_after": str(after.state),
+        "exit_code": None,
+        "tasks_done": sum(task.status is TaskStatus.DONE for task in tasks),
+        "tasks_total": len(tasks),
+        "log_file": log_file(run_id) if run else "",
+    }
+    if run and run.task_id:
+        line |= {"task": run.task_id, "attempt": run.attempt}
+    return line
+
+
+def log_file(run_id: str) -> str:
+    """The step's readable log, relative to the project."""
+    return f"logs/tick-{run_id}.log"

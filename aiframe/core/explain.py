@@ -1,0 +1,264 @@
+"""Why a project rests or works: one plain sentence, what it waits for, and the commands to go on.
+
+Pure: nothing here reads a clock. Times are epoch seconds; whoever shows them renders them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from aiframe.core.events import Seen, StartStep, Tick
+from aiframe.core.machine import decide
+from aiframe.core.model import (
+    READY_STATE,
+    Failure,
+    FailureKind,
+    Project,
+    Question,
+    Role,
+    Rules,
+    State,
+    Task,
+    TaskStatus,
+    Unknown,
+)
+from aiframe.core.scheduling import CLOSED, all_closed
+from aiframe.core.timing import elapsed, rebased, remaining
+
+TICK = "aiframe tick"
+KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
+"""The states that a person may write into STATE.json."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a project stands. *waiting_for* is empty where nothing is; *cures* come in the order to try them.
+
+    *since* and *until* are epoch seconds; None where it is not known or has no end. A cure is a command to type, or a
+    few words where the way on is an edit.
+    """
+
+    headline: str
+    waiting_for: str = ""
+    since: float | None = None
+    until: float | None = None
+    cures: tuple[str, ...] = ()
+
+
+def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: int = 0) -> Explanation:
+    """What *project* waits for. *open_form_questions* counts the blank answers of the interview's form."""
+    said = _where_it_stands(project, seen, rules, open_form_questions)
+    if _spec_changed(project, seen):
+        return replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
+    return said
+
+
+def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_questions: int) -> Explanation:
+    match project.state:
+        case State.RUNNING:
+            return _running(project, seen, rules)
+        case State.INTAKE_WAITING:
+            return _interview(project, seen, rules, open_form_questions)
+        case State.REVIEW_WAITING:
+            return _review(project, seen)
+        case State.QUESTION_WAITING:
+            return _questions(project, seen, rules)
+        case State.PAUSE_INTERACT:
+            return _interrupted(project, seen)
+        case State.PAUSED:
+            return _paused(project)
+        case State.DONE:
+            return _done(seen)
+        case State.ERROR:
+            return _error(project, seen)
+        case Unknown(name):
+            return Explanation(
+                f'STATE.json names the state "{name}", which aiframe does not know',
+                "a state that it knows",
+                cures=(f'set "state" in STATE.json to one of {", ".join(KNOWN_STATES)}',),
+            )
+        case State.INTAKE_READY | State.SPEC_READY | State.DEV_READY | State.DIAGNOSE_READY | State.REVIEW_READY:
+            return _ready(project, seen, rules)
+        case _:
+            assert_never(project.state)
+
+
+# Work -----------------------------------------------------------------------------------------------------------------
+
+
+def _running(project: Project, seen: Seen, rules: Rules) -> Explanation:
+    run = project.run
+    assert run is not None  # a project that runs has a run
+    step, since = _step(run.role, run.task_id, run.attempt), run.started.wall
+    what = step[0].upper() + step[1:]
+    host = run.runner.host
+    if host and host != seen.clock.host:
+        return Explanation(
+            f"{what} runs on the host {host}; whether it is alive cannot be seen from here",
+            "that host",
+            since,
+            cures=(
+                f"aiframe status (on {host})",
+                f'set "state" in STATE.json to {READY_STATE[run.role]} once it is gone',
+            ),
+        )
+    if not seen.lock_held:
+        return Explanation(f"{what} has lost its runner", "the next tick, which recovers it", since, cures=(TICK,))
+    if elapsed(run.started, seen.clock) > run.timeout_s + rules.hung_grace_sec:
+        return Explanation(
+            f"{what} hangs: it is past its time and does not end", "the next tick, which stops it", since, cures=(TICK,)
+        )
+    until = since + run.timeout_s
+    if project.pause_requested:
+        return Explanation(
+            f"{what} runs; then the project pauses",
+            "the step",
+            since,
+            until,
+            ("aiframe logs --follow", "aiframe resume"),
+        )
+    return Explanation(f"{what} runs", "the step", since, until, ("aiframe logs --follow", "aiframe stop"))
+
+
+def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
+    """A state from which the next tick goes on: the machine itself says how."""
+    wait = rebased(project.wait, seen.clock)
+    interrupted = seen.interrupt_flag and project.settings.interactive_mode
+    if project.state is not State.REVIEW_READY and wait and remaining(wait, seen.clock) > 0 and not interrupted:
+        why = f": {project.last_error}" if project.last_error else ""
+        return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, ("aiframe resume --now",))
+    return Explanation(_headline(project), _next(project, seen, rules), cures=(TICK,))
+
+
+def _headline(project: Project) -> str:
+    match project.state:
+        case State.INTAKE_READY:
+            return "The interview can begin"
+        case State.INTAKE_WAITING if project.settings.interactive_mode:
+            return "Your answers are there"
+        case State.INTAKE_WAITING:
+            return "The interview goes on without answers"
+        case State.SPEC_READY:
+            return "The specification is there; the plan is not"
+        case State.DIAGNOSE_READY:
+            return f"A step went wrong ({project.last_error or 'timeout'}) and is to be diagnosed"
+        case State.REVIEW_READY:
+            return "Work is ready for a review"
+        case _:
+            return "The plan is there to be worked off"
+
+
+def _next(project: Project, seen: Seen, rules: Rules) -> str:
+    """What the next tick would do."""
+    decision = decide(project, Tick(seen), rules)
+    step = next((effect for effect in decision.effects if isinstance(effect, StartStep)), None)
+    if step is not None:
+        return f"the next tick, which starts {_step(step.role, step.task_id, step.attempt)}"
+    return f"the next tick, which goes on to {decision.project.state}"
+
+
+def _step(role: Role, task_id: str, attempt: int) -> str:
+    about = f" on {task_id}" if task_id else ""
+    return f"the {role} step{about} (attempt {attempt})"
+
+
+# Waiting for a person -------------------------------------------------------------------------------------------------
+
+
+def _interview(project: Project, seen: Seen, rules: Rules, open_form_questions: int) -> Explanation:
+    if seen.form_done or project.answers_done or not project.settings.interactive_mode:
+        return _ready(project, seen, rules)
+    waiting = f"{_count(open_form_questions, 'question waits', 'questions wait')} for you"
+    headline = f"{waiting if open_form_questions else 'The interview waits for you'} in INTAKE_ANSWERS.md"
+    return Explanation(
+        headline, "your answers", cures=("write into INTAKE_ANSWERS.md", "aiframe answer", "aiframe answer --done")
+    )
+
+
+def _review(project: Project, seen: Seen) -> Explanation:
+    if seen.rejection is not None or seen.approval:
+        said = "rejection" if seen.rejection is not None else "approval"
+        return Explanation(f"Your {said} is there", "the next tick, which takes it", cures=(TICK,))
+    items = _reviewed(project, seen.tasks)
+    about = f" of {', '.join(items)}" if items else ""
+    last = "; it is the last one, every task is done" if seen.tasks and all_closed(seen.tasks) else ""
+    checks = [f"{task.id} {check}" for task in seen.tasks if task.id in items for check in task.manual_checks]
+    look = (f"look at {'; '.join(checks)}",) if checks else ()
+    return Explanation(
+        f"A review{about} waits for you{last}",
+        "your review",
+        cures=(*look, "aiframe approve", 'aiframe reject --notes "..."'),
+    )
+
+
+def _reviewed(project: Project, tasks: Sequence[Task]) -> tuple[str, ...]:
+    in_review = (task.id for task in tasks if task.status is TaskStatus.REVIEW)
+    return tuple(dict.fromkeys((*project.review_items, *in_review)))
+
+
+def _questions(project: Project, seen: Seen, rules: Rules) -> Explanation:
+    if decide(project, Tick(seen), rules).project.state is not State.QUESTION_WAITING:
+        return Explanation("No open question is in the way", _next(project, seen, rules), cures=(TICK,))
+    asked = "; ".join(_question(question) for question in project.open_questions())
+    return Explanation(f"A question waits for you: {asked}", "your answer", cures=("aiframe answer",))
+
+
+def _question(question: Question) -> str:
+    about = f" about {question.task_id}" if question.task_id else ""
+    return f"{question.id}{about}: {question.text}"
+
+
+def _interrupted(project: Project, seen: Seen) -> Explanation:
+    if seen.interrupt_flag and project.settings.interactive_mode:
+        return Explanation(
+            "You have interrupted the work; what you write into notes/interaction_notes.md reaches the next step",
+            "you",
+            cures=("aiframe continue", "delete notes/interrupt.flag"),
+        )
+    return Explanation("The interrupt is over", f"the next tick, which goes back to {_back(project)}", cures=(TICK,))
+
+
+def _paused(project: Project) -> Explanation:
+    failure = project.failure
+    stopped = failure is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.BUDGET)
+    if failure is not None and stopped:
+        return Explanation(f"Paused: {failure.message}", "you", cures=(*_hint(failure), "aiframe resume"))
+    return Explanation(f"Paused on request, on the way to {_back(project)}", "you", cures=("aiframe resume",))
+
+
+def _back(project: Project) -> str:
+    return project.paused_from or "where it was"
+
+
+def _done(seen: Seen) -> Explanation:
+    left = [task.id for task in seen.tasks if task.status not in CLOSED]
+    if not left:
+        return Explanation("Done: no task is open", cures=("add a task with status todo to TASKS.yaml for more",))
+    there = _count(len(left), "task is", "tasks are")
+    return Explanation(f"Done once, but {there} open: {', '.join(left)}", "you", cures=("aiframe resume",))
+
+
+def _error(project: Project, seen: Seen) -> Explanation:
+    failure = project.failure
+    said = failure.message if failure is not None else project.last_error or "no reason is recorded"
+    code = f" ({project.last_error})" if project.last_error and project.last_error not in said else ""
+    found = f". The diagnosis: {project.diagnosis}" if project.diagnosis and project.diagnosis_done else ""
+    failed = [task.id for task in seen.tasks if task.status is TaskStatus.FAILED]
+    retries = tuple(f"aiframe retry {task_id}" for task_id in failed)
+    on = () if failed else ("aiframe resume",)
+    return Explanation(f"Stopped by an error: {said}{code}{found}", "you", cures=(*_hint(failure), *retries, *on))
+
+
+def _hint(failure: Failure | None) -> tuple[str, ...]:
+    return (failure.hint,) if failure is not None and failure.hint else ()
+
+
+def _spec_changed(project: Project, seen: Seen) -> bool:
+    planning = project.state is State.SPEC_READY and not project.settings.plan_locked
+    return bool(project.planned_spec and seen.spec_hash and project.planned_spec != seen.spec_hash) and not planning
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

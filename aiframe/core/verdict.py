@@ -1,0 +1,98 @@
+"""What an agent's words may change: its closing block and its edits of STATE.json are proposals, judged here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from aiframe.core.events import Proposal
+from aiframe.core.model import Project, Question, Role, Rules, State
+
+MAY_PROPOSE: Mapping[Role, frozenset[State]] = MappingProxyType(
+    {
+        Role.INTAKE: frozenset({State.INTAKE_WAITING, State.SPEC_READY}),
+        Role.PO: frozenset({State.DEV_READY}),
+        Role.DEV: frozenset({State.DEV_READY, State.REVIEW_READY, State.SPEC_READY, State.DONE, State.ERROR}),
+        Role.DIAGNOSE: frozenset({State.SPEC_READY, State.DEV_READY, State.INTAKE_READY}),
+    }
+)
+"""The states that a step of each role may ask for."""
+
+_QUESTION_LIMIT = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What an agent said, unjudged. *state* is empty where it proposed none; *timeout_sec* in seconds."""
+
+    state: str = ""
+    reason: str = ""
+    question: str = ""
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    diagnosis: str = ""
+    timeout_sec: float | None = None
+    questions_written: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What of a claim is taken, and in words what is refused."""
+
+    proposal: Proposal
+    refused: tuple[str, ...] = ()
+
+
+def judge(claim: Claim, role: Role, task_id: str, project: Project, rules: Rules, *, open_tasks: bool) -> Verdict:
+    """Take from *claim* what a step of *role* may change. *open_tasks*: whether a task is still to be done."""
+    refused: list[str] = []
+    proposal = Proposal(
+        state=_state(claim, role, project, refused, open_tasks=open_tasks),
+        reason=claim.reason,
+        questions_written=claim.questions_written and role is Role.INTAKE,
+        question=_question(claim, task_id, project),
+        diagnosis=claim.diagnosis if role is Role.DIAGNOSE else "",
+        timeout_sec=_timeout(claim, role, project, rules, refused),
+    )
+    return Verdict(proposal, tuple(refused))
+
+
+def _state(claim: Claim, role: Role, project: Project, refused: list[str], *, open_tasks: bool) -> State | None:
+    if not claim.state:
+        return None
+    if claim.state not in MAY_PROPOSE[role]:
+        refused.append(f"state {claim.state}: a {role} step may not set it")
+        return None
+    state = State(claim.state)
+    if state is State.DONE and open_tasks:
+        refused.append("state DONE: a task is still open")
+        return None
+    if state is State.SPEC_READY and role is Role.DEV and project.settings.plan_locked:
+        refused.append("state SPEC_READY: the plan is locked")
+        return None
+    if state is State.INTAKE_WAITING and not claim.questions_written:
+        refused.append("state INTAKE_WAITING: no question was written")
+        return None
+    return state
+
+
+def _question(claim: Claim, task_id: str, project: Project) -> Question | None:
+    text = claim.question.strip()[:_QUESTION_LIMIT]
+    if not text:
+        return None
+    number = len(project.questions) + 1
+    return Question(f"Q{number}", text, task_id, choices=claim.choices, default=claim.default)
+
+
+def _timeout(claim: Claim, role: Role, project: Project, rules: Rules, refused: list[str]) -> float | None:
+    wanted, now = claim.timeout_sec, project.settings.timeout_sec
+    if wanted is None or wanted == now:
+        return None
+    if role is not Role.DIAGNOSE:
+        refused.append(f"timeout_sec {wanted:g}: only a diagnosis may change it")
+        return None
+    if not now < wanted <= now * rules.timeout_growth:
+        refused.append(f"timeout_sec {wanted:g}: it may only grow, to at most {now * rules.timeout_growth:g}")
+        return None
+    return wanted

@@ -1,0 +1,333 @@
+"""The guardian of one command: its parent, which sees to it that nothing of the command outlives the runner.
+
+It runs as a program of its own (``python -I -S guardian.py ...``) and imports the standard library only, and little of
+it, so that it is up in a few milliseconds. The runner holds one end of a pipe, the *lifeline*:
+
+- the runner dies, or closes the lifeline: the whole tree is ended at once;
+- the runner writes ``T``: the tree is asked to end (SIGTERM);
+- the command ends by itself: what it left behind is ended.
+
+On the status pipe it reports ``status N`` (a wait status) or ``error ERRNO`` (the command could not be started). It
+exits with 0 when nothing of the tree is left. On Linux it is a child subreaper: a daemon that has left its parent, its
+session and its environment becomes the guardian's child, so "no children left" means that nothing is left.
+
+The functions that list and end processes serve ``aiframe.process`` as well.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import sys
+import time
+
+LINUX = sys.platform == "linux"
+HAS_PROC = os.path.exists("/proc/self/stat")
+END_WITHIN_S = 5.0
+"""How long the last pass over a tree may take; only a process stuck in the kernel makes it last."""
+
+_SET_PDEATHSIG = 1
+_SET_CHILD_SUBREAPER = 36
+_ROUNDS = 20
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_HANDLED = (*_ENDING, signal.SIGCHLD)
+
+TYPE_CHECKING = False  # the name that type checkers know, without the cost of importing typing
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from typing import Any, NoReturn
+
+
+class Entry:
+    """One living process of the table: its parent, group and session (0 where the system does not tell)."""
+
+    __slots__ = ("group", "parent", "session")
+
+    def __init__(self, parent: int, group: int, session: int) -> None:
+        self.parent = parent
+        self.group = group
+        self.session = session
+
+
+def process_table() -> dict[int, Entry]:
+    """Every living process by its id. A zombie is not alive, unless threads of it still run."""
+    return _table_from_proc() if HAS_PROC else table_from_ps()
+
+
+def _table_from_proc() -> dict[int, Entry]:
+    table = {}
+    for name in os.listdir("/proc"):
+        fields = stat_fields(name) if name.isdigit() else None
+        if fields is None or (fields[0] in (b"Z", b"X") and int(fields[17]) < 2):
+            continue
+        table[int(name)] = Entry(int(fields[1]), int(fields[2]), int(fields[3]))
+    return table
+
+
+def stat_fields(pid: int | str) -> list[bytes] | None:
+    """The fields of /proc/PID/stat from the process's state on; None when there is no such process."""
+    text = _read(f"/proc/{pid}/stat")
+    return text[text.rindex(b")") + 2 :].split() if text else None
+
+
+def table_from_ps() -> dict[int, Entry]:
+    """The process table where there is no /proc."""
+    import subprocess  # only needed here, and slow to load
+
+    with subprocess.Popen(["ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], stdout=subprocess.PIPE) as ps:
+        lines = ps.communicate()[0].decode(errors="replace").splitlines()
+    rows = [line.split(None, 3) for line in lines]
+    return {
+        int(pid): Entry(int(parent), int(group), 0)
+        for pid, parent, group, state in rows
+        if not state.startswith("Z") and int(pid) != ps.pid
+    }
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def below(table: dict[int, Entry], roots: Iterable[int]) -> set[int]:
+    """The ids of all processes under *roots*, which are not among them, whatever their group or session."""
+    children: dict[int, list[int]] = {}
+    for pid, entry in table.items():
+        children.setdefault(entry.parent, []).append(pid)
+    tops = set(roots)
+    found: set[int] = set()
+    left = list(tops)
+    while left:
+        new = [pid for pid in children.get(left.pop(), ()) if pid not in found]
+        found.update(new)
+        left.extend(new)
+    return found - tops
+
+
+def carrying(cookie: str) -> set[int]:
+    """The ids of the living processes that were started with *cookie* in their environment; needs /proc."""
+    if not HAS_PROC:
+        return set()
+    first, later = f"{cookie}=".encode(), f"\0{cookie}=".encode()
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            environment = _read(f"/proc/{name}/environ")
+            if later in environment or environment.startswith(first):
+                found.add(int(name))
+    return found
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    """Send a signal to each process that is still there and that we may reach."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue  # gone in the meantime, or another user's
+
+
+def ask_to_end(pids: Collection[int]) -> None:
+    """SIGTERM, once to each; a stopped process is woken up so that it can follow."""
+    signal_all(pids, signal.SIGTERM)
+    signal_all(pids, signal.SIGCONT)
+
+
+def end_all(find: Callable[[], set[int]], *, within_s: float, collect: Callable[[set[int]], bool]) -> set[int]:
+    """Kill what *find* finds until two passes find nothing; return the ids of all that were killed.
+
+    All are frozen before the first is killed, so that none can start another in between. *collect* is called after
+    each pass with all that were killed so far, to take the exit statuses of the caller's own children; it says whether
+    there must be more, although none was found. After *within_s* seconds it gives up: a process may be stuck in the
+    kernel or belong to somebody else.
+    """
+    ended: set[int] = set()
+    deadline = time.monotonic() + within_s
+    passes_without, pause = 0, 0.001
+    while passes_without < 2 and time.monotonic() < deadline:
+        found = _freeze(find)
+        signal_all(found, signal.SIGKILL)
+        ended |= found
+        passes_without = 0 if collect(ended) or found else passes_without + 1
+        if found:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+    return ended
+
+
+def _freeze(find: Callable[[], set[int]]) -> set[int]:
+    frozen: set[int] = set()
+    for _ in range(_ROUNDS):
+        new = find() - frozen
+        if not new:
+            break
+        signal_all(new, signal.SIGSTOP)
+        frozen |= new
+    return frozen
+
+
+def become_subreaper() -> None:
+    """Make this process the parent of every orphan below it (Linux; elsewhere nothing happens)."""
+    if LINUX:
+        _libc().prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None)
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """``guardian.py LIFELINE STATUS COOKIE LC_CTYPE PROGRAM ARGUMENT...``: two descriptors, two words, the command."""
+    lifeline, status = int(arguments[0]), int(arguments[1])
+    os.set_inheritable(lifeline, False)
+    os.set_inheritable(status, False)
+    _restore_locale(arguments[3])
+    become_subreaper()
+    alarms = _listen()
+    child = _start(arguments[4:], status)
+    _let_go_of_streams()
+    code = _wait(child, lifeline, alarms)
+    if code is not None:
+        _report(status, f"status {code}")
+    left = _end_tree(child, arguments[2], status if code is None else None)
+    os._exit(1 if left else 0)
+
+
+def _restore_locale(value: str) -> None:
+    """Python sets LC_CTYPE for itself where the locale is C; the command shall get what it was meant to get."""
+    if value:
+        os.environ["LC_CTYPE"] = value
+    else:
+        os.environ.pop("LC_CTYPE", None)
+
+
+def _listen() -> int:
+    """A descriptor on which the number of each signal arrives as a byte."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    for number in _HANDLED:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
+
+
+def _start(argv: list[str], status: int) -> int:
+    libc = _libc() if LINUX else None
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setpgid(0, 0)
+        signal.set_wakeup_fd(-1)
+        for number in (*_HANDLED, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        if libc is not None:
+            libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        _report(status, f"error {error.errno}")
+    finally:
+        os._exit(127)
+
+
+def _let_go_of_streams() -> None:
+    """Only the command may hold its pipes: the runner's end of file depends on it."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+
+
+def _wait(child: int, lifeline: int, alarms: int) -> int | None:
+    """Wait for *child*; its wait status, or None when the tree has to be ended first."""
+    while True:
+        code, _ = _collect_children(child)
+        if code is not None:
+            return code
+        ready, _, _ = select.select((lifeline, alarms), (), ())
+        if alarms in ready and not set(_ENDING).isdisjoint(os.read(alarms, 4096)):
+            return None
+        if lifeline in ready:
+            if not os.read(lifeline, 16):
+                return None
+            ask_to_end(_tree(child))
+
+
+def _collect_children(child: int) -> tuple[int | None, bool]:
+    """Take the exit status of every dead child: that of *child*, if it is among them, and whether others live."""
+    code = None
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == child:
+                code = status
+            if pid == 0:
+                return code, True
+    except ChildProcessError:
+        return code, False
+
+
+def _tree(child: int) -> set[int]:
+    table = process_table()
+    found = below(table, [os.getpid()])
+    if not LINUX:  # nothing brings orphans back to us there, but most of them stay in the command's group
+        found |= {pid for pid, entry in table.items() if entry.group == child}
+    return found
+
+
+def _end_tree(child: int, cookie: str, status: int | None) -> bool:
+    """End everything; on *status* report the command's end, where that is still owed. True when something is left."""
+    outside = {os.getpid(), os.getppid()}
+    seen: set[str] = set()
+
+    def find() -> set[int]:
+        return (_tree(child) | carrying(cookie)) - outside
+
+    def collect(_: set[int]) -> bool:
+        nonlocal status
+        code, more = _collect_children(child)
+        if code is not None and status is not None:
+            _report(status, f"status {code}")
+            status = None
+        if more:
+            _catch_children(seen)
+        return more
+
+    end_all(find, within_s=END_WITHIN_S, collect=collect)
+    return bool(find())
+
+
+def _catch_children(seen: set[str]) -> None:
+    """Kill the children that are too short-lived for a table: the newest first, and each as soon as it is seen.
+
+    A chain whose links fork and leave at once gets away from whoever looks at all processes before he strikes.
+    *seen* holds the ids that were looked at before.
+    """
+    me = str(os.getpid()).encode()
+    for name in reversed(os.listdir("/proc") if HAS_PROC else ()):
+        if name.isdigit() and name not in seen:
+            seen.add(name)
+            fields = stat_fields(name)
+            if fields is not None and fields[1] == me:
+                signal_all([int(name)], signal.SIGKILL)
+
+
+def _report(status: int, line: str) -> None:
+    try:
+        os.write(status, f"{line}\n".encode())
+    except OSError as error:
+        if error.errno != errno.EPIPE:  # a dead runner reads nothing, and the tree has to be ended all the same
+            raise
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

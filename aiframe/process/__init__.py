@@ -1,0 +1,41 @@
+"""Child processes: started, supervised and ended here and nowhere else.
+
+`capture` runs a short command, `spawn_runner` starts the process that carries a run, and `supervise` runs an agent or a
+gate under a guardian (``aiframe.guardian``), so that nothing of it outlives its run. `reap` ends what a dead runner has
+left, found by the run's cookie: a variable, one for each run, in the environment of all its processes.
+"""
+
+from aiframe.process.cookies import carriers, cookie, reap
+from aiframe.process.identity import ProcessId, boot_id, host_name, is_alive, now, this_process
+from aiframe.process.start import (
+    Captured,
+    CommandTimeout,
+    MissingFolder,
+    MissingProgram,
+    TooMuchOutput,
+    capture,
+    spawn_runner,
+)
+from aiframe.process.supervision import Limits, never, supervise
+
+__all__ = [
+    "Captured",
+    "CommandTimeout",
+    "Limits",
+    "MissingFolder",
+    "MissingProgram",
+    "ProcessId",
+    "TooMuchOutput",
+    "boot_id",
+    "capture",
+    "carriers",
+    "cookie",
+    "host_name",
+    "is_alive",
+    "never",
+    "now",
+    "reap",
+    "spawn_runner",
+    "supervise",
+    "this_process",
+]

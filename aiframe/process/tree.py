@@ -1,0 +1,149 @@
+"""One command and everything below it, held through its guardian."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import IO, Self
+
+from aiframe import guardian
+from aiframe.core.ports import Command
+from aiframe.process.cookies import carrying
+from aiframe.process.pump import Pump
+from aiframe.process.start import not_started
+
+PATIENCE_S = guardian.END_WITHIN_S + 1.0
+"""How long a guardian may take to end its tree before this process does it instead."""
+
+_KILLED = -9
+
+
+class Tree:
+    """A started command with its guardian; leaving the context ends whatever is left of it.
+
+    Raises MissingProgram on construction when nothing could be started at all.
+    """
+
+    def __init__(self, command: Command, env: Mapping[str, str], cookie: str) -> None:
+        self._argv = command.argv
+        self._stdin = command.stdin.encode(errors="replace")
+        self._cookie = cookie
+        self._heard = bytearray()
+        self._gone = False
+        guardian.become_subreaper()  # for the orphans of a guardian that somebody kills
+        self._earlier = _children()
+        self._guardian, self._lifeline, self._status = _start_guardian(command, env, cookie)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        self._status.close()
+        with self._guardian:  # closes its pipes
+            pass
+
+    @property
+    def ended(self) -> bool:
+        """Whether the command itself has ended, or could not be started."""
+        return self._word("status") is not None or self._word("error") is not None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the guardian has ended too: nothing more will happen by itself."""
+        return self._gone
+
+    def connect(self, pump: Pump, on_stdout: Callable[[bytes], None], on_stderr: Callable[[bytes], None]) -> None:
+        """Let *pump* serve the standard streams of the command, and what the guardian reports."""
+        assert self._guardian.stdout is not None
+        assert self._guardian.stderr is not None
+        pump.read(self._guardian.stdout, on_stdout)
+        pump.read(self._guardian.stderr, on_stderr)
+        pump.read(self._status, self._heard.extend, at_end=self._lost)
+        if self._guardian.stdin is not None:
+            pump.write(self._guardian.stdin, self._stdin)
+
+    def _lost(self) -> None:
+        self._gone = True
+
+    def ask_to_end(self) -> None:
+        """SIGTERM to every process of the tree."""
+        with suppress(BrokenPipeError):  # the guardian has just ended
+            self._lifeline.write(b"T")
+
+    def end(self) -> None:
+        """End at once what is left of the tree; harmless when nothing is."""
+        self._lifeline.close()
+        try:
+            code = self._guardian.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:  # stopped, or stuck
+            self._guardian.kill()
+            code = self._guardian.wait()
+        if code != 0:
+            self._sweep()
+        with suppress(BlockingIOError):
+            while report := os.read(self._status.fileno(), 4096):
+                self._heard.extend(report)
+
+    def exit_code(self) -> int:
+        """How the command ended, negative for a signal. Raises MissingProgram when it could not be started."""
+        error = self._word("error")
+        if error is not None:
+            raise not_started(self._argv, os.strerror(error))
+        status = self._word("status")
+        return _KILLED if status is None else os.waitstatus_to_exitcode(status)
+
+    def _word(self, name: str) -> int | None:
+        found = re.search(rb"^%b (\d+)\n" % name.encode(), self._heard, re.MULTILINE)
+        return int(found[1]) if found else None
+
+    def _sweep(self) -> None:
+        """Do a dead guardian's work: its orphans have become children of this process."""
+
+        def find() -> set[int]:
+            table = guardian.process_table()
+            ours = guardian.below(table, [os.getpid()]) - self._earlier - guardian.below(table, self._earlier)
+            return (ours | carrying(self._cookie)) - {os.getpid()}
+
+        guardian.end_all(find, within_s=guardian.END_WITHIN_S, collect=_collect)
+
+
+def _children() -> set[int]:
+    me = os.getpid()
+    return {pid for pid, entry in guardian.process_table().items() if entry.parent == me}
+
+
+def _collect(pids: set[int]) -> bool:
+    """Take the exit statuses of those of *pids* that are dead children of this process; say whether others live."""
+    more = False
+    for pid in pids:
+        with suppress(ChildProcessError):
+            more |= os.waitpid(pid, os.WNOHANG)[0] == 0
+    return more
+
+
+def _start_guardian(
+    command: Command, env: Mapping[str, str], cookie: str
+) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+    """The guardian, the end of the lifeline to write to and the end of the status pipe to read from."""
+    life_read, life_write = os.pipe()
+    status_read, status_write = os.pipe()
+    words = [str(life_read), str(status_write), cookie, env.get("LC_CTYPE", "")]
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guardian.__file__, *words, *command.argv], cwd=command.cwd, env=dict(env),
+            stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, bufsize=0, start_new_session=True, pass_fds=(life_read, status_write),
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        os.close(life_write)
+        os.close(status_read)
+        raise not_started(command.argv, error) from error
+    finally:
+        os.close(life_read)
+        os.close(status_write)
+    return process, os.fdopen(life_write, "wb", buffering=0), os.fdopen(status_read, "rb", buffering=0)

@@ -1,0 +1,1 @@
+"""The files of a project: the only place that writes them."""

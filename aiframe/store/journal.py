@@ -1,0 +1,131 @@
+"""logs/events.ndjson: one line for each thing that happened, append only.
+
+Fields: ``ts`` (epoch seconds), ``kind``, ``run_id``, ``role``, ``state_before``, ``state_after``, ``exit_code``,
+``tasks_done``, ``tasks_total``, ``log_file``, and whatever else an event has to say. An event with a ``key`` may be
+written again when a settle is replayed; readers show it once for each (run_id, kind, key).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, TypeAlias
+
+from aiframe.store.atomic import append_durable, make_folder, storage_errors
+from aiframe.store.layout import Layout
+
+Event: TypeAlias = Mapping[str, Any]
+
+MAX_LINE = 1024 * 1024
+"""Longer lines (bytes) are none of ours, and are passed over."""
+
+_BLOCK = 64 * 1024
+_REMEMBERED = 4096
+
+
+def append_event(layout: Layout, event: Event) -> None:
+    """Add *event* durably; a torn last line before it stays alone. Raises StorageError."""
+    make_folder(layout.logs)
+    text = json.dumps(dict(event), ensure_ascii=False, default=str, separators=(",", ":"))
+    append_durable(layout.events, text.encode("utf-8", "replace"))
+
+
+def read_events(layout: Layout, start_offset: int = 0) -> Iterator[Event]:
+    """The events from the byte *start_offset* on, each once; lines that are no event are passed over."""
+    for _, event in events_from(layout, start_offset):
+        yield event
+
+
+def events_from(layout: Layout, start_offset: int = 0) -> Iterator[tuple[int, Event]]:
+    """As read_events, each with the offset after its line, from which a follower goes on.
+
+    A last line without its end is left for the next time. Raises StorageError.
+    """
+    once = _Once()
+    with storage_errors(layout.events, "read"):
+        try:
+            file = layout.events.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(start_offset)
+            for line in _whole_lines(file):
+                event = _parse(line)
+                if event is not None and once.is_new(event):
+                    yield file.tell(), event
+
+
+def last_events(layout: Layout, n: int) -> list[Event]:
+    """The last *n* events, the oldest first, read from the end in bounded memory. Raises StorageError."""
+    once = _Once()
+    found: deque[Event] = deque()
+    with storage_errors(layout.events, "read"):
+        try:
+            file = layout.events.open("rb")
+        except FileNotFoundError:
+            return []
+        with file:
+            for line in _lines_backwards(file):
+                if len(found) >= n:
+                    break
+                event = _parse(line)
+                if event is not None and once.is_new(event):
+                    found.appendleft(event)
+    return list(found)
+
+
+class _Once:
+    """Tells the first of equal keyed events from its repetitions, which stand close together."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    def is_new(self, event: Event) -> bool:
+        if not event.get("key"):
+            return True
+        name = (str(event.get("run_id")), str(event.get("kind")), str(event["key"]))
+        if name in self._seen:
+            return False
+        self._seen[name] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return True
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    while line := file.readline(MAX_LINE + 1):
+        if line.endswith(b"\n"):
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):  # too long, or torn: pass over the rest of it
+            line = file.readline(MAX_LINE)
+
+
+def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+    """The complete lines of *file*, the last first; what follows the last newline is torn and left out."""
+    position = file.seek(0, 2)
+    tail = b""  # the beginning of a line whose start lies further back
+    torn = too_long = True
+    while position > 0:
+        size = min(_BLOCK, position)
+        position -= size
+        file.seek(position)
+        parts = (file.read(size) + tail).split(b"\n")
+        tail = parts[0]
+        for line in reversed(parts[1:]):
+            if not torn and not too_long:
+                yield line
+            torn = too_long = False
+        if len(tail) > MAX_LINE:
+            tail, too_long = b"", True
+    if tail and not torn and not too_long:
+        yield tail

@@ -1,0 +1,221 @@
+"""A project as a whole on disk: loaded, and saved so that a crash at any instruction leaves the old or the new."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+
+from aiframe.core.errors import AiframeError, UnreadableFile
+from aiframe.core.model import Moment, Project
+from aiframe.store.atomic import StorageError, make_folder, read_bounded, storage_errors, write_atomic, write_durable
+from aiframe.store.codec import (
+    StateFile,
+    as_state_file,
+    fingerprint,
+    from_legacy,
+    parse_state,
+    render_state,
+    to_state,
+    with_heartbeat,
+)
+from aiframe.store.control import ControlRecord, keep_second_copy, modified_ns, read_control, write_control
+from aiframe.store.hand_edits import Edits, find_edits
+from aiframe.store.layout import Layout
+from aiframe.store.locks import state_mutex
+from aiframe.store.quarantine import last_good, remember_good, set_aside
+
+_ATTEMPTS = 5
+
+
+class StaleRecord(AiframeError):
+    """Somebody else has changed the project since it was loaded; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A project as its files tell it.
+
+    *edits* is what a person or an agent changed in STATE.json since aiframe wrote it. *state_file* is None where
+    STATE.json is missing or, with *unreadable* saying why, cannot be used. *legacy*: there is no control record, all
+    comes from STATE.json. *stale*: a crash came between the two files, STATE.json shows the state before; the next
+    save mends it.
+    """
+
+    project: Project
+    edits: Edits
+    state_file: StateFile | None
+    legacy: bool = False
+    missing_state: bool = False
+    stale: bool = False
+    unreadable: UnreadableFile | None = None
+
+
+class ProjectStore:
+    """Loads and saves the project that lies at *layout*."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._seen = ""  # fingerprint of the STATE.json that the last load read
+
+    def mutex(self, timeout_s: float = 10) -> AbstractContextManager[None]:
+        """The project's state mutex, to be held around a load, a decision and a save. Raises LockHeld."""
+        return state_mutex(self.layout, timeout_s)
+
+    def ensure_control_dir(self) -> None:
+        """Make aiframe's own folder. Raises StorageError."""
+        make_folder(self.layout.control_dir)
+
+    def load(self, *, tolerate_unreadable: bool = False) -> Loaded:
+        """The project and what was edited by hand. Writes nothing.
+
+        Raises UnreadableFile for a STATE.json that cannot be read, unless *tolerate_unreadable* and there is a control
+        record to go by; and for a control record of which both copies are broken.
+        """
+        for _ in range(_ATTEMPTS):
+            record = read_control(self.layout)
+            loaded = self._interpret(record, tolerate_unreadable)
+            if _generation(read_control(self.layout)) == _generation(record):
+                break  # else somebody saved between our two reads
+        return loaded
+
+    def _interpret(self, record: ControlRecord | None, tolerate: bool) -> Loaded:
+        path = self.layout.state_json
+        try:
+            changed = modified_ns(path)
+            data = read_bounded(path)
+            file = parse_state(path, data)
+        except FileNotFoundError:
+            self._seen = ""
+            project = record.project if record else Project()
+            return Loaded(project, Edits(), None, missing_state=True)
+        except UnreadableFile as error:
+            if record is None or not tolerate:
+                raise
+            return Loaded(record.project, Edits(), None, unreadable=error)
+        self._seen = mark = fingerprint(data)
+        if record is None:
+            return Loaded(from_legacy(file), Edits(), file, legacy=True)
+        project = record.project
+        if mark == record.written_state:
+            return Loaded(project, Edits(), file)
+        if mark == record.previous_state and changed == record.previous_mtime_ns:
+            return Loaded(project, Edits(), file, stale=True)
+        return Loaded(project, find_edits(project, as_state_file(project), file), file)
+
+    def save(self, project: Project, clock: Moment, *, expect_generation: int) -> Project:
+        """Write *project* durably, control record first; the project as saved, one generation on. Hold the mutex.
+
+        Raises StaleRecord where the record on disk is not of *expect_generation*, StorageError where the disk refuses:
+        then either the old or the new project stands, and a load says which.
+        """
+        layout = self.layout
+        current = _generation(read_control(layout))
+        if current != expect_generation:
+            message = f"{layout.root} was changed meanwhile (generation {current}, expected {expect_generation})"
+            raise StaleRecord(message, hint="run the command again")
+        saved = project.evolve(generation=current + 1)
+        with storage_errors(layout.state_json, "replace"):
+            replaced, changed, before = self._replaced_state()
+        data = render_state(to_state(saved, clock.wall, before))
+        record = ControlRecord(saved, fingerprint(data), replaced, changed)
+        self.ensure_control_dir()
+        write_control(layout, record)
+        write_durable(layout.state_json, data)
+        self._seen = record.written_state
+        keep_second_copy(layout, record)
+        with suppress(StorageError):  # a copy for convenience: the record itself is safe
+            remember_good(layout, "STATE.json", data, durable=False)
+        if saved.run is not None:
+            self._touch_heartbeat(clock)
+        return saved
+
+    def _replaced_state(self) -> tuple[str, int, dict[str, object]]:
+        """The fingerprint, time of change (ns) and fields of the STATE.json that a save is about to replace.
+
+        What cannot be read, or was changed since it was loaded, is kept in quarantine.
+        """
+        layout = self.layout
+        path = layout.state_json
+        try:
+            changed = modified_ns(path)
+            data = read_bounded(path)
+            fields = parse_state(path, data).raw
+        except FileNotFoundError:
+            return "", 0, self._good_fields()
+        except UnreadableFile as error:
+            set_aside(layout, path, error.message)
+            return "", 0, self._good_fields()
+        mark = fingerprint(data)
+        record = read_control(layout)
+        known = {self._seen, record.written_state, record.previous_state} if record else {self._seen}
+        if mark not in known:
+            set_aside(layout, path, "changed while aiframe was about to replace it")
+        return mark, changed, fields
+
+    def _good_fields(self) -> dict[str, object]:
+        data = last_good(self.layout, "STATE.json")
+        if data is None:
+            return {}
+        try:
+            return parse_state(self.layout.state_json, data).raw
+        except UnreadableFile:
+            return {}
+
+    def beat(self, clock: Moment) -> None:
+        """Say that the runner is alive. Takes the mutex, so never call it while holding it.
+
+        STATE.json is touched only while its bytes are those that aiframe wrote. Raises LockHeld, StorageError.
+        """
+        with self.mutex():
+            self._touch_heartbeat(clock)
+            record = read_control(self.layout)
+            try:
+                data = read_bounded(self.layout.state_json)
+            except (FileNotFoundError, UnreadableFile):
+                return
+            if record is not None and fingerprint(data) == record.written_state:
+                write_durable(self.layout.state_json, with_heartbeat(data, clock.wall))
+
+    def heartbeat(self) -> float:
+        """When a runner last said that it is alive, in epoch seconds; 0 for never."""
+        with storage_errors(self.layout.heartbeat, "read"):
+            return modified_ns(self.layout.heartbeat) / 1e9
+
+    def _touch_heartbeat(self, clock: Moment) -> None:
+        path = self.layout.heartbeat
+        with storage_errors(path, "write"):
+            self.ensure_control_dir()
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
+            at = int(clock.wall * 1e9)
+            os.utime(path, ns=(at, at))
+
+    def set_agent_lock(self, run_id: str | None) -> None:
+        """Show in .agent_lock that a step lives, or with None that none does. It decides nothing.
+
+        The original's empty folder of that name is removed; one with something in it is left alone.
+        """
+        path = self.layout.agent_lock
+        with storage_errors(path, "write"):
+            if path.is_dir() and not path.is_symlink():
+                try:
+                    path.rmdir()
+                except OSError:
+                    if _is_folder(path):
+                        return
+            if run_id is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_atomic(path, f"{run_id}\n")
+
+
+def _generation(record: ControlRecord | None) -> int:
+    return record.project.generation if record else 0
+
+
+def _is_folder(path: os.PathLike[str]) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False

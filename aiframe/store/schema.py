@@ -1,0 +1,196 @@
+"""JSON Schemas (Draft 2020-12) of the files that people write, for editors and other tools."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from aiframe.core.model import Role, Rules, Settings, State
+from aiframe.store.layout import MAX_NAME
+from aiframe.store.settings_file import LIMITS, MAY_BE_ZERO, SANDBOXES, WHOLE
+from aiframe.store.task_reader import PRIORITY_WORDS, SIZE_WORDS, STATUS_WORDS
+
+Kind: TypeAlias = Literal["tasks", "project", "state"]
+Schema: TypeAlias = dict[str, Any]
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+_SCALAR = ["string", "number", "boolean"]
+
+
+def json_schema(kind: Kind) -> Schema:
+    """The schema of TASKS.yaml, PROJECT.yaml or STATE.json."""
+    schema = {"tasks": _tasks, "project": _project, "state": _state}[kind]()
+    return {"$schema": DRAFT, **schema}
+
+
+def _tasks() -> Schema:
+    tasks = {"description": "The tasks; the first of equal priority comes first.", "items": _task()}
+    return {
+        "title": "TASKS.yaml",
+        "type": ["object", "null"],
+        "required": ["tasks"],
+        "properties": {
+            "version": _text("Version of the format."),
+            "project": _text("Name of the project."),
+            "tasks": {**tasks, "type": ["array", "null"]},
+        },
+    }
+
+
+def _task() -> Schema:
+    locks = {"reads": _texts("Resources it only reads."), "writes": _texts("Resources that it alone may use.")}
+    return {
+        "type": "object",
+        "required": ["id", "title"],
+        "properties": {
+            "id": {
+                "description": "Name of the task; part of file and branch names.",
+                "type": ["string", "integer"],
+                "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+                "maxLength": MAX_NAME,
+            },
+            "title": {"description": "One line for people.", "type": _SCALAR, "minLength": 1},
+            "description": _lines("What is to be done."),
+            "status": _words("Where the task stands.", STATUS_WORDS),
+            "priority": _words("Which task comes first.", PRIORITY_WORDS, extra=(1, 2, 3)),
+            "size": _words("How large it is.", SIZE_WORDS, extra=tuple(SIZE_WORDS.values())),
+            "max_duration_min": {
+                "description": "Most minutes that an attempt may take.",
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+            },
+            "blocked_by": _texts("Ids of the tasks that must be done first."),
+            "dod": _texts("Definition of done, for people and agents."),
+            "verify": _texts("Commands that prove it, run by aiframe; `manual: ...` is for a person."),
+            "locks": {
+                "description": "What it shares with other tasks.",
+                "type": ["object", "null"],
+                "properties": locks,
+            },
+            "network": _flag("Whether its commands need the network."),
+            "review": _flag("Whether a person has to look before it counts as done."),
+            "agent": _text("The agent that works on it, where it is not the project's."),
+            "notes": _lines("Anything else."),
+        },
+    }
+
+
+def _project() -> Schema:
+    rules = Rules()
+    limits = {name: _limit(name, getattr(rules, name)) for name in LIMITS}
+    env = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+    return {
+        "title": "PROJECT.yaml",
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "agent": _agent("The agent for every role."),
+            "agents": {
+                "description": "Another agent, model or effort for single roles.",
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": {str(role): _agent(f"The agent for {role}.") for role in Role},
+            },
+            "limits": {
+                "description": "Limits; times in seconds.",
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": limits,
+            },
+            "on_task_failure": _words("Stop at a failed task, or go on with others.", ("stop", "continue")),
+            "sandbox": _words("Where checks run; none: on this machine, unprotected.", SANDBOXES),
+            "env": {
+                "description": "Names of environment variables that the agent gets.",
+                "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
+            },
+        },
+    }
+
+
+def _agent(description: str) -> Schema:
+    texts = {
+        "name": _text("Which agent: codex, command, scripted, or one that you have installed."),
+        "model": _text("The agent's name for the model."),
+        "effort": _text("How hard the model thinks, in the agent's words."),
+    }
+    return {"description": description, "type": ["string", "object", "null"], "properties": texts}
+
+
+def _limit(name: str, default: float) -> Schema:
+    number = {"type": ["integer" if name in WHOLE else "number", "null"], "default": default}
+    if name in MAY_BE_ZERO:
+        return {**number, "minimum": 0}
+    return {**number, "minimum": 1} if name in WHOLE else {**number, "exclusiveMinimum": 0}
+
+
+def _state() -> Schema:
+    settings = Settings()
+    count = {"type": ["integer", "null"], "minimum": 0}
+    return {
+        "title": "STATE.json",
+        "type": "object",
+        "properties": {
+            "schema": {
+                "description": "Version of the format.",
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "maximum": 1,
+            },
+            "state": {
+                "description": "Where the project stands. Other words are kept, and nothing is done.",
+                "type": ["string", "null"],
+                "examples": list(State),
+            },
+            "role": _text("The role of the step that is alive."),
+            "run_id": _text("The run that is alive."),
+            "started_at": _time("When that run began."),
+            "updated_at": _time("When this file was written."),
+            "heartbeat_at": _time("When a runner last said that it is alive."),
+            "timeout_sec": {
+                "description": "Most seconds that a step may take.",
+                "type": ["number", "null"],
+                "exclusiveMinimum": 0,
+                "default": settings.timeout_sec,
+            },
+            "diagnosis_done": _flag("Whether the last failure has been diagnosed."),
+            "resume_state": {"description": "Where it goes on.", "enum": [*State, "", None]},
+            "diagnosis": _text("What the diagnosis found."),
+            "last_error": _text("What went wrong last."),
+            "interactive_mode": _flag("Whether the interview and reviews wait for a person."),
+            "plan_locked": _flag("Whether planning is over."),
+            "review_every_n_tasks": {"description": "How many tasks go between two reviews; 0: none.", **count},
+            "require_confirmations": _flag("Whether the interview may ask back once more."),
+            "review_items": {
+                "description": "Ids of the tasks done since the last review.",
+                "type": ["array", "string", "null"],
+                "items": {"type": ["string", "number", "object"]},
+            },
+            "not_before": _time("Nothing is done before this time."),
+            "failure": {"description": "Why it failed: kind, message and hint.", "type": ["object", "null"]},
+            "runner": {"description": "The process that carries the run.", "type": ["object", "null"]},
+            "generation": {"description": "How often the project was saved.", **count},
+        },
+    }
+
+
+def _text(description: str) -> Schema:
+    return {"description": description, "type": [*_SCALAR, "null"]}
+
+
+def _lines(description: str) -> Schema:
+    return {"description": description, "type": [*_SCALAR, "array", "null"], "items": {"type": _SCALAR}}
+
+
+def _texts(description: str) -> Schema:
+    return _lines(f"{description} One text or a list.")
+
+
+def _flag(description: str) -> Schema:
+    return {"description": description, "type": ["boolean", "null"]}
+
+
+def _time(description: str) -> Schema:
+    return {"description": f"{description} Seconds since 1970.", "type": ["number", "null"], "minimum": 0}
+
+
+def _words(description: str, words: Any, extra: tuple[object, ...] = ()) -> Schema:
+    return {"description": description, "enum": list(dict.fromkeys([*map(str, words), *extra, None]))}

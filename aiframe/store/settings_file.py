@@ -1,0 +1,152 @@
+"""PROJECT.yaml: which agent plays which role, the limits, where checks run, and what the agent may see."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as ReadOnly
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from aiframe.core.errors import UsageError
+from aiframe.core.model import Role, Rules
+from aiframe.store.atomic import read_bounded
+from aiframe.store.yaml_fields import Fields
+from aiframe.store.yaml_nodes import Mapping, Node, Scalar, plain_value, read_yaml
+
+DEFAULT_AGENT = "codex"
+KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env")
+SANDBOXES = ("auto", "none")
+LIMITS = tuple(spec.name for spec in fields(Rules) if spec.name != "continue_on_task_failure")
+MAY_BE_ZERO = frozenset({"stall_sec", "repairs", "hung_grace_sec"})
+WHOLE = frozenset(spec.name for spec in fields(Rules) if spec.type == "int")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """The agent of a role. *options* are its own further keys; empty *model* and *effort* mean the agent's default."""
+
+    name: str = DEFAULT_AGENT
+    model: str = ""
+    effort: str = ""
+    options: ReadOnly[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectSettings:
+    """What PROJECT.yaml says, defaults filled in. *env* names the variables that the agent gets from ours."""
+
+    agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(Role, AgentSettings()))
+    rules: Rules = field(default_factory=Rules)
+    sandbox: str = "auto"
+    env: tuple[str, ...] = ()
+    path: Path | None = None
+
+
+def load_settings(path: Path, environ: ReadOnly[str, str]) -> ProjectSettings:
+    """The settings in the file *path*, defaults where it is missing; DEV_CHAIN_LIMIT in *environ* goes before.
+
+    Raises UnreadableFile, StorageError, and UsageError for a DEV_CHAIN_LIMIT that is no number.
+    """
+    try:
+        settings = parse_settings(path, read_bounded(path))
+    except FileNotFoundError:
+        settings = ProjectSettings(path=path)
+    return _with_chain_limit(settings, environ.get("DEV_CHAIN_LIMIT", ""))
+
+
+def _with_chain_limit(settings: ProjectSettings, value: str) -> ProjectSettings:
+    if not value:
+        return settings
+    if not re.fullmatch("[0-9]{1,6}", value) or int(value) < 1:
+        cure = "set it to 1 or more, or unset it"
+        raise UsageError(f"the environment variable DEV_CHAIN_LIMIT is {value!r}, not a whole number", hint=cure)
+    return replace(settings, rules=replace(settings.rules, dev_chain_limit=int(value)))
+
+
+def parse_settings(path: Path, data: bytes) -> ProjectSettings:
+    """The settings in the PROJECT.yaml whose bytes are *data*. Raises UnreadableFile with every mistake."""
+    source = read_yaml(path, data)
+    if source.root is not None and not isinstance(source.root, Mapping):
+        source.complain(source.root.start, "must hold keys and values", "begin it with `agent: codex`")
+    if not isinstance(source.root, Mapping):
+        source.check()
+        return ProjectSettings(path=path)
+    top = Fields(source, source.root)
+    top.only(KEYS)
+    settings = ProjectSettings(
+        agents=_agents(top),
+        rules=_rules(top),
+        sandbox=top.word("sandbox", {name: name for name in SANDBOXES}, "auto"),
+        env=_env(top),
+        path=path,
+    )
+    source.check()
+    return settings
+
+
+def _agents(top: Fields) -> dict[Role, AgentSettings]:
+    default = _agent(top, "agent", AgentSettings())
+    agents = dict.fromkeys(Role, default)
+    per_role = top.inner("agents")
+    if per_role is not None:
+        per_role.only(Role)
+        for role in Role:
+            agents[role] = _agent(per_role, role, default)
+    return agents
+
+
+def _agent(parent: Fields, key: str, default: AgentSettings) -> AgentSettings:
+    """The agent below *key*: its name alone, or a mapping; what it leaves out comes from a *default* of that name."""
+    node: Node | None = parent.node.get(key)
+    if node is None:
+        return default
+    if isinstance(node, Scalar):
+        return default if node.value == default.name else AgentSettings(_agent_name(parent, node, node.value))
+    inner = parent.inner(key)
+    if inner is None:
+        return default
+    name = _agent_name(inner, node, inner.text("name", default.name))
+    base = default if name == default.name else AgentSettings(name)
+    own = {k.value: plain_value(v) for k, v in inner.node.pairs if k.value not in ("name", "model", "effort")}
+    return AgentSettings(
+        name=name,
+        model=inner.text("model", base.model),
+        effort=inner.text("effort", base.effort),
+        options={**base.options, **own},
+    )
+
+
+def _agent_name(parent: Fields, node: Node, name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        parent.complain(
+            node, f"{name[:80]!r} is no name of an agent", "use `agent: codex`; `aiframe doctor` lists them"
+        )
+    return name
+
+
+def _rules(top: Fields) -> Rules:
+    defaults = Rules()
+    values: dict[str, Any] = {}
+    limits = top.inner("limits")
+    if limits is not None:
+        limits.only(LIMITS)
+        for name in LIMITS:
+            zero = name in MAY_BE_ZERO
+            least = 1 if name in WHOLE and not zero else 0
+            values[name] = limits.number(
+                name, getattr(defaults, name), whole=name in WHOLE, least=least, above=not zero and name not in WHOLE
+            )
+    goes_on = top.word("on_task_failure", {"stop": False, "continue": True}, False)
+    return replace(defaults, continue_on_task_failure=goes_on, **values)
+
+
+def _env(top: Fields) -> tuple[str, ...]:
+    names = top.texts("env")
+    node = top.node.get("env")
+    for name in names:
+        if node is not None and not _VARIABLE.fullmatch(name):
+            cure = "list names only, such as `env: [OPENAI_API_KEY]`; their values come from your shell"
+            top.complain(node, f"env: {name.partition('=')[0][:80]!r} is no name of a variable", cure)
+    return names

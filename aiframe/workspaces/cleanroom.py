@@ -1,0 +1,144 @@
+"""A git directory of aiframe's own over the project's files and objects, with a configuration that aiframe wrote.
+
+Filters, fsmonitor programs, includes, aliases, external diffs and hooks all hang on the repository's configuration.
+In a clean room git never reads it; only settings that are mere values (how names and line ends are stored) are taken
+over. Work happens in a private index. A copy of the last one is kept as a cache, so that unchanged files are not hashed
+again; the repository's own index is never trusted: its flags can hide a changed file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from aiframe.process import Captured, capture
+from aiframe.workspaces.git import OVERRIDES, TIMEOUT_S, GitError, Repository, checked, environment, personal_settings
+from aiframe.workspaces.git import program as git_program
+
+PLAIN_VALUES = frozenset(
+    f"core.{name}" for name in ("filemode", "ignorecase", "symlinks", "precomposeunicode", "autocrlf", "eol")
+)
+"""Settings without which git would see changes where there are none; none of them names a program or a file."""
+
+STALE_AFTER_S = 86_400.0
+ROOM_PREFIX = "room-"
+TRUE = frozenset({"true", "yes", "on", "1"})
+
+
+class CleanRoom:
+    """Git over the files of *repo* without its configuration. *index* is the private index, empty at first."""
+
+    __slots__ = ("home", "index", "repo")
+
+    def __init__(self, repo: Repository, home: Path) -> None:
+        self.repo = repo
+        self.home = home
+        self.index = home / "index"
+
+    def call(self, *args: str, stdin: bytes = b"", index: Path | None = None) -> Captured:
+        """Run git on the project's files with the private index, or with *index*."""
+        self.repo.assert_own()
+        argv = [git_program(), f"--git-dir={self.home}", f"--work-tree={self.repo.root}", "--no-pager"]
+        for setting in OVERRIDES:
+            argv += ["-c", setting]
+        env = environment() | {
+            "GIT_OBJECT_DIRECTORY": str(self.repo.common_dir / "objects"),
+            "GIT_INDEX_FILE": str(index or self.index),
+        }
+        if (self.repo.common_dir / "shallow").is_file():
+            env["GIT_SHALLOW_FILE"] = str(self.repo.common_dir / "shallow")
+        return capture([*argv, *args], cwd=self.repo.root, env=env, stdin=stdin, timeout_s=TIMEOUT_S)
+
+    def run(self, *args: str, stdin: bytes = b"", index: Path | None = None) -> bytes:
+        """Like ``call``, but raise GitError unless the command succeeds; returns its output."""
+        return checked(args[0], self.call(*args, stdin=stdin, index=index))
+
+    def load(self, tree: str) -> None:
+        """Set the private index to *tree*, keeping from the cache what is known about unchanged files."""
+        cached = cache_of(self.repo)
+        with suppress(OSError):
+            shutil.copy2(cached, self.index)  # with its time: git compares file times with the index's own
+        if self.call("read-tree", "--reset", tree).code == 0:
+            return
+        self.index.unlink(missing_ok=True)  # a torn or forged cache costs time, nothing else
+        self.run("read-tree", tree)
+
+    def keep_cache(self) -> None:
+        """Make the private index the cache for the next room."""
+        os.replace(self.index, cache_of(self.repo))
+
+
+def cache_of(repo: Repository) -> Path:
+    """The file that remembers what was hashed last time."""
+    return repo.private_dir / "index"
+
+
+@contextmanager
+def clean_room(repo: Repository) -> Iterator[CleanRoom]:
+    """A clean room, removed afterwards. Raises GitError where it cannot be made (disk full, no permission)."""
+    repo.assert_own()
+    home: Path | None = None
+    try:
+        repo.private_dir.mkdir(exist_ok=True)
+        home = Path(tempfile.mkdtemp(prefix=ROOM_PREFIX, dir=repo.private_dir))
+        furnish(repo, home)
+    except OSError as error:
+        if home is not None:
+            shutil.rmtree(home, ignore_errors=True)
+        raise GitError("prepare", f"{repo.private_dir}: {error.strerror or error}") from error
+    try:
+        yield CleanRoom(repo, home)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def furnish(repo: Repository, home: Path) -> None:
+    """Write into *home* what git asks of a git directory."""
+    settings = repo.settings()
+    if settings.get("core.sparsecheckout", "").lower() in TRUE:
+        raise GitError(
+            "prepare",
+            "the folder is a sparse checkout: files that are absent would count as deleted",
+            hint="`git sparse-checkout disable` in the project folder",
+        )
+    (home / "refs").mkdir()
+    (home / "info").mkdir()
+    (home / "HEAD").write_text("ref: refs/heads/none\n")
+    (home / "config").write_text(configuration(settings), errors="surrogateescape")
+    for name in ("exclude", "attributes"):
+        source = repo.common_dir / "info" / name
+        if source.is_file():
+            shutil.copyfile(source, home / "info" / name)
+    for shared in repo.git_dir.glob("sharedindex.*"):
+        (home / shared.name).symlink_to(shared)
+
+
+def configuration(settings: dict[str, str]) -> str:
+    """The room's own configuration: the repository's plain values and the person's list of ignored files."""
+    object_format = settings.get("extensions.objectformat", "sha1").lower()
+    lines = ["[core]", f"\trepositoryformatversion = {0 if object_format == 'sha1' else 1}", "\tbare = false"]
+    for key in sorted(PLAIN_VALUES & settings.keys()):
+        if re.fullmatch(r"[A-Za-z0-9]*", settings[key]):
+            lines.append(f"\t{key.partition('.')[2]} = {settings[key]}")
+    ignored = personal_settings().get("core.excludesfile", "")
+    if ignored and "\n" not in ignored:
+        escaped = ignored.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'\texcludesFile = "{escaped}"')
+    if object_format == "sha256":
+        lines += ["[extensions]", f"\tobjectFormat = {object_format}"]
+    return "\n".join(lines) + "\n"
+
+
+def sweep_rooms(repo: Repository) -> None:
+    """Remove rooms that a killed process left behind more than a day ago."""
+    oldest = time.time() - STALE_AFTER_S
+    for room in repo.private_dir.glob(f"{ROOM_PREFIX}*"):
+        with suppress(OSError):
+            if room.lstat().st_mtime < oldest:
+                shutil.rmtree(room, ignore_errors=True)

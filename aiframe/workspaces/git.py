@@ -1,0 +1,284 @@
+"""Git on a folder that an agent has worked in: nothing that the folder holds is ever run.
+
+A repository's own configuration, hooks and attributes can name programs. Two ways of calling git keep them silent:
+
+- ``Repository.run`` reads and writes commits and refs only. The repository's configuration is read, and everything in
+  it that could start a program is overridden.
+- ``CleanRoom`` (see cleanroom.py) is for all that looks at the files or an index: git then works with a configuration
+  of aiframe's own, and the repository's is not read at all.
+
+Every call names the git directory and the top level itself: git never searches upwards, so that a folder inside
+somebody else's repository can never be mistaken for a part of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from aiframe.core.errors import StepError
+from aiframe.process import Captured, capture
+
+OVERRIDES = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.fsync=all",
+    "core.fsyncMethod=batch",
+    "core.quotePath=false",
+    "core.attributesFile=/dev/null",
+    "core.commitGraph=false",
+    "core.pager=cat",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "commit.gpgSign=false",
+    "log.showSignature=false",
+    "i18n.commitEncoding=UTF-8",
+    "i18n.logOutputEncoding=UTF-8",
+    "submodule.recurse=false",
+    "diff.ignoreSubmodules=all",
+)
+"""Settings that win over the repository's. ``commitGraph``: a forged graph would lie about who descends from whom."""
+
+TIMEOUT_S = 300.0
+NOBODY = "0" * 40
+
+
+class GitError(StepError):
+    """Git could not do what was asked. *command* is its short name, *detail* what git said."""
+
+    def __init__(self, command: str, detail: str, *, hint: str = "") -> None:
+        self.command = command
+        self.detail = detail
+        super().__init__(f"git {command} failed: {detail}", hint=hint or cure(detail))
+
+
+class HeadMoved(GitError):
+    """The branch is no longer where it was when the work was measured; nothing was written."""
+
+
+class EmbeddedRepositories(StepError):
+    """Folders with a git repository of their own: their files would not be in the commit."""
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.folders = tuple(folders)
+        super().__init__(
+            f"a git repository of its own inside the project: {', '.join(self.folders)}; its files would be lost",
+            hint="remove its .git so that its files are kept with the project, or list the folder in .gitignore",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose name stands on a commit."""
+
+    name: str = "aiframe"
+    email: str = "aiframe@localhost"
+
+
+CURES: tuple[tuple[str, str], ...] = (
+    (
+        r"Unable to create '(?P<path>[^']+\.lock)': File exists",
+        "another git command is at work, or one has crashed: when no git process is left, remove {path}",
+    ),
+    (r"cannot lock ref", "another git command moved the branch at the same time; run the command again"),
+    (r"No space left on device|Disk quota exceeded", "make room on the disk and run the command again"),
+    (r"Read-only file system", "the disk is mounted read-only: make it writable and run the command again"),
+    (
+        r"Permission denied|insufficient permission|Operation not permitted",
+        "make every file of the project and of its .git folder readable and writable for you (chown, chmod)",
+    ),
+    (
+        r"unable to read|(bad|invalid|not a valid) object|corrupt|missing (blob|tree|commit)|bad signature|broken",
+        "the repository is damaged: `git fsck` names what is missing; restore .git from a backup or a clone",
+    ),
+    (r"bad config|unknown repository extension", "correct .git/config: git names the line"),
+    (r"not a git repo", "the .git folder is incomplete: restore it, or move it away and let aiframe make a new one"),
+)
+
+
+def cure(detail: str) -> str:
+    """What a person can do about git's message *detail*."""
+    for pattern, text in CURES:
+        if found := re.search(pattern, detail, re.IGNORECASE):
+            return text.format(**found.groupdict())
+    return "read git's message, put it right in the project folder and run the command again"
+
+
+@cache
+def search_path() -> str:
+    """PATH without its relative entries: a file named git in the project must not become git."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(entry for entry in entries if os.path.isabs(entry))
+
+
+@cache
+def program() -> str:
+    """The git to run, as an absolute path."""
+    found = shutil.which("git", path=search_path())
+    if found is None:
+        raise StepError("git is not installed", hint="install git (for example `apt-get install git`) and try again")
+    return found
+
+
+def environment() -> dict[str, str]:
+    """The whole environment of a git call: nothing of git's own comes from the parent."""
+    kept = {key: os.environ[key] for key in ("HOME", "TMPDIR", "XDG_CONFIG_HOME") if key in os.environ}
+    return kept | {
+        "PATH": search_path(),
+        "LC_ALL": "C",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_SYSTEM": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_GRAFT_FILE": "/dev/null",
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_DEFAULT_HASH": "sha1",
+        "GIT_DEFAULT_REF_FORMAT": "files",
+    }
+
+
+@cache
+def personal_settings() -> Mapping[str, str]:
+    """The person's own global git settings, read once; empty where there are none."""
+    theirs = {key: text for key, text in os.environ.items() if not key.startswith("GIT_") or key == "GIT_CONFIG_GLOBAL"}
+    done = capture([program(), "config", "--global", "-z", "--list"], cwd=Path("/"), env=theirs, timeout_s=30)
+    return parse_settings(done.out) if done.code == 0 else {}
+
+
+def read_settings(file: Path) -> dict[str, str]:
+    """The plain values of one configuration file; empty where it cannot be read."""
+    argv = [program(), "config", "--file", str(file), "--no-includes", "-z", "--list"]
+    done = capture(argv, cwd=Path("/"), env=environment(), timeout_s=TIMEOUT_S)
+    return parse_settings(done.out if done.code == 0 else b"")
+
+
+def parse_settings(raw: bytes) -> dict[str, str]:
+    """What ``git config -z --list`` printed: key (lower case) to value; the last of several wins."""
+    pairs = (os.fsdecode(item).partition("\n") for item in raw.split(b"\0") if item)
+    return {key.lower(): value if newline else "true" for key, newline, value in pairs}
+
+
+def names(raw: bytes) -> tuple[str, ...]:
+    """File names that git printed with ``-z``; bytes that are no UTF-8 survive the round trip."""
+    return tuple(os.fsdecode(name) for name in raw.split(b"\0") if name)
+
+
+class Repository:
+    """The project's own repository at *root*. Raises GitError when *root* has none.
+
+    *git_dir* is its git directory, *common_dir* the one that linked worktrees share (the same for a plain repository).
+    """
+
+    __slots__ = ("common_dir", "git_dir", "root")
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root))
+        self.git_dir = git_directory(self.root)
+        self.common_dir = common_directory(self.git_dir)
+
+    @property
+    def private_dir(self) -> Path:
+        """aiframe's own folder inside the git directory."""
+        return self.git_dir / "aiframe"
+
+    def assert_own(self) -> None:
+        """Raise GitError unless the top level still has the very git directory that was found at first."""
+        if git_directory(self.root) != self.git_dir:
+            raise GitError("check", f"{self.root}/.git now points elsewhere", hint="restore the project's .git")
+
+    def settings(self) -> dict[str, str]:
+        """The repository's own configuration as plain values; includes are not followed and nothing is run."""
+        self.assert_own()
+        found = read_settings(self.common_dir / "config")
+        own = self.git_dir / "config.worktree"
+        return {**found, **read_settings(own)} if own.is_file() and "extensions.worktreeconfig" in found else found
+
+    def identity(self) -> Identity:
+        """Who commits: the repository's user, else the person's global one, else aiframe."""
+        found = {**personal_settings(), **self.settings()}
+        name, email = clean_name(found.get("user.name", "")), clean_name(found.get("user.email", ""))
+        return Identity(name or Identity().name, email or Identity().email)
+
+    def call(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Captured:
+        """Run a git command that touches commits and refs only, and return how it ended."""
+        self.assert_own()
+        argv = [program(), f"--git-dir={self.git_dir}", f"--work-tree={self.root}", "--no-pager"]
+        for setting in OVERRIDES:
+            argv += ["-c", setting]
+        its_env = environment() | dict(env or {})
+        return capture([*argv, *args], cwd=self.root, env=its_env, stdin=stdin, timeout_s=TIMEOUT_S)
+
+    def run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
+        """Like ``call``, but raise GitError unless the command succeeds; returns its output."""
+        return checked(args[0], self.call(*args, stdin=stdin, env=env))
+
+    def text(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
+        """The output of ``run`` as one stripped text."""
+        return os.fsdecode(self.run(*args, stdin=stdin, env=env)).strip()
+
+    def tree_of(self, commit: str) -> str:
+        """The tree id of *commit* (or of a tree)."""
+        return self.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        """Whether *new* is *old* or descends from it."""
+        if old == new:
+            return True
+        done = self.call("merge-base", "--is-ancestor", old, new)
+        if done.code not in (0, 1):
+            checked("merge-base", done)
+        return done.code == 0
+
+
+def checked(command: str, done: Captured) -> bytes:
+    """The output of a command that succeeded; GitError for one that did not."""
+    if done.code == 0:
+        return done.out
+    raise GitError(command, message_of(done))
+
+
+def message_of(done: Captured) -> str:
+    """Git's own words about a failure, without the advice it adds."""
+    lines = [line.strip() for line in done.err.decode("utf-8", "replace").splitlines()]
+    said = [line for line in lines if line and not line.startswith(("hint:", "warning:"))]
+    return "; ".join(said[:4]) or f"exit code {done.code}"
+
+
+def clean_name(text: str) -> str:
+    """A name or address as git would store it: without the characters that part the fields of a commit."""
+    return re.sub(r"[<>\n\0]", "", text).strip().strip(".,:;\"'")
+
+
+def git_directory(root: Path) -> Path:
+    """The git directory of *root* itself, never of a folder above it. Raises GitError when it has none."""
+    entry = root / ".git"
+    if entry.is_dir():
+        return Path(os.path.realpath(entry)) if entry.is_symlink() else entry
+    if not entry.is_file():
+        raise GitError("check", f"{root} has no repository of its own", hint="a step makes one; do not remove .git")
+    head, _, target = entry.read_text(errors="surrogateescape").partition(":")
+    path = Path(os.path.normpath(root / target.strip()))
+    if head != "gitdir" or not target.strip() or not path.is_dir():
+        raise GitError("check", f"{entry} points to no git directory", hint="`git worktree repair` mends the link")
+    return path
+
+
+def common_directory(git_dir: Path) -> Path:
+    """Where refs, objects and configuration live: elsewhere than *git_dir* for a linked worktree."""
+    try:
+        target = (git_dir / "commondir").read_text(errors="surrogateescape").strip()
+    except FileNotFoundError:
+        return git_dir
+    path = Path(os.path.normpath(git_dir / target))
+    if not path.is_dir():
+        raise GitError("check", f"{git_dir}/commondir points to no folder", hint="`git worktree repair` mends the link")
+    return path

@@ -1,0 +1,84 @@
+"""Lock files of git's that a killed aiframe left behind.
+
+``git`` killed in the middle of a write leaves ``index.lock`` or ``refs/heads/main.lock``, and no later git gets past
+it. So every such write is announced by a marker that names the locks and that its writer holds (flock). A marker that
+nobody holds is a dead writer's: the locks it names, if they are of that time, go away with it. A lock of anybody else's
+is left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from aiframe.workspaces.git import TIMEOUT_S, GitError, Repository
+
+MARKER_PREFIX = "writing-"
+SETTLE_S = 0.3
+
+
+@contextmanager
+def announced(repo: Repository, locks: Sequence[Path]) -> Iterator[None]:
+    """Announce that git is about to take *locks*, after clearing away what dead writers left."""
+    clear_leftovers(repo)
+    marker: Path | None = None
+    descriptor = -1
+    try:
+        repo.private_dir.mkdir(exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{MARKER_PREFIX}", dir=repo.private_dir)
+        marker = Path(name)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(descriptor, json.dumps([str(lock) for lock in locks]).encode())
+        visible = marker.with_name(marker.name.removeprefix("."))
+        os.rename(marker, visible)  # seen by others only once it is held
+        marker = visible
+    except OSError as error:
+        with suppress(OSError):
+            os.close(descriptor)
+        raise GitError("prepare", f"{repo.private_dir}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        marker.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def clear_leftovers(repo: Repository) -> None:
+    """Remove the locks of writers that are dead."""
+    for marker in repo.private_dir.glob(f"{MARKER_PREFIX}*"):
+        with suppress(OSError, ValueError):
+            clear_one(marker)
+
+
+def clear_one(marker: Path) -> None:
+    """Remove *marker* and its locks unless its writer is alive."""
+    descriptor = os.open(marker, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        begun = os.fstat(descriptor).st_mtime
+        locks = [Path(name) for name in json.loads(os.read(descriptor, 65_536))]
+        if any(lock.exists() for lock in locks):
+            time.sleep(SETTLE_S)  # the git of a killed writer may still be on its last milliseconds
+        for lock in locks:
+            with suppress(FileNotFoundError):
+                if lock.suffix == ".lock" and begun - 1 <= lock.lstat().st_mtime <= begun + TIMEOUT_S:
+                    lock.unlink()
+        marker.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def ref_locks(repo: Repository, ref: str) -> tuple[Path, ...]:
+    """The locks that git takes to move *ref*: its own, and HEAD's, whose log follows."""
+    return (repo.common_dir / f"{ref}.lock", repo.git_dir / "HEAD.lock")
+
+
+def index_locks(repo: Repository) -> tuple[Path, ...]:
+    """The lock that git takes to write the index."""
+    return (repo.git_dir / "index.lock",)

@@ -1,0 +1,170 @@
+"""The files of a project as a git tree, measured in a private index: nothing of the repository's own state moves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from aiframe.workspaces.cleanroom import CleanRoom, clean_room
+from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, checked, message_of, names
+from aiframe.workspaces.locks import announced, index_locks
+
+GITLINK = "160000"
+ABSENT = "000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file that differs between two trees. *status* is A(dded), M(odified), D(eleted) or T(ype changed).
+
+    *mode* and *blob* are those of the newer side; both are zeros for a deleted file.
+    """
+
+    status: str
+    path: str
+    mode: str
+    blob: str
+    old_mode: str
+
+
+def covered(path: str, control_paths: Sequence[str]) -> bool:
+    """Whether *path* is one of *control_paths* or lies below one that is a folder."""
+    return any(path == control or path.startswith(control + "/") for control in map(normal, control_paths))
+
+
+def normal(path: str) -> str:
+    """*path* as git spells it: relative, without trailing slash."""
+    return str(PurePosixPath(path))
+
+
+def changed_files(repo: Repository, old: str, new: str) -> tuple[Change, ...]:
+    """What differs between two commits or trees, by name; a renamed file is one deleted and one added."""
+    raw = repo.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-ext-diff", "--no-textconv",
+                   "--end-of-options", f"{old}^{{tree}}", f"{new}^{{tree}}")  # fmt: skip
+    fields = names(raw)
+    changes = []
+    for head, path in zip(fields[::2], fields[1::2], strict=True):
+        old_mode, mode, _, blob, status = head.lstrip(":").split(" ")
+        changes.append(Change(status[0], path, mode, blob, old_mode))
+    return tuple(changes)
+
+
+def worktree_tree(repo: Repository, base: str, control_paths: Sequence[str], *, tip: str | None = None) -> str:
+    """The tree id of the files as they are now, with *control_paths* as they are in *base*.
+
+    Ignored files stay out, unless *base* or a commit between it and *tip* holds them. Raises EmbeddedRepositories for
+    new folders with a repository of their own, GitError for files that cannot be read.
+    """
+    with clean_room(repo) as room:
+        room.load(base)
+        if tip is not None and tip != base:
+            take_commits(room, base, tip, control_paths)
+        tree = add_everything(room, base, control_paths)
+        room.keep_cache()
+    refuse_new_gitlinks(repo, base, tree)
+    return tree
+
+
+def take_commits(room: CleanRoom, base: str, tip: str, control_paths: Sequence[str]) -> None:
+    """Put what was committed between *base* and *tip* into the index, except control files and nested repositories."""
+    changes = changed_files(room.repo, base, tip)
+    kept = [c for c in changes if not covered(c.path, control_paths) and GITLINK not in (c.mode, c.old_mode)]
+    stage(room, kept)
+
+
+def stage(room: CleanRoom, changes: Sequence[Change]) -> None:
+    """Bring the private index from the older to the newer side of *changes*."""
+    if changes:
+        room.run("update-index", "-z", "--index-info", stdin=index_lines(changes))
+
+
+def index_lines(changes: Sequence[Change]) -> bytes:
+    """*changes* as ``update-index --index-info`` reads them; deletions first, so that a file gives way to a folder."""
+    ordered = sorted(changes, key=lambda change: change.status != "D")
+    return b"".join(f"{c.mode} {c.blob}\t".encode() + os.fsencode(c.path) + b"\0" for c in ordered)
+
+
+def add_everything(room: CleanRoom, base: str | None, control_paths: Sequence[str]) -> str:
+    """Add all files except *control_paths* and known submodules to the index; returns the tree id."""
+    left_out = [*map(normal, control_paths), *(submodules(room) if base is not None else ())]
+    pathspecs = [".", *(f":(top,exclude,literal){path}" for path in left_out)]
+    listed = b"\0".join(os.fsencode(item) for item in pathspecs)
+    done = room.call("add", "-A", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=listed)
+    if done.code != 0 and "does not have a commit checked out" in message_of(done):
+        raise EmbeddedRepositories(nested_repositories(room))
+    checked("add", done)
+    return room.run("write-tree").decode().strip()
+
+
+def submodules(room: CleanRoom) -> tuple[str, ...]:
+    """The submodules in the index: looking into one would run git with the configuration that lies there."""
+    prefix = f"{GITLINK} "
+    entries = names(room.run("ls-files", "-s", "-z"))
+    return tuple(entry.partition("\t")[2] for entry in entries if entry.startswith(prefix))
+
+
+def nested_repositories(room: CleanRoom) -> tuple[str, ...]:
+    """Folders that git does not look into because they are repositories of their own."""
+    others = names(room.run("ls-files", "-o", "-z", "--exclude-standard"))
+    return tuple(path.rstrip("/") for path in others if path.endswith("/"))
+
+
+def refuse_new_gitlinks(repo: Repository, base: str | None, tree: str) -> None:
+    """Raise EmbeddedRepositories when *tree* holds a link to a repository where *base* has none."""
+    if base is not None:
+        found = [c.path for c in changed_files(repo, base, tree) if c.mode == GITLINK and c.old_mode != GITLINK]
+    else:
+        entries = names(repo.run("ls-tree", "-r", "-z", tree))
+        found = [entry.partition("\t")[2] for entry in entries if entry.startswith(f"{GITLINK} ")]
+    if found:
+        raise EmbeddedRepositories(found)
+
+
+def first_tree(repo: Repository) -> str:
+    """The tree id of all files of a repository that has no commit yet."""
+    with clean_room(repo) as room:
+        room.run("read-tree", "--empty")
+        tree = add_everything(room, None, ())
+        room.keep_cache()
+    refuse_new_gitlinks(repo, None, tree)
+    return tree
+
+
+def control_tree(repo: Repository, base: str, paths: Sequence[str]) -> str:
+    """The tree id of *base* with *paths* alone as they are in the folder now; ignored ones stay out."""
+    with clean_room(repo) as room:
+        room.load(base)
+        specs = [f":(top,literal){normal(path)}" for path in paths]
+        found = names(room.run("ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *specs)) if specs else ()
+        listed = b"\0".join(os.fsencode(name) for name in dict.fromkeys(found) if not name.endswith("/"))
+        room.run("update-index", "--add", "--remove", "-z", "--stdin", stdin=listed)
+        tree = room.run("write-tree").decode().strip()
+        room.keep_cache()
+    return tree
+
+
+def sync_index(repo: Repository, tree: str) -> None:
+    """Set the repository's own index to *tree*; the files are not touched. Raises GitError when it is locked."""
+    with clean_room(repo) as room, announced(repo, index_locks(repo)):
+        room.run("read-tree", "--reset", tree, index=repo.git_dir / "index")
+
+
+def stage_paths(repo: Repository, old: str, new: str) -> None:
+    """Bring the repository's own index from tree *old* to *new* for the files that differ; the rest stays staged."""
+    lines = index_lines(changed_files(repo, old, new))
+    with clean_room(repo) as room, announced(repo, index_locks(repo)):
+        room.run("update-index", "-z", "--index-info", stdin=lines, index=repo.git_dir / "index")
+
+
+def switch_files(repo: Repository, now: str, target: str) -> None:
+    """Bring the files from tree *now*, which they must match, to tree *target*. Raises GitError, and changes nothing,
+    when a file has changed since."""
+    with clean_room(repo) as room:
+        room.load(now)
+        room.call("update-index", "-q", "--refresh")
+        done = room.call("read-tree", "-m", "-u", now, target)
+        if done.code != 0:
+            raise GitError("restore", message_of(done), hint="close what is writing to the project and try again")
+        room.keep_cache()

@@ -1,0 +1,268 @@
+"""What a step must leave alone: sealed before it, compared and put back after it, before any git is run.
+
+Sealed are the project's control files and everything in .git that steers git: configuration, hooks, info, HEAD, refs,
+alternates. Foreign versions are moved to a quarantine, never deleted. After a step, in this order:
+
+1. ``compare_and_restore`` works without git, so that nothing an agent planted can run.
+2. ``settle_refs`` then keeps what foreign refs named, and takes the agent's own commits where they stand on the base.
+
+A seal is written below .git/aiframe, so that a later process can do both for a runner that was killed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiframe.core.errors import StepError
+from aiframe.workspaces.cleanroom import cache_of
+from aiframe.workspaces.commits import Head, create_ref, current_branch, move_head, safe_ref
+from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.vault_files import Breach, Entry, Quarantine, failed, put_back, snapshot, write_durable
+from aiframe.workspaces.vault_refs import OBJECT_ID, Refs, foreign_refs, put_refs_back, read_refs
+
+__all__ = ["Breach", "Seal", "compare_and_restore", "seal", "settle_refs"]
+
+QUARANTINED = "refs/aiframe/quarantine/"
+SCHEMA = 1
+INFO_PARTS = ("info/exclude", "info/attributes", "info/grafts", "info/sparse-checkout")
+SHARED_PARTS = (
+    "config", "hooks", *INFO_PARTS, "objects/info/alternates", "objects/info/http-alternates", "shallow",
+    "config.lock", "packed-refs.lock", "shallow.lock",
+)  # fmt: skip
+OWN_PARTS = (
+    "config.worktree", "commondir", "gitdir", "info/sparse-checkout", "index.lock", "HEAD.lock", "config.worktree.lock",
+    "MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "AUTO_MERGE", "CHERRY_PICK_HEAD", "REVERT_HEAD", "SQUASH_MSG",
+    "BISECT_START", "BISECT_LOG", "rebase-merge", "rebase-apply", "sequencer",
+)  # fmt: skip
+"""Of a git directory itself: also the half-done merges and rebases, whose to-do lists can name commands."""
+STANDS_WHEN_CREATED = frozenset({"notes/interrupt.flag"})
+"""A person may have made it, and stopping is safe."""
+MODULE_PARTS = ("config", "config.worktree", "hooks", *INFO_PARTS, "commondir", "objects/info/alternates")
+LOST_OBJECTS = "restore .git from a backup or a clone; or move .git away, then the next step begins a new history"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What was there before the step of *run_id*. *places* maps project, git and own-git to their files.
+
+    *head* is the text of .git/HEAD, *head_commit* the commit that it stood for, *cache* the digest of aiframe's index.
+    """
+
+    run_id: str
+    root: Path
+    git_dir: Path
+    common_dir: Path
+    control_files: tuple[str, ...]
+    places: Mapping[str, Mapping[str, Entry]]
+    head: str
+    head_commit: str
+    refs: Refs
+    cache: str
+
+    @property
+    def branch(self) -> str | None:
+        """The full name of the branch that HEAD named; None for a detached HEAD."""
+        return self.head.removeprefix("ref:").strip() if self.head.startswith("ref:") else None
+
+    def write(self, path: Path) -> None:
+        """Store the seal durably. Raises StepError when that fails."""
+        record = {
+            "schema": SCHEMA,
+            "run_id": self.run_id,
+            "root": str(self.root),
+            "git_dir": str(self.git_dir),
+            "common_dir": str(self.common_dir),
+            "control_files": list(self.control_files),
+            "places": {place: {name: packed(e) for name, e in files.items()} for place, files in self.places.items()},
+            "head": self.head,
+            "head_commit": self.head_commit,
+            "refs": self.refs.values,
+            "packed_refs": base64.b64encode(self.refs.packed).decode(),
+            "locks": sorted(self.refs.locks),
+            "cache": self.cache,
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durable(path, json.dumps(record).encode(), 0o600)
+        except OSError as error:
+            raise StepError(
+                f"{path}: {error.strerror or error}", hint="make room, or make .git writable, and run it again"
+            ) from error
+
+    @classmethod
+    def read(cls, path: Path) -> Seal | None:
+        """The seal that was stored at *path*; None when there is none that can be read."""
+        try:
+            record = json.loads(path.read_bytes())
+            return cls(
+                run_id=record["run_id"],
+                root=Path(record["root"]),
+                git_dir=Path(record["git_dir"]),
+                common_dir=Path(record["common_dir"]),
+                control_files=tuple(record["control_files"]),
+                places={place: {n: unpacked(e) for n, e in files.items()} for place, files in record["places"].items()},
+                head=record["head"],
+                head_commit=record["head_commit"],
+                refs=Refs(record["refs"], base64.b64decode(record["packed_refs"]), frozenset(record["locks"])),
+                cache=record["cache"],
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def packed(entry: Entry) -> list[str | int]:
+    """*entry* as JSON."""
+    return [entry.kind, entry.mode, base64.b64encode(entry.data).decode()]
+
+
+def unpacked(record: Sequence[str | int]) -> Entry:
+    """The entry of a JSON record. Raises ValueError for anything else."""
+    kind, mode, data = record
+    if kind not in ("file", "link", "other"):
+        raise ValueError(kind)
+    return Entry(kind, int(mode), base64.b64decode(str(data)))  # type: ignore[arg-type]
+
+
+def seal(root: Path, control_files: Sequence[str], run_id: str) -> Seal:
+    """Remember what the step *run_id* must leave alone. *control_files* are relative; a folder stands for all in it.
+
+    Raises GitError for a folder without a repository of its own, StepError for files that cannot be read.
+    """
+    repo = Repository(root)
+    try:
+        places = {
+            place: snapshot(top, watched)
+            for place, top, watched in watched_places(repo.root, repo.git_dir, repo.common_dir, control_files)
+        }
+        refs = read_refs(repo.common_dir)
+        text = (repo.git_dir / "HEAD").read_text(errors="surrogateescape").strip()
+    except OSError as error:
+        raise StepError(f"{error.filename}: {error.strerror}", hint="make it readable and run it again") from error
+    commit = refs.values.get(text.removeprefix("ref:").strip(), "") if text.startswith("ref:") else text
+    return Seal(
+        run_id, repo.root, repo.git_dir, repo.common_dir, tuple(control_files), places, text, commit, refs,
+        digest(cache_of(repo)),
+    )  # fmt: skip
+
+
+def watched_places(
+    root: Path, git_dir: Path, common_dir: Path, control_files: Sequence[str]
+) -> list[tuple[str, Path, list[str]]]:
+    """Which files are sealed: (name of the place, its folder, paths in it)."""
+    link = [".git"] if git_dir != root / ".git" else []
+    shared = [*SHARED_PARTS, *module_parts(common_dir)]
+    return [
+        ("own-git", git_dir, list(OWN_PARTS)),
+        ("git", common_dir, shared),
+        ("project", root, [*control_files, *link]),
+    ]
+
+
+def module_parts(common_dir: Path) -> list[str]:
+    """What steers git in the submodules whose git directories lie in .git/modules."""
+    found: list[str] = []
+    for folder, folders, files in os.walk(common_dir / "modules"):
+        if "HEAD" in files and "objects" in folders:
+            rel = Path(folder).relative_to(common_dir)
+            found += [str(rel / part) for part in MODULE_PARTS]
+        folders[:] = [name for name in folders if name not in ("objects", "refs", "logs", "hooks", "info")]
+    return found
+
+
+def digest(path: Path) -> str:
+    """A hash of the file's content; empty where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def compare_and_restore(sealed: Seal, quarantine_dir: Path) -> tuple[Breach, ...]:
+    """Put back what the step changed of what was sealed; foreign versions go to *quarantine_dir*/RUN_ID. Runs no git.
+
+    Returns what was found, mended or not; an action of ``failed`` needs a person. The branch of HEAD may have moved:
+    ``settle_refs`` looks into that. Calling it again finds nothing more.
+    """
+    quarantine = Quarantine(quarantine_dir / safe_ref(sealed.run_id))
+    breaches: list[Breach] = []
+    try:
+        breaches += rebuild_git_folder(sealed, quarantine)
+        places = watched_places(sealed.root, sealed.git_dir, sealed.common_dir, sealed.control_files)
+        for place, top, watched in places:
+            wanted = [*watched, *sealed.places[place]]
+            breaches += put_back(top, place, sealed.places[place], wanted, quarantine, STANDS_WHEN_CREATED)
+        breaches += put_head_back(sealed, quarantine)
+        breaches += put_refs_back(sealed.common_dir, sealed.refs, sealed.branch, quarantine)
+        cache = sealed.git_dir / "aiframe" / "index"
+        if digest(cache) != sealed.cache:
+            cache.unlink(missing_ok=True)  # only a cache: a forged one could hide a changed file
+    except OSError as error:
+        breaches.append(failed(str(error.filename or sealed.git_dir), "changed", error))
+    return tuple(breaches)
+
+
+def rebuild_git_folder(sealed: Seal, quarantine: Quarantine) -> list[Breach]:
+    """Make .git a folder again where it was removed or replaced; the objects in it are gone then."""
+    for place in dict.fromkeys((sealed.common_dir, sealed.git_dir)):
+        if place.is_dir() and not place.is_symlink():
+            continue
+        kept_at = ""
+        if os.path.lexists(place):
+            aside = place.with_name(f"{place.name}.foreign")
+            os.rename(place, aside)  # the quarantine itself may lie in it
+            kept_at = str(aside)
+        for name in ("objects/info", "objects/pack", "refs/heads", "aiframe"):
+            (place / name).mkdir(parents=True, exist_ok=True)
+        if kept_at:
+            kept_at = quarantine.take(Path(kept_at), "dot-git")
+        return [Breach("git", "changed" if kept_at else "deleted", "failed", kept_at, LOST_OBJECTS)]
+    return []
+
+
+def put_head_back(sealed: Seal, quarantine: Quarantine) -> list[Breach]:
+    """Make HEAD name the same branch again; a detached HEAD may have moved to another commit."""
+    path = sealed.git_dir / "HEAD"
+    now = None
+    with suppress(OSError):
+        if path.is_file() and not path.is_symlink():
+            now = path.read_text(errors="surrogateescape").strip()
+    if now == sealed.head or (sealed.branch is None and now is not None and OBJECT_ID.match(now)):
+        return []
+    kept_at = quarantine.take(path, "git/HEAD") if os.path.lexists(path) else ""
+    write_durable(path, sealed.head.encode("utf-8", "surrogateescape") + b"\n")
+    return [Breach("git/HEAD", "changed" if kept_at else "deleted", "restored", kept_at)]
+
+
+def settle_refs(repo: Repository, sealed: Seal, quarantine_dir: Path, date: float) -> tuple[Breach, ...]:
+    """After ``compare_and_restore``: keep foreign commits under refs/aiframe/quarantine/RUN_ID, and look at HEAD.
+
+    Commits on top of the sealed one stay (they become part of the candidate). Where HEAD went anywhere else it is put
+    back. May be called again. *date* is in epoch seconds.
+    """
+    prefix = QUARANTINED + safe_ref(sealed.run_id) + "/"
+    for name, value in foreign_refs(Quarantine(quarantine_dir / safe_ref(sealed.run_id))):
+        if OBJECT_ID.match(value):
+            with suppress(GitError):  # a ref to nothing: the note in the quarantine is all there is to keep
+                create_ref(repo, prefix + safe_ref(name), value, date)
+    if not is_there(repo, sealed.head_commit):
+        return (Breach("git/objects", "deleted", "failed", hint=LOST_OBJECTS),)
+    at = Head(repo.text("rev-parse", "--verify", "HEAD"), current_branch(repo))
+    kept_at = ""
+    if is_there(repo, at.commit):
+        if repo.is_ancestor(sealed.head_commit, at.commit):
+            return ()
+        kept_at = create_ref(repo, prefix + "head", at.commit, date)
+    move_head(repo, at, sealed.head_commit, "aiframe: back to the base of the step", date)
+    return (Breach("git/HEAD", "changed", "restored", kept_at),)
+
+
+def is_there(repo: Repository, commit: str) -> bool:
+    """Whether the repository holds *commit* and its tree."""
+    return repo.call("cat-file", "-e", f"{commit}^{{tree}}").code == 0

@@ -1,0 +1,286 @@
+"""Nothing of a run outlives it, whichever of its processes dies, and however a tool of the agent tries to get away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aiframe
+from aiframe import guardian
+from aiframe.core.ports import Command, Exit
+from aiframe.process import Limits, carriers, cookie, reap, supervise
+
+pytestmark = pytest.mark.skipif(not guardian.LINUX, reason="orphans come back to a guardian on Linux only")
+
+PATH = {"PATH": os.environ["PATH"]}
+SOURCE = Path(aiframe.__file__).parents[1]
+
+# An agent with every kind of tool process: below it, in a session of its own, without its environment, and a daemon
+# that has left parent, session and environment. Each writes its id, the agent last; then it does what it is told.
+AGENT = """
+import os, subprocess, sys, time
+SLEEP = "import os, sys; open(sys.argv[1], 'x').write(str(os.getpid())); import time; time.sleep(60)"
+def tool(name, **options):
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", SLEEP, name], **options)
+def daemon(name):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", SLEEP, name], {})
+        os._exit(0)
+    os.wait()
+tool("child")
+tool("session", start_new_session=True)
+tool("bare", env={})
+daemon("daemon")
+names = ["child", "session", "bare", "daemon"]
+while not all(os.path.exists(name) and os.path.getsize(name) for name in names):
+    time.sleep(0.01)
+open("agent.new", "w").write(str(os.getpid()))
+os.rename("agent.new", "agent")
+print("up", flush=True)
+"""
+STUBBORN = "import signal; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+NAMES = ("agent", "child", "session", "bare", "daemon")
+
+# A runner: supervises the command that its arguments name, then writes how it ended.
+RUNNER = """
+import json, sys
+from pathlib import Path
+from aiframe.core.ports import Command
+from aiframe.process import Limits, supervise
+run_id, seconds, *argv = sys.argv[1:]
+nothing = lambda *_: None
+ended = supervise(
+    Command(tuple(argv), Path.cwd()), run_id=run_id, limits=Limits(float(seconds), 0, poll_s=0.1), on_stdout=nothing,
+    on_stderr=nothing, beat=nothing, fingerprint=nothing, env_base={"PATH": "PATH_HERE", "PYTHONPATH": "SOURCE_HERE"},
+)
+Path("ended").write_text(json.dumps([ended.code, ended.reason]))
+""".replace("PATH_HERE", PATH["PATH"]).replace("SOURCE_HERE", str(SOURCE))
+
+
+def agent(then: str) -> tuple[str, ...]:
+    """The command line of AGENT that does *then* once all are up."""
+    return sys.executable, "-I", "-c", AGENT + then
+
+
+def run(*argv: str, cwd: Path, on_stdout: Callable[[bytes], None] = lambda _: None, **options: Any) -> Exit:
+    """`supervise` with all that a test does not care about filled in. Run ids must differ across parallel tests."""
+    callbacks: dict[str, Any] = dict.fromkeys(("on_stderr", "beat", "fingerprint"), lambda *_: None)
+    settings: dict[str, Any] = {"limits": Limits(30, 0, term_grace_s=0.5, poll_s=0.05), **callbacks, **options}
+    return supervise(Command(argv, cwd), run_id=str(cwd), env_base=PATH, on_stdout=on_stdout, **settings)
+
+
+def pid_of(folder: Path, name: str) -> int:
+    """The id that a process has written."""
+    return int((folder / name).read_text())
+
+
+def alive(folder: Path) -> list[str]:
+    """The names of the agent's processes that are alive."""
+    table = guardian.process_table()
+    return [name for name in NAMES if pid_of(folder, name) in table]
+
+
+def eventually(true: Callable[[], object], within_s: float = 10) -> bool:
+    """Whether *true* comes true."""
+    deadline = time.monotonic() + within_s
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(true())
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a runner process in *tmp_path* that supervises a command; returns when its agent is up."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*argv: str, run_id: str = str(tmp_path), seconds: float = 60) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER, run_id, str(seconds), *argv], cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)}, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        assert eventually((tmp_path / "agent").exists)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def guardian_of(runner_pid: int) -> int:
+    """The id of the guardian that a runner has started."""
+    return next(pid for pid, entry in guardian.process_table().items() if entry.parent == runner_pid)
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        pytest.param("sys.exit(3)", 3, id="it exits"),
+        pytest.param("os.kill(os.getpid(), 9)", -9, id="it is killed"),
+        pytest.param("os.kill(os.getppid(), 15); time.sleep(60)", -9, id="it ends its guardian"),
+        pytest.param("os.kill(os.getppid(), 9); time.sleep(60)", -9, id="it kills its guardian"),
+    ],
+)
+def test_nothing_outlives_the_agent(tmp_path: Path, then: str, code: int) -> None:
+    ended = run(*agent(then), cwd=tmp_path)
+    assert (ended.code, ended.reason) == (code, "exit")
+    assert alive(tmp_path) == []
+    assert carriers(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("then", "code"),
+    [
+        pytest.param("time.sleep(60)", -15, id="it obeys SIGTERM"),
+        pytest.param(STUBBORN, -9, id="it does not"),
+        pytest.param("os.kill(os.getpid(), 19)", -15, id="it has stopped itself"),
+    ],
+)
+def test_nothing_outlives_a_stop(tmp_path: Path, then: str, code: int) -> None:
+    ended = run(*agent(then), cwd=tmp_path, should_stop=(tmp_path / "agent").exists)
+    assert (ended.code, ended.reason) == (code, "stopped")
+    assert alive(tmp_path) == []
+
+
+def test_a_stopped_guardian_saves_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiframe.process.tree.PATIENCE_S", 0.5)
+    ended = run(
+        *agent("os.kill(os.getppid(), 19); time.sleep(60)"), cwd=tmp_path, limits=Limits(1, 0, term_grace_s=0.2)
+    )
+    assert (ended.code, ended.reason) == (-9, "timeout")
+    assert alive(tmp_path) == []
+
+
+def test_a_daemon_that_keeps_the_output_open_does_not_hang_the_runner(tmp_path: Path) -> None:
+    got = bytearray()
+    ended = run("sh", "-c", "setsid sleep 60 & echo mine", cwd=tmp_path, on_stdout=got.extend)
+    assert (ended.code, bytes(got)) == (0, b"mine\n")
+    assert ended.duration_s < 20
+
+
+def test_a_chain_of_short_lived_processes_is_caught(tmp_path: Path) -> None:
+    """Each link starts the next, in a session of its own, and goes at once: a list of processes is always too old."""
+    link = """
+import os
+for n in range(100000):
+    if os.fork(): os._exit(0)
+    os.setsid()
+    if n % 50 == 0: os.utime("beat")
+"""
+    (tmp_path / "beat").touch()
+    born = (tmp_path / "beat").stat().st_mtime_ns
+    ended = run("sh", "-c", f'for n in 1 2 3; do {sys.executable} -I -S -c "$0" & done; sleep 0.3', link, cwd=tmp_path)
+    last = (tmp_path / "beat").stat().st_mtime_ns
+    time.sleep(0.3)
+    assert (tmp_path / "beat").stat().st_mtime_ns == last > born
+    assert ended.duration_s < 5
+
+
+def test_a_child_of_the_callers_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(("sh", "-c", "sleep 60 & wait")) as mine:
+        run(*agent("os.kill(os.getppid(), 9); time.sleep(60)"), cwd=tmp_path)
+        table = guardian.process_table()
+        tree = {mine.pid} | guardian.below(table, [mine.pid])
+        still_there = len(tree & table.keys())
+        guardian.signal_all(tree, signal.SIGKILL)
+    assert still_there == 2
+
+
+def test_nothing_outlives_the_runner(tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = runner(*agent(STUBBORN))
+    assert alive(tmp_path) == list(NAMES)
+    watcher = guardian_of(process.pid)
+    assert {os.readlink(f"/proc/{watcher}/fd/{stream}") for stream in (0, 1, 2)} == {"/dev/null"}
+    process.kill()
+    process.wait()
+    assert eventually(lambda: alive(tmp_path) == [], within_s=3)
+    assert eventually(lambda: watcher not in guardian.process_table())
+    assert carriers(str(tmp_path)) == []
+
+
+def test_the_runner_outlives_its_guardian(tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = runner(*agent("time.sleep(60)"))
+    os.kill(guardian_of(process.pid), signal.SIGKILL)
+    assert process.wait(10) == 0
+    assert json.loads((tmp_path / "ended").read_text()) == [-9, "exit"]
+    assert alive(tmp_path) == []
+
+
+def test_both_killed_the_agent_dies_and_reap_finds_the_rest(
+    tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    process = runner(*agent("time.sleep(60)"))
+    watcher = guardian_of(process.pid)
+    os.kill(process.pid, signal.SIGSTOP)  # so that it does not see what happens to the guardian
+    os.kill(watcher, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    assert eventually(lambda: "agent" not in alive(tmp_path))
+    assert alive(tmp_path) == ["child", "session", "bare", "daemon"]
+    assert reap(str(tmp_path)) == 2
+    assert alive(tmp_path) == ["bare", "daemon"]  # orphans without a cookie: only a guardian, or a runner, finds them
+    guardian.signal_all([pid_of(tmp_path, name) for name in ("bare", "daemon")], signal.SIGKILL)
+
+
+def test_a_machine_that_stands_still_is_no_timeout(
+    tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    process = runner(*agent("time.sleep(2); sys.exit(0)"), seconds=5)
+    everything = {process.pid} | guardian.below(guardian.process_table(), [process.pid])
+    guardian.signal_all(everything, signal.SIGSTOP)
+    time.sleep(6)
+    guardian.signal_all(everything, signal.SIGCONT)
+    assert process.wait(20) == 0
+    assert json.loads((tmp_path / "ended").read_text()) == [0, "exit"]
+
+
+@pytest.mark.parametrize("victim", ["outer", "inner"])
+def test_a_run_inside_a_run(tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]], victim: str) -> None:
+    outer, inner = f"{tmp_path}-outer", f"{tmp_path}-inner"
+    process = runner(sys.executable, "-c", RUNNER, inner, "60", *agent("time.sleep(60)"), run_id=outer)
+    within = {found.pid for found in carriers(inner)}
+    assert within < {found.pid for found in carriers(outer)}
+    assert pid_of(tmp_path, "agent") in within
+    assert reap({"outer": outer, "inner": inner}[victim], term_grace_s=0.5) >= len(within)
+    assert process.wait(10) == 0
+    assert alive(tmp_path) == []
+    ended = json.loads((tmp_path / "ended").read_text())
+    assert ended[1] == "exit"
+
+
+@pytest.mark.parametrize(("trap", "code"), [("", -15), ("trap '' TERM", -9)], ids=["it obeys SIGTERM", "it does not"])
+def test_reap(tmp_path: Path, trap: str, code: int) -> None:
+    script = f"env -i sleep 60 & echo $! > new; mv new bare\n{trap}\nwhile :; do sleep 0.1; done"
+    name = cookie(str(tmp_path))
+    env = {**os.environ, name: "1"}
+    with (
+        subprocess.Popen(("sleep", "60")) as stranger,
+        subprocess.Popen(("sleep", "60"), env=env) as spared,
+        subprocess.Popen(("sh", "-c", script), env=env, cwd=tmp_path, start_new_session=True) as ours,
+    ):
+        assert eventually((tmp_path / "bare").exists)
+        assert pid_of(tmp_path, "bare") not in {found.pid for found in carriers(str(tmp_path))}
+        assert reap(str(tmp_path), spare=[spared.pid], term_grace_s=0.3) >= 2
+        endings = [process.poll() for process in (stranger, spared)], ours.wait(5)
+        left = [found.pid for found in carriers(str(tmp_path))]
+        stranger.kill()
+        spared.kill()
+    assert endings == ([None, None], code)
+    assert left == [spared.pid]
+    assert pid_of(tmp_path, "bare") not in guardian.process_table()
+
+
+def test_nothing_to_reap(tmp_path: Path) -> None:
+    assert reap(str(tmp_path)) == 0

@@ -1,0 +1,101 @@
+"""A network with nothing but loopback, so that a test proves that a program talks to 127.0.0.1 alone.
+
+Linux gives it through a network namespace; elsewhere, and where the system forbids one, programs run in the ordinary
+network and :attr:`Loopback.isolated` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from support.model_server import listen
+
+TESTS = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Loopback:
+    """A network to run programs in: put *prefix* before their argv. *listener* listens inside it.
+
+    *why* says why it is not isolated.
+    """
+
+    prefix: tuple[str, ...]
+    listener: socket.socket
+    why: str = ""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether programs run with the prefix reach nothing but loopback."""
+        return not self.why
+
+
+def in_loopback_only(argv: Sequence[str]) -> tuple[str, ...]:
+    """*argv* wrapped so that it runs in a new network with loopback alone; as it is where that is not allowed."""
+    if why_not():
+        return tuple(argv)
+    return (*_unshare(), "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *argv)
+
+
+@cache
+def why_not() -> str:
+    """Why no network namespace can be had here; empty where it can."""
+    missing = [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]
+    if missing:
+        return f"no {', '.join(missing)} here"
+    tried = subprocess.run(
+        [*_unshare(), "ip", "link", "set", "lo", "up"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return tried.stderr.decode(errors="replace").strip() or "not allowed" if tried.returncode else ""
+
+
+def _unshare() -> tuple[str, ...]:
+    return ("unshare", "-n") if os.geteuid() == 0 else ("unshare", "-rn")
+
+
+@contextmanager
+def loopback() -> Iterator[Loopback]:
+    """A network for the length of a block; the test process itself stays where it is and serves the listener."""
+    if why_not():
+        with listen() as listener:
+            yield Loopback((), listener, why_not())
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs, _holder(theirs) as holder:
+        theirs.close()
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        with socket.socket(fileno=descriptors[0]) as listener:
+            yield Loopback(_enter(holder.pid), listener)
+
+
+@contextmanager
+def _holder(theirs: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that keeps the namespace alive until its standard input ends."""
+    descriptor = theirs.fileno()
+    argv = in_loopback_only([sys.executable, "-m", "support.netns", str(descriptor)])
+    with subprocess.Popen(argv, cwd=TESTS, stdin=subprocess.PIPE, pass_fds=(descriptor,)) as holder:
+        yield holder
+
+
+def _enter(pid: int) -> tuple[str, ...]:
+    user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
+    return ("nsenter", "--target", str(pid), *user, "--net", "--")
+
+
+def _hold(descriptor: int) -> None:
+    with listen() as listener, socket.socket(fileno=descriptor) as parent:
+        socket.send_fds(parent, [b"x"], [listener.fileno()])
+    sys.stdin.buffer.read()
+
+
+if __name__ == "__main__":
+    _hold(int(sys.argv[1]))

@@ -1,0 +1,95 @@
+"""The promises of `make test` about itself: tests left out are counted, CI fails for them, and no process is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+
+LEFT_OUT = """
+import pytest
+from support.needs import needs, require
+
+@needs("no-such-tool")
+def test_marked(): ...
+
+@pytest.mark.parametrize("way", ["require", "skip"])
+def test_in_its_midst(way):
+    require("no-such-tool") if way == "require" else pytest.skip("needs strace: not allowed here")
+
+def test_for_another_reason():
+    pytest.skip("runs on macOS only")
+"""
+
+LEFT_OUT_WHOLE = """
+import pytest
+pytest.skip("needs entr: install the Debian package entr", allow_module_level=True)
+"""
+
+LEAVES_A_PROCESS = """
+import os, subprocess
+from pathlib import Path
+def test_forgets_its_child():
+    env = dict(os.environ) | {name: "1" for name in %r}
+    child = subprocess.Popen(["sleep", "66"], env=env)
+    child.returncode = 0  # so that nothing but the check itself says a word
+    Path("child.pid").write_text(str(child.pid))
+"""
+
+
+def run_of(folder: Path, text: str, *arguments: str, ci: str = "") -> subprocess.CompletedProcess[str]:
+    """A test run of its own over one file with *text*, under our conftest."""
+    shutil.copy(TESTS / "conftest.py", folder)
+    (folder / "pytest.ini").write_text(f'[pytest]\npythonpath = "{TESTS}"\nfilterwarnings = error\n')
+    (folder / "test_it.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)]
+    return subprocess.run(command, cwd=folder, env=os.environ | {"CI": ci}, capture_output=True, text=True, timeout=90)
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["one worker", "two workers"])
+@pytest.mark.parametrize(
+    ("text", "counts", "line", "in_ci"),
+    [
+        pytest.param(
+            LEFT_OUT,
+            "4 skipped",
+            "left out: 3 tests (no-such-tool 2, strace 1)",
+            "2 failed, 1 skipped, 1 error",
+            id="tests",
+        ),
+        pytest.param(LEFT_OUT_WHOLE, "1 skipped", "left out: 1 test (entr 1)", "1 error", id="whole file"),
+    ],
+)
+def test_left_out(tmp_path: Path, text: str, counts: str, line: str, in_ci: str, arguments: tuple[str, ...]) -> None:
+    on_a_desk = run_of(tmp_path, text, *arguments)
+    assert line in on_a_desk.stdout
+    assert counts in on_a_desk.stdout.splitlines()[-1]
+    run_in_ci = run_of(tmp_path, text, *arguments, ci="true")
+    assert in_ci in run_in_ci.stdout.splitlines()[-1]
+    assert run_in_ci.returncode not in (0, 5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+@pytest.mark.parametrize(
+    ("variables", "closing"),
+    [
+        pytest.param(["AIFRAME_RUN_x1"], "1 passed, 1 error", id="of a run"),
+        pytest.param([], "1 passed", id="of no run"),
+    ],
+)
+def test_process_left(tmp_path: Path, variables: list[str], closing: str) -> None:
+    run = run_of(tmp_path, LEAVES_A_PROCESS % variables)
+    pid = int((tmp_path / "child.pid").read_text())
+    alive = Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    assert closing in run.stdout.splitlines()[-1]
+    assert alive == (not variables)
+    if alive:
+        os.kill(pid, 9)
+    else:
+        assert f"outlived the tests of this worker: {pid} sleep 66" in run.stdout
