@@ -6,7 +6,7 @@ lines (they can be written again), then the control record and STATE.json with t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from aiframe.core.events import (
     Decision,
     Effect,
     Event,
+    GoOn,
     HandSet,
     Pause,
     Recover,
@@ -31,7 +32,7 @@ from aiframe.core.events import (
     Tick,
 )
 from aiframe.core.machine import decide, seen_after
-from aiframe.core.model import Moment, Project, Run, Runner, State
+from aiframe.core.model import Moment, Project, Run, Runner, State, Wait
 from aiframe.process import now
 from aiframe.store.atomic import write_durable
 from aiframe.store.locks import is_run_locked, state_mutex
@@ -43,11 +44,15 @@ EventMaker = Callable[[Seen], Event]
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What a runner may still do in this look: begin a step as *runner*, after *tasks_taken* tasks."""
+    """What a runner may still do in this look: begin a step as *runner*, after *tasks_taken* tasks.
+
+    *after_step*: it has had its step, and begins another one only where the machine says to go on.
+    """
 
     runner: Runner
     new_run_id: Callable[[], str]
     may_start: bool = True
+    after_step: bool = False
     tasks_taken: int = 0
 
 
@@ -73,14 +78,14 @@ class Look:
 
 def look(site: Site) -> Look:
     """What a tick would do now. Reads only; raises UnreadableFile."""
-    loaded = site.store.load()
-    seen = observe(site, loaded.project, now(), lock_held=is_run_locked(site.layout))
-    draft = _Draft(site, loaded, seen)
+    held = is_run_locked(site.layout)
+    loaded = _load(site, lock_held=held)
+    draft = _Draft(site, loaded, observe(site, loaded.project, now(), lock_held=held))
     draft.take_hand_edits()
     draft.decide(Tick(draft.seen))
     decision = Decision(draft.project, tuple(draft.effects))
     work = draft.has_changed() or bool(decision.effects) or has_debts(site, loaded.outbox)
-    return Look(loaded, seen, decision, work)
+    return Look(loaded, draft.seen, decision, work)
 
 
 def advance(site: Site, make_event: EventMaker | None = None, chain: Chain | None = None) -> Advanced:
@@ -89,10 +94,10 @@ def advance(site: Site, make_event: EventMaker | None = None, chain: Chain | Non
     Raises Refused (nothing is written), UnreadableFile, LockHeld, StorageError.
     """
     with state_mutex(site.layout):
-        loaded = site.store.load()
+        held = chain is None and is_run_locked(site.layout)
+        loaded = _load(site, lock_held=held or chain is not None)
         settle_debts(site, loaded.outbox)
-        lock_held = chain is None and is_run_locked(site.layout)
-        draft = _Draft(site, loaded, observe(site, loaded.project, now(), lock_held=lock_held))
+        draft = _Draft(site, loaded, observe(site, loaded.project, now(), lock_held=held))
         draft.take_hand_edits()
         event = make_event(draft.seen) if make_event else None
         if event is not None:
@@ -105,9 +110,18 @@ def advance(site: Site, make_event: EventMaker | None = None, chain: Chain | Non
     return advanced
 
 
+def _load(site: Site, *, lock_held: bool) -> Loaded:
+    """The project. An unreadable STATE.json stops it, but for a run, which has the control record to go by."""
+    loaded = site.store.load(tolerate_unreadable=True)
+    if loaded.unreadable is not None and not lock_held and loaded.project.state is not State.RUNNING:
+        raise loaded.unreadable
+    return loaded
+
+
 def _look_further(draft: _Draft, chain: Chain, effects: tuple[Effect, ...]) -> Advanced:
     """One look after the event, so that a chain never shows a gap between two steps."""
-    for effect in draft.decide(Tick(draft.seen, chain.may_start, chain.tasks_taken)):
+    goes_on = not chain.after_step or any(isinstance(effect, GoOn) for effect in effects)
+    for effect in draft.decide(Tick(draft.seen, chain.may_start and goes_on, chain.tasks_taken)):
         match effect:
             case Recover():
                 return Advanced(draft.project, effects, recover=effect)
@@ -171,7 +185,7 @@ class _Draft:
             if edits.state is State.PAUSED and not self.project.pause_requested:
                 self.decide(Pause())
         elif edits.changed:
-            self.decide(HandSet(self.seen, edits.state, edits.settings, edits.fields))
+            self.decide(HandSet(self.seen, edits.state, edits.settings, _as_fields(edits.fields, self.seen.clock)))
 
     def has_changed(self) -> bool:
         """Whether there is anything to write."""
@@ -192,6 +206,7 @@ class _Draft:
         settle_debts(self.site, self.debts)
 
     def _write_statuses(self) -> None:
+        """Set the status lines that the decision asks for."""
         statuses = {effect.task_id: effect.status for effect in self.effects if isinstance(effect, SetStatus)}
         path = self.site.layout.tasks_yaml
         file = load_tasks(path) if statuses else None
@@ -201,3 +216,12 @@ class _Draft:
         wanted = {name: status for name, status in statuses.items() if name in current and current[name] != status}
         if wanted:
             write_durable(path, set_statuses(file.text, wanted))
+
+
+def _as_fields(edited: Mapping[str, Any], clock: Moment) -> dict[str, Any]:
+    """Fields of STATE.json as the project has them: ``not_before`` (epoch seconds) is a wait there."""
+    fields = dict(edited)
+    if "not_before" in fields:
+        until = fields.pop("not_before")
+        fields["wait"] = Wait(clock.wall, max(0.0, until - clock.wall)) if until else None
+    return fields

@@ -97,4 +97,6 @@ def _failure(line: str, ended: Exit) -> Failure | None:
 
 
 def _findings(line: str, ended: Exit, tail: str, name: str) -> str:
-    return f"The command `{line}` ended with exit code {ended.code}. The end of its output (all of it: {name}):\n\n{tail}"
+    return (
+        f"The command `{line}` ended with exit code {ended.code}. The end of its output (all of it: {name}):\n\n{tail}"
+    )

@@ -30,7 +30,7 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
 
 
 def read_text(path: Path) -> str:
-    """The text of a file that people and agents write freely; empty when there is none. Undecodable bytes are replaced."""
+    """The text of a file that people and agents write freely; empty for none. Undecodable bytes are replaced."""
     try:
         return read_bounded(path).decode("utf-8-sig", "replace")
     except FileNotFoundError:

@@ -29,7 +29,7 @@ def render_prompt(site: Site, project: Project, run: Run, tasks: tuple[Task, ...
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - a prompt is text for a model, not a page
+        autoescape=False,
     )
     environment.globals["data"] = fenced
     name = f"{run.role.value.lower()}.md.j2"
@@ -38,7 +38,9 @@ def render_prompt(site: Site, project: Project, run: Run, tasks: tuple[Task, ...
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         place = f"{getattr(error, 'filename', None) or name}" + (f":{line}" if line else "")
-        raise StepError(f"{place}: {error}", hint="correct the prompt template, or delete your own copy of it") from None
+        raise StepError(
+            f"{place}: {error}", hint="correct the prompt template, or delete your own copy of it"
+        ) from None
 
 
 def fenced(name: str, text: str) -> str:
@@ -54,7 +56,7 @@ def _variables(
     site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any]
 ) -> dict[str, Any]:
     layout = site.layout
-    common = {
+    common: dict[str, Any] = {
         "role": run.role.value,
         "project_name": site.root.name,
         "workspace": str(site.root),
@@ -84,19 +86,21 @@ def _variables(
 def _dev_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ...]) -> dict[str, Any]:
     task = next(task for task in tasks if task.id == run.task_id)
     told = [project.requests.get(task.id, ""), project.findings.get(task.id, "")]
+    if project.diagnosis_done and project.diagnosed_role is Role.DEV:
+        told.append(f"Diagnosis of the attempt that hung: {project.diagnosis}")
     return {
         "task": task,
         "attempt": run.attempt,
         "max_attempts": site.rules.max_attempts,
         "findings": "\n\n".join(filter(None, told)),
-        "done_tasks": [f"{other.id}: {other.title}" for other in tasks if other.status is TaskStatus.DONE],
+        "done_tasks": [other for other in tasks if other.status is TaskStatus.DONE],
     }
 
 
 def _diagnose_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ...]) -> dict[str, Any]:
     failure, settings = project.failure, project.settings
     log = newest_log(site, before=run.run_id)
-    failed_task = next((task.id for task in tasks if f" task {task.id} " in log.partition("\n")[0]), None)
+    failed_task = next((task for task in tasks if f" task {task.id} " in log.partition("\n")[0]), None)
     return {
         "failed_role": (project.diagnosed_role or Role.DEV).value,
         "failed_task": failed_task,

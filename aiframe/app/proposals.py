@@ -111,7 +111,9 @@ def _inspect_tasks(site: Site, run: Run, project: Project, found: Inspection) ->
         after = load_tasks(path)
     except UnreadableFile as error:
         _put_back(site, "TASKS.yaml", "TASKS.yaml cannot be read")
-        found.complaints.append(f"TASKS.yaml cannot be used; the version from before the step is back:\n{error.message}")
+        found.complaints.append(
+            f"TASKS.yaml cannot be used; the version from before the step is back:\n{error.message}"
+        )
         return
     _take_tasks(site, run, parse_tasks(path, good), after, found)
 

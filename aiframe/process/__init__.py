@@ -6,7 +6,10 @@ left, found by the run's cookie: a variable, one for each run, in the environmen
 """
 
 from aiframe.process.cookies import carriers, cookie, reap
+from aiframe.process.foreground import run_in_terminal
+from aiframe.process.hung import end_runner
 from aiframe.process.identity import ProcessId, boot_id, host_name, is_alive, now, this_process
+from aiframe.process.signals import signal_runner
 from aiframe.process.start import (
     Captured,
     CommandTimeout,
@@ -30,11 +33,14 @@ __all__ = [
     "capture",
     "carriers",
     "cookie",
+    "end_runner",
     "host_name",
     "is_alive",
     "never",
     "now",
     "reap",
+    "run_in_terminal",
+    "signal_runner",
     "spawn_runner",
     "supervise",
     "this_process",

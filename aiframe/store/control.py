@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,14 @@ class ControlRecord:
 
     *written_state* is the fingerprint of the STATE.json written for it. *previous_state* and *previous_mtime_ns* are
     those of the file that this one replaced: they tell one left over by a crash from one that a person has edited.
+    *outbox* is what the decision behind it still owes to other files: whoever comes next looks whether it was paid.
     """
 
     project: Project
     written_state: str = ""
     previous_state: str = ""
     previous_mtime_ns: int = 0
+    outbox: tuple[Mapping[str, Any], ...] = ()
 
 
 def good_control(layout: Layout) -> Path:
@@ -83,6 +86,7 @@ def encode_record(record: ControlRecord) -> bytes:
         "written_state": record.written_state,
         "previous_state": record.previous_state,
         "previous_mtime_ns": record.previous_mtime_ns,
+        "outbox": record.outbox,
         "project": encode_project(record.project),
     }
     return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
@@ -112,6 +116,7 @@ def _convert(values: dict[str, Any]) -> ControlRecord:
         written_state=msgspec.convert(values.get("written_state", ""), str),
         previous_state=msgspec.convert(values.get("previous_state", ""), str),
         previous_mtime_ns=msgspec.convert(values.get("previous_mtime_ns", 0), int),
+        outbox=msgspec.convert(values.get("outbox", ()), tuple[dict[str, Any], ...]),
     )
 
 

@@ -166,6 +166,11 @@ class Layout:
         return self.control_dir / "quarantine"
 
     @property
+    def offered_tasks(self) -> Path:
+        """The TASKS.yaml that a step left and that waits for a person's word."""
+        return self.control_dir / "offered" / "TASKS.yaml"
+
+    @property
     def idle_stamp(self) -> Path:
         return self.control_dir / "idle"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.model import Moment, Project
@@ -40,7 +42,7 @@ class Loaded:
     *edits* is what a person or an agent changed in STATE.json since aiframe wrote it. *state_file* is None where
     STATE.json is missing or, with *unreadable* saying why, cannot be used. *legacy*: there is no control record, all
     comes from STATE.json. *stale*: a crash came between the two files, STATE.json shows the state before; the next
-    save mends it.
+    save mends it. *outbox* is what the last decision owed to other files.
     """
 
     project: Project
@@ -50,6 +52,7 @@ class Loaded:
     missing_state: bool = False
     stale: bool = False
     unreadable: UnreadableFile | None = None
+    outbox: tuple[Mapping[str, Any], ...] = ()
 
 
 class ProjectStore:
@@ -76,6 +79,8 @@ class ProjectStore:
         for _ in range(_ATTEMPTS):
             record = read_control(self.layout)
             loaded = self._interpret(record, tolerate_unreadable)
+            if record is not None:
+                loaded = replace(loaded, outbox=record.outbox)
             if _generation(read_control(self.layout)) == _generation(record):
                 break  # else somebody saved between our two reads
         return loaded
@@ -104,9 +109,14 @@ class ProjectStore:
             return Loaded(project, Edits(), file, stale=True)
         return Loaded(project, find_edits(project, as_state_file(project), file), file)
 
-    def save(self, project: Project, clock: Moment, *, expect_generation: int) -> Project:
+    def save(
+        self, project: Project, clock: Moment, *, expect_generation: int,
+        outbox: Sequence[Mapping[str, Any]] = (), keep_foreign_state: bool = False,
+    ) -> Project:  # fmt: skip
         """Write *project* durably, control record first; the project as saved, one generation on. Hold the mutex.
 
+        *outbox* is what the caller will do next for this decision. With *keep_foreign_state* a STATE.json that is not
+        as aiframe wrote it stays: while a step runs it is a proposal, to be read when the step ends.
         Raises StaleRecord where the record on disk is not of *expect_generation*, StorageError where the disk refuses:
         then either the old or the new project stands, and a load says which.
         """
@@ -119,10 +129,12 @@ class ProjectStore:
         with storage_errors(layout.state_json, "replace"):
             replaced, changed, before = self._replaced_state()
         data = render_state(to_state(saved, clock.wall, before))
-        record = ControlRecord(saved, fingerprint(data), replaced, changed)
+        record = ControlRecord(saved, fingerprint(data), replaced, changed, tuple(outbox))
         self.ensure_control_dir()
+        keeps = keep_foreign_state and self._is_foreign()
         write_control(layout, record)
-        write_durable(layout.state_json, data)
+        if not keeps:
+            write_durable(layout.state_json, data)
         self._seen = record.written_state
         keep_second_copy(layout, record)
         with suppress(StorageError):  # a copy for convenience: the record itself is safe
@@ -130,6 +142,16 @@ class ProjectStore:
         if saved.run is not None:
             self._touch_heartbeat(clock)
         return saved
+
+    def _is_foreign(self) -> bool:
+        """Whether STATE.json is there and not as aiframe last wrote it."""
+        record = read_control(self.layout)
+        try:
+            return record is not None and fingerprint(read_bounded(self.layout.state_json)) != record.written_state
+        except FileNotFoundError:
+            return False
+        except UnreadableFile:
+            return True
 
     def _replaced_state(self) -> tuple[str, int, dict[str, object]]:
         """The fingerprint, time of change (ns) and fields of the STATE.json that a save is about to replace.

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiframe.store.atomic import make_folder, storage_errors, write_atomic, write_durable
 from aiframe.store.layout import Layout
 
-GUARDED = ("STATE.json", "TASKS.yaml", "SPEC.md", "ROLES.md", "PROJECT.yaml")
+GUARDED = ("STATE.json", "TASKS.yaml", "SPEC.md", "ROLES.md", "PROJECT.yaml", "INTAKE_QUESTIONS.md")
 """The files of which a last good copy is kept."""
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aiframe.workspaces.git import NOBODY, GitError, HeadMoved, Repository, message_of
+from aiframe.workspaces.git import NOT_YET, GitError, HeadMoved, Repository, message_of
 from aiframe.workspaces.locks import announced, ref_locks
 
 RUN_TRAILER = "Aiframe-Run"
@@ -77,7 +77,7 @@ def move_head(repo: Repository, at: Head, new: str, reason: str, date: float) ->
     target = "HEAD" if at.branch is None else f"refs/heads/{at.branch}"
     flags = ("--no-deref",) if at.branch is None else ()
     with announced(repo, ref_locks(repo, target)):
-        done = repo.call("update-ref", *flags, "-m", reason, target, new, at.commit or NOBODY, env=signed(repo, date))
+        done = repo.call("update-ref", *flags, "-m", reason, target, new, at.commit, env=signed(repo, date))
     if done.code == 0 or repo.call("rev-parse", "-q", "--verify", target).out.decode().strip() == new:
         return
     if re.search(r"but expected|already exists|unable to resolve reference", message_of(done)):
@@ -131,7 +131,7 @@ def create_ref(repo: Repository, name: str, commit: str, date: float) -> str:
     candidate, number = name, 1
     while True:
         with announced(repo, ref_locks(repo, candidate)):
-            done = repo.call("update-ref", "-m", "aiframe: backup", candidate, commit, NOBODY, env=signed(repo, date))
+            done = repo.call("update-ref", "-m", "aiframe: backup", candidate, commit, NOT_YET, env=signed(repo, date))
         if done.code == 0:
             return candidate
         there = repo.call("rev-parse", "-q", "--verify", candidate)

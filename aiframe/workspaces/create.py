@@ -15,7 +15,7 @@ from aiframe.core.errors import LockHeld
 from aiframe.process import capture
 from aiframe.workspaces.cleanroom import TRUE, sweep_rooms
 from aiframe.workspaces.commits import Head, current_branch, move_head, write_commit
-from aiframe.workspaces.git import GitError, Repository, checked, environment, program
+from aiframe.workspaces.git import NOT_YET, GitError, Repository, checked, environment, program
 from aiframe.workspaces.trees import first_tree, sync_index
 
 FIRST_MESSAGE = "aiframe: first commit"
@@ -114,7 +114,7 @@ def make_first_commit(repo: Repository) -> None:
     date = time.time()
     commit = write_commit(repo, tree, (), FIRST_MESSAGE, {}, date)
     sync_index(repo, tree)
-    move_head(repo, Head("", current_branch(repo)), commit, FIRST_MESSAGE, date)
+    move_head(repo, Head(NOT_YET, current_branch(repo)), commit, FIRST_MESSAGE, date)
 
 
 def write_ignored(repo: Repository, ignored: Sequence[str]) -> None:

@@ -45,7 +45,8 @@ OVERRIDES = (
 """Settings that win over the repository's. ``commitGraph``: a forged graph would lie about who descends from whom."""
 
 TIMEOUT_S = 300.0
-NOBODY = "0" * 40
+NOT_YET = ""
+"""The old value of a ref that must not exist yet, whatever the length of object ids."""
 
 
 class GitError(StepError):

@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/state-machine.md"
 
 
-def gen_docs(root: Path, *options: str, seed: str = "0") -> subprocess.CompletedProcess[str]:
+def gen_docs(root: Path, *options: str, hashes: str = "0") -> subprocess.CompletedProcess[str]:
     """Run tools/gen_docs.py for the folder *root*."""
     package = Path(aiframe.__file__).resolve().parent.parent
     return subprocess.run(
         [sys.executable, ROOT / "tools/gen_docs.py", "--root", root, *options],
-        env={**os.environ, "PYTHONPATH": str(package), "PYTHONHASHSEED": seed},
+        env={**os.environ, "PYTHONPATH": str(package), "PYTHONHASHSEED": hashes},
         capture_output=True,
         text=True,
     )
@@ -36,8 +36,8 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_page_is_always_the_same(root: Path) -> None:
     pages = set()
-    for seed in ("1", "2", "3"):
-        assert gen_docs(root, seed=seed).returncode == 0
+    for start in ("1", "2", "3"):
+        assert gen_docs(root, hashes=start).returncode == 0
         pages.add((root / PAGE).read_text(encoding="utf-8"))
         (root / PAGE).unlink()
     assert len(pages) == 1

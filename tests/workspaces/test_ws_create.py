@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from workspaces.person import IGNORED, commit_all, files_of, git, sound, write
+from workspaces.person import DAY, IGNORED, commit_all, files_of, git, sound, write
 
+from aiframe.workspaces import inplace, vault
 from aiframe.workspaces.create import BLOCK_END, BLOCK_START, ensure_repository
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
 from aiframe.workspaces.inplace import head
@@ -70,6 +71,19 @@ def test_unborn_head_of_a_person(folder: Path) -> None:
     git(folder, "init", "-q", "-b", "trunk")
     repo = ensure_repository(folder, IGNORED)
     assert head(repo).branch == "trunk"
+
+
+def test_longer_object_ids(folder: Path) -> None:
+    git(folder, "init", "-q", "-b", "main", "--object-format=sha256")
+    repo = ensure_repository(folder, IGNORED)
+    base = head(repo)
+    assert len(base.commit) == 64
+    sealed = vault.seal(folder, ("AGENTS.md",), "r1")
+    write(folder, {"src/app.py": "2\n", "SPEC.md": "2\n", "AGENTS.md": "2\n"})
+    assert len(vault.compare_and_restore(sealed, repo.private_dir / "quarantine")) == 1
+    assert inplace.checkpoint(repo, ("SPEC.md",), "m", DAY) is not None
+    assert inplace.keep_ref(repo, "T1", head(repo).commit, "m", DAY)
+    assert git(folder, "status", "--porcelain") == " M SPEC.md"
 
 
 def test_existing_history_is_taken_as_it_is(folder: Path) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from workspaces.person import DAY, git, write
 
 from aiframe.process import Captured
 from aiframe.workspaces import inplace
 from aiframe.workspaces.git import GitError, Repository, checked, cure
-from workspaces.person import DAY, git, write
 
 
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        pytest.param("fatal: Unable to create '/p/.git/index.lock': File exists.", "remove /p/.git/index.lock", id="lock"),
+        pytest.param("fatal: Unable to create '/p/index.lock': File exists.", "remove /p/index.lock", id="lock"),
         pytest.param("fatal: cannot lock ref 'refs/heads/main': x", "run the command again", id="ref"),
         pytest.param("error: write error: No space left on device", "make room", id="disk full"),
         pytest.param("fatal: cannot create: Read-only file system", "writable", id="read-only"),

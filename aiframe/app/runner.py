@@ -1,0 +1,96 @@
+"""The process that carries a project's steps: started by a tick with the run lock in hand, gone when nothing is left.
+
+``python -m aiframe.app.runner PROJECT LOCK_DESCRIPTOR``. It decides again by itself under the mutex; the tick only
+woke it. It lives in a session of its own, so the tick, the terminal or the watcher may end while the work goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from aiframe.app.advance import Chain, advance
+from aiframe.app.agent_run import Stop
+from aiframe.app.recovery import recover
+from aiframe.app.site import Site, open_site
+from aiframe.app.steps import perform
+from aiframe.core.errors import AiframeError
+from aiframe.core.events import Ending, Event, Finished, RunLost, Seen, StepEnded
+from aiframe.core.model import Project, Role, Run
+from aiframe.process import this_process
+from aiframe.store.layout import CONTROL_PATHS
+from aiframe.store.locks import RunLock
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.inplace import commit_control
+
+
+def main(argv: list[str]) -> int:
+    """Carry the project in *argv* with the run lock that was handed down. Returns the exit code."""
+    root, descriptor = Path(argv[0]), int(argv[1])
+    stop = Stop()
+    signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "requested", True))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    RunLock.adopt(descriptor)
+    try:
+        carry(open_site(root, os.environ), stop)
+    except AiframeError as error:
+        print(f"error: {error.message}\n  cure: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def carry(site: Site, stop: Stop) -> None:
+    """Do what the project asks for, step by step, until it rests. The caller holds the run lock."""
+    make_event: Callable[[Seen], Event] | None = None
+    taken, after_step, about = 0, False, "changes by hand"
+    while True:
+        chain = Chain(this_process(), new_run_id, not stop.requested, after_step, taken)
+        step = advance(site, make_event, chain)
+        if make_event is not None or step.started is None:
+            _keep_books(site, about)
+        if step.recover is not None:
+            make_event, after_step = _recovered(site, step.project), False
+            continue
+        run = step.started
+        site.store.set_agent_lock(run.run_id if run else None)
+        if run is None:
+            return
+        ending = perform(site, step.project, run, stop)
+        make_event, after_step, about = _ended(run, ending), True, run.task_id or run.role.value
+        taken += isinstance(ending, Finished) and run.role is Role.DEV
+
+
+def _recovered(site: Site, project: Project) -> Callable[[Seen], Event]:
+    """What became of the run that *project* still shows: its own ending, or that it is lost."""
+    run = project.run
+    if run is None:
+        raise ValueError("there is no run to recover")
+    ending = recover(site, run)
+    if ending is None:
+        return lambda seen: RunLost(run.run_id, seen)
+    return _ended(run, ending)
+
+
+def _ended(run: Run, ending: Ending) -> Callable[[Seen], Event]:
+    return lambda seen: StepEnded(run.run_id, seen, ending)
+
+
+def _keep_books(site: Site, about: str) -> None:
+    """Commit what changed in the control files, apart from the work itself."""
+    trailers = {"Aiframe-Kind": "bookkeeping"}
+    commit_control(Repository(site.root), CONTROL_PATHS, f"aiframe: {about} recorded", trailers, time.time())
+
+
+def new_run_id() -> str:
+    """A name for a run that no other run on this machine has: local time and a random part."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""A tick: one idempotent look at a project. It decides without a lock, and starts a runner where there is work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiframe.app.advance import Look, look
+from aiframe.app.follow import follow_run
+from aiframe.app.site import Site, open_site
+from aiframe.app.stamp import leave_stamp
+from aiframe.app.status import explain_now
+from aiframe.core.events import StopRunner
+from aiframe.core.model import State
+from aiframe.process import end_runner, spawn_runner
+from aiframe.store.layout import IGNORED
+from aiframe.store.locks import RunLock
+from aiframe.workspaces.create import ensure_repository
+
+_RACE_S = 0.5
+"""How long a tick tries for the run lock: another tick or a look at the status may hold it for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class TickReport:
+    """How a tick ended, for the person: *run_id* is empty when it neither started nor followed a step."""
+
+    exit_code: int
+    message: str
+    run_id: str = ""
+    detached: bool = False
+
+
+def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[str], None]) -> TickReport:
+    """Look at the project in *root*; start the step that is due, or follow the one that runs, and show it with *out*.
+
+    With *wait* false it returns as soon as the runner is started. Raises GuardError, UsageError, UnreadableFile.
+    """
+    site = open_site(root, environ)
+    seen = look(site)
+    for effect in seen.decision.effects:
+        if isinstance(effect, StopRunner):
+            end_runner(effect.runner, effect.run_id)
+            seen = look(site)
+    running = seen.loaded.project.state is State.RUNNING and seen.seen.lock_held
+    if running or not seen.has_work:
+        return _follow(site, wait, out) if running else _rest(site, seen)
+    lock = _take_lock(site)
+    if lock is not None:
+        pid = _spawn(site, lock)
+        if not wait:
+            return TickReport(0, f"started (runner {pid}); follow it with `aiframe logs --follow`", "started", True)
+    return _follow(site, wait, out)
+
+
+def _take_lock(site: Site) -> RunLock | None:
+    """The run lock, after making the project a repository of its own; None when a step is under way already."""
+    ensure_repository(site.root, IGNORED)
+    site.store.ensure_control_dir()
+    return RunLock.try_take(site.layout, retry_for_s=_RACE_S)
+
+
+def _spawn(site: Site, lock: RunLock) -> int:
+    """Start the runner with the very descriptor of the lock, so that there is no gap in which nobody holds it."""
+    log = site.layout.control_dir / "runner.log"
+    argv = [sys.executable, "-P", "-m", "aiframe.app.runner", str(site.root), str(lock.fd)]
+    try:
+        return spawn_runner(argv, cwd=site.root, env=dict(site.environ), keep_fds=[lock.fd], log=log)
+    finally:
+        lock.close_here()
+
+
+def _follow(site: Site, wait: bool, out: Callable[[str], None]) -> TickReport:
+    if not wait:
+        return TickReport(0, "a step is running; follow it with `aiframe logs --follow`", "running", True)
+    run_id = follow_run(site.layout, out)
+    after = look(site)
+    project = after.loaded.project
+    failed = project.state is State.ERROR or project.failure is not None
+    return TickReport(1 if failed else 0, _message(site), run_id)
+
+
+def _rest(site: Site, seen: Look) -> TickReport:
+    """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap."""
+    code = 1 if seen.loaded.project.state is State.ERROR else 0
+    message = _message(site)
+    leave_stamp(site, seen, message, code)
+    return TickReport(code, message)
+
+
+def _message(site: Site) -> str:
+    explained = explain_now(site)
+    return "\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)])

@@ -1,0 +1,51 @@
+"""Before a step: seal what the agent must leave alone. After it, or after a crash: put that back and say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiframe.app.site import Site
+from aiframe.core.model import Run
+from aiframe.process import now
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs
+
+SEALED = (
+    "PROJECT.yaml",
+    "AGENTS.md",
+    "DIAGNOSE_AGENT.md",
+    "prompts",
+    "notes/interrupt.flag",
+    "notes/review_approval.md",
+    "notes/review_rejection.md",
+)
+
+
+def seal_project(site: Site, run: Run) -> Seal:
+    """Remember, durably, what the step of *run* must leave alone. Raises StepError."""
+    sealed = seal(site.root, SEALED, run.run_id)
+    sealed.write(_seal_path(site))
+    return sealed
+
+
+def open_vault(site: Site, sealed: Seal) -> tuple[str, ...]:
+    """Put back what was changed, without git first, then look where HEAD went; says in words what was found."""
+    breaches = compare_and_restore(sealed, site.layout.quarantine_dir)
+    breaches += settle_refs(Repository(site.root), sealed, site.layout.quarantine_dir, now().wall)
+    _seal_path(site).unlink(missing_ok=True)
+    return tuple(_in_words(breach) for breach in breaches)
+
+
+def _in_words(breach: Breach) -> str:
+    kept = f" (its version is kept in {breach.kept_at})" if breach.kept_at else ""
+    cure = f"; {breach.hint}" if breach.hint else ""
+    return f"{breach.path} was {breach.what} by the step: {breach.action}{kept}{cure}"
+
+
+def left_seal(site: Site) -> Seal | None:
+    """The seal of a step whose runner died before it could look; None when there is none."""
+    return Seal.read(_seal_path(site))
+
+
+def _seal_path(site: Site) -> Path:
+    return site.layout.control_dir / "seal.json"
