@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiframe.app.agent_run import Stop, agent_environment, time_left
+from aiframe.app.agent_run import Stop, agent_environment, beat, time_left
 from aiframe.app.results import GateResult
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog, plain
 from aiframe.core.model import Failure, FailureKind, Run, Task
 from aiframe.core.ports import Command, Exit
-from aiframe.process import Limits, now, supervise
+from aiframe.process import Limits, supervise
 from aiframe.store.atomic import make_folder, storage_errors
 
 _TAIL = 4_000
@@ -62,7 +62,7 @@ def _run(site: Site, run: Run, line: str, output: _Output, stop: Stop) -> Exit:
             limits=Limits(timeout_s=time_left(run), stall_s=0),
             on_stdout=take,
             on_stderr=take,
-            beat=lambda: site.store.beat(now()),
+            beat=lambda: beat(site),
             fingerprint=lambda: None,
             should_stop=stop,
             env_base=agent_environment(site.environ),

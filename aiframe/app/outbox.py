@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiframe.app.intake import blank_form, history_entry, parse_questions
+from aiframe.app.intake import blank_form, history_entry, in_history, parse_questions
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site
 from aiframe.core.model import Project, State
@@ -89,8 +89,8 @@ def _archive_answers(site: Site, note: Path, debt: Debt) -> None:
     history = read_text(site.layout.history)
     if answers:
         asked = (last_good(site.layout, "INTAKE_QUESTIONS.md") or b"").decode("utf-8", "replace")
-        entry = history_entry(debt["run_id"], debt["when"], asked, answers)
-        if entry not in history:
+        if not in_history(history, debt["run_id"]):
+            entry = history_entry(debt["run_id"], debt["when"], asked, answers)
             write_durable(site.layout.history, history + entry)
     if debt["asked"]:
         write_durable(note, blank_form(parse_questions(read_text(site.layout.questions))))

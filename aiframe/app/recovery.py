@@ -7,7 +7,7 @@ from aiframe.app.results import read_result
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.steps import conclude
-from aiframe.app.vaulting import left_seal, open_vault
+from aiframe.app.vaulting import check_seal, drop_seal, left_seal
 from aiframe.core.events import Broken, Ending
 from aiframe.core.model import Failure, FailureKind, Run
 from aiframe.process import reap
@@ -23,13 +23,17 @@ def recover(site: Site, run: Run) -> Ending | None:
         ended = reap(run.run_id)
         log.say(f"-- the runner died; {ended} of its processes had to be ended")
         sealed = left_seal(site)
-        if sealed is not None and sealed.run_id == run.run_id:
-            for note in open_vault(site, sealed):
+        agent_began = sealed is not None and sealed.run_id == run.run_id
+        if sealed is not None and agent_began:
+            for note in check_seal(site, sealed):
                 log.say(f"-- {note}")
         ending = _left_ending(site, run)
-        if ending is None:
-            for note in (found := inspect(site, run)).complaints + found.notes:
+        # Before the seal nothing of the agent's has run: what differs from an older step is a person's edit.
+        if ending is None and agent_began:
+            found = inspect(site, run)
+            for note in (*found.complaints, *found.notes):
                 log.say(f"-- {note}")
+        drop_seal(site)
         log.say("== interrupted" if ending is None else "== its result was there and is settled now")
     return ending
 

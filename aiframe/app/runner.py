@@ -52,7 +52,7 @@ def carry(site: Site, stop: Stop) -> None:
     while True:
         chain = Chain(this_process(), new_run_id, not stop.requested, after_step, taken)
         step = advance(site, make_event, chain)
-        if make_event is not None or step.started is None:
+        if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
         if step.recover is not None:
             make_event, after_step = _recovered(site, step.project), False

@@ -18,7 +18,7 @@ from aiframe.app.proposals import Inspection, inspect, remember
 from aiframe.app.results import GateResult, Kept, Result, result_of, write_result
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
-from aiframe.app.vaulting import open_vault, seal_project
+from aiframe.app.vaulting import check_seal, drop_seal, seal_project
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run, Task
@@ -39,8 +39,10 @@ from aiframe.workspaces.inplace import (
     commit_candidate,
     head,
     keep_ref,
+    restore_tree,
     unchanged,
 )
+from aiframe.workspaces.vault import Seal
 
 
 def perform(site: Site, project: Project, run: Run, stop: Stop) -> Ending:
@@ -49,6 +51,7 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> Ending:
         try:
             result = _carry_out(site, project, run, stop, log)
             write_result(site.layout, result)
+            drop_seal(site)
             ending = conclude(site, result)
         except HeadMoved as error:
             ending = Broken((Failure(FailureKind.TRANSIENT, error.message, error.hint),))
@@ -81,12 +84,14 @@ def conclude(site: Site, result: Result) -> Ending:
 def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Result:
     tasks = load_tasks(site.layout.tasks_yaml).tasks
     task = next((task for task in tasks if task.id == run.task_id), None)
-    base = _prepare(site, run, task, project)
+    base = _prepare(site, run, task, project, log)
     request = _request(site, project, run, tasks, task)
     agent = find_agent(request_agent(site, run, task), request.options)
     sealed = seal_project(site, run)
-    answer = run_agent(site, run, agent, request, log, stop)
-    breaches = open_vault(site, sealed)
+    try:
+        answer = run_agent(site, run, agent, request, log, stop)
+    finally:
+        breaches = check_seal(site, sealed)
     found = inspect(site, run)
     verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=not all_closed(tasks))
     notes = (*breaches, *found.notes, *(f"refused: {refusal}" for refusal in verdict.refused))
@@ -99,17 +104,29 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
     if task is None:
         ending = _planned(site, run, verdict)
         return result_of(run, now().wall, answer, ending, **more)
-    return _prove(site, run, task, base, answer, verdict, log, stop, more)
+    return _prove(site, run, task, base, sealed, answer, verdict, log, stop, more)
 
 
-def _prepare(site: Site, run: Run, task: Task | None, project: Project) -> Head:
+def _prepare(site: Site, run: Run, task: Task | None, project: Project, log: StepLog) -> Head:
     """Keep what the step may spoil; before a task's first attempt, commit what a person left lying in the folder."""
     remember(site)
     repo = Repository(site.root)
     # What an earlier attempt left is not finished, so it stays uncommitted for this attempt to go on from.
     if task is not None and task.id not in project.trees and run.attempt == 1:
+        _clear_failed_work(repo, project, log)
         checkpoint(repo, CONTROL_PATHS, f"aiframe: work found before {task.id}", run.started.wall)
     return head(repo)
+
+
+def _clear_failed_work(repo: Repository, project: Project, log: StepLog) -> None:
+    """Take away what a failed task left, lest it become part of the next one; it stays in a ref."""
+    at = head(repo).commit
+    left = candidate(repo, at, CONTROL_PATHS).tree
+    owner = next((task_id for task_id, tree in project.trees.items() if tree == left), None)
+    if owner is not None:
+        backup = keep_ref(repo, f"{owner}/left", left, f"unverified: {owner}", now().wall)
+        restore_tree(repo, at, CONTROL_PATHS, backup=backup)
+        log.say(f"-- the unverified work of {owner} was taken away; it is kept in {backup}")
 
 
 def request_agent(site: Site, run: Run, task: Task | None) -> str:
@@ -177,13 +194,16 @@ def _planned(site: Site, run: Run, verdict: Verdict) -> Ending:
 
 
 def _prove(
-    site: Site, run: Run, task: Task, base: Head, answer: Answer, verdict: Verdict, log: StepLog, stop: Stop,
-    more: dict[str, Any],
+    site: Site, run: Run, task: Task, base: Head, sealed: Seal, answer: Answer, verdict: Verdict, log: StepLog,
+    stop: Stop, more: dict[str, Any],
 ) -> Result:  # fmt: skip
     """Run the task's own checks on the very files that are kept, as the task stood before the attempt."""
     repo = Repository(site.root)
     measured = candidate(repo, base.commit, CONTROL_PATHS)
-    report = verify(site, run, task, log, stop)
+    try:
+        report = verify(site, run, task, log, stop)
+    finally:
+        more["notes"] = (*more["notes"], *check_seal(site, sealed))
     more["gates"] = report.results
     broken = _unproven(repo, run, measured, report.failure, report.findings, verdict)
     if broken is not None:

@@ -28,12 +28,19 @@ def seal_project(site: Site, run: Run) -> Seal:
     return sealed
 
 
-def open_vault(site: Site, sealed: Seal) -> tuple[str, ...]:
-    """Put back what was changed, without git first, then look where HEAD went; says in words what was found."""
+def check_seal(site: Site, sealed: Seal) -> tuple[str, ...]:
+    """Put back what was changed, without git first, then look where HEAD went; says in words what was found.
+
+    To be called after anything of the agent's has run: the agent itself, and the commands that run its code.
+    """
     breaches = compare_and_restore(sealed, site.layout.quarantine_dir)
     breaches += settle_refs(Repository(site.root), sealed, site.layout.quarantine_dir, now().wall)
-    _seal_path(site).unlink(missing_ok=True)
     return tuple(_in_words(breach) for breach in breaches)
+
+
+def drop_seal(site: Site) -> None:
+    """Forget the seal: nothing of the step runs any more, and all was checked."""
+    _seal_path(site).unlink(missing_ok=True)
 
 
 def _in_words(breach: Breach) -> str:

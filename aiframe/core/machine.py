@@ -328,6 +328,15 @@ def _run_started(project: Project, run: Run) -> Decision:
 
 def _step_ended(project: Project, run: Run, seen: Seen, ending: Finished | Broken, rules: Rules) -> Decision:
     ended = project.evolve(run=None, state=READY_STATE[run.role])
+    if (
+        isinstance(ending, Finished)
+        and run.role is Role.PO
+        and not seen.tasks
+        and not _may_put(project, ending.proposal)
+    ):
+        # Taken as finished, an empty plan would be planned again and again.
+        complaint = "the plan holds no task"
+        ending = Broken((Failure(FailureKind.INVALID_OUTPUT, complaint),), complaint)
     match ending:
         case Finished():
             decision = _finished(ended, run, seen, ending)
@@ -342,7 +351,8 @@ def _run_lost(project: Project, run: Run, seen: Seen, rules: Rules) -> Decision:
     if elapsed(run.started, seen.clock) > run.timeout_s:
         failure = Failure(FailureKind.TIMEOUT, f"the run took longer than {run.timeout_s:g} s and its runner is gone")
     else:
-        failure = Failure(FailureKind.INTERRUPTED, "the runner died and left no result")
+        hint = "if nobody killed it, .git/aiframe/runner.log may say why"
+        failure = Failure(FailureKind.INTERRUPTED, "the runner died and left no result", hint)
     return _step_ended(project, run, seen, Broken((failure,)), rules)
 
 
@@ -397,12 +407,17 @@ def _intake_finished(project: Project, proposal: Proposal) -> Decision:
 
 
 def _plan_finished(project: Project, seen: Seen, proposal: Proposal) -> Decision:
-    asked_before = any(not question.task_id for question in project.questions)
-    if proposal.question and project.settings.interactive_mode and not asked_before:
+    if proposal.question and _may_put(project, proposal):
         questions = (*project.questions, proposal.question)
         return Decision(project.evolve(state=State.QUESTION_WAITING, paused_from=State.SPEC_READY, questions=questions))
     settings = replace(project.settings, plan_locked=True)
     return Decision(project.evolve(state=State.DEV_READY, settings=settings, planned_spec=seen.spec_hash))
+
+
+def _may_put(project: Project, proposal: Proposal) -> bool:
+    """Whether the planner's question reaches the person: once, and only where there is one."""
+    asked_before = any(not question.task_id for question in project.questions)
+    return proposal.question is not None and project.settings.interactive_mode and not asked_before
 
 
 def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> Decision:
@@ -414,8 +429,8 @@ def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> 
     project = project.evolve(
         review_items=items,
         trees=_without(project.trees, run.task_id),
-        questions=_asked(project, run, proposal.question),
     )
+    project = _asked(project, run, proposal.question)
     effects: tuple[Effect, ...] = (SetStatus(run.task_id, status),)
     every = project.settings.review_every_n_tasks
     review_due = needs_person or 0 < every <= len(items) or proposal.state is State.REVIEW_READY
@@ -445,10 +460,15 @@ def _diagnosis_finished(project: Project, proposal: Proposal) -> Decision:
     )
 
 
-def _asked(project: Project, run: Run, question: Question | None) -> tuple[Question, ...]:
+def _asked(project: Project, run: Run, question: Question | None) -> Project:
+    """Put the agent's question; where nobody is there to answer, its default is the answer."""
     if question is None or any(known.id == question.id for known in project.questions):
-        return project.questions
-    return (*project.questions, replace(question, task_id=question.task_id or run.task_id))
+        return project
+    question = replace(question, task_id=question.task_id or run.task_id)
+    asked = project.evolve(questions=(*project.questions, question))
+    if project.settings.interactive_mode:
+        return asked
+    return _with_answer(asked, question, question.default or "Nobody can be asked: go on with a stated assumption.")
 
 
 # Failure classes ------------------------------------------------------------------------------------------------------
@@ -460,7 +480,7 @@ def _broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules
     tree = ending.tree
     if failure.kind in JUDGED and tree and project.trees.get(run.task_id) == tree:
         failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
-    project = project.evolve(failure=failure, questions=_asked(project, run, ending.question))
+    project = _asked(project.evolve(failure=failure), run, ending.question)
     if tree and run.task_id:
         project = project.evolve(trees={**project.trees, run.task_id: tree})
     if ending.findings:
@@ -698,6 +718,8 @@ def _retry(project: Project, seen: Seen, task_id: str) -> Decision:
         known = ", ".join(task.id for task in seen.tasks) or "none"
         raise Refused(f"there is no task {task_id}", hint=f"known tasks: {known}")
     named = [t.id for t in seen.tasks if t.id == task_id or (not task_id and t.status is TaskStatus.FAILED)]
+    if not named and project.state is not State.ERROR:
+        raise Refused("no task has failed", hint="`aiframe retry TASK` starts a named task over")
     attempts = {key: used for key, used in project.attempts.items() if key.partition("@")[0] not in named}
     trees = {name: tree for name, tree in project.trees.items() if name not in named}
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
@@ -728,13 +750,17 @@ def _answer_given(project: Project, question_id: str, text: str) -> Decision:
     if question_id not in asked:
         known = ", ".join(asked) or "none"
         raise Refused(f"there is no open question {question_id}", hint=f"open questions: {known}")
-    question = asked[question_id]
-    questions = tuple(replace(q, answer=text) if q.id == question_id else q for q in project.questions)
+    return Decision(_with_answer(project, asked[question_id], text))
+
+
+def _with_answer(project: Project, question: Question, text: str) -> Project:
+    """The answer is new input for whoever asked."""
+    questions = tuple(replace(q, answer=text) if q.id == question.id else q for q in project.questions)
     requests = dict(project.requests)
     about = question.task_id or Role.PO.value
     told = f"Question: {question.text}\nAnswer: {text}"
     requests[about] = "\n\n".join(filter(None, [requests.get(about, ""), told]))
-    return Decision(project.evolve(questions=questions, requests=requests))
+    return project.evolve(questions=questions, requests=requests)
 
 
 def _with_status(tasks: tuple[Task, ...], task_id: str, status: TaskStatus) -> tuple[Task, ...]:

@@ -15,9 +15,10 @@ _KILL_WITHIN_S = 5.0
 
 
 def end_runner(runner: Runner, run_id: str, *, term_grace_s: float = 10) -> bool:
-    """End *runner*, asked first and killed after *term_grace_s*, and what is left of its run; whether it had to be killed.
+    """End *runner*, asked first and killed after *term_grace_s* (seconds), and what is left of its run.
 
-    Its identity is checked each time: a process that merely has its number is left alone.
+    Returns whether it had to be killed. Its identity is checked each time: a process that merely has its number is
+    left alone.
     """
     signal_runner(runner, signal.SIGTERM)
     deadline = time.monotonic() + term_grace_s
