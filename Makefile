@@ -22,7 +22,7 @@ export PYTHON
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format docs bench soak install clean new-venv
+.PHONY: help demo test lint format docs record bench soak install clean new-venv
 
 help:
 	@echo "make demo     run the whole pipeline once, on a sample idea, with the built-in scripted agent"
@@ -49,7 +49,8 @@ lint: .venv/dev
 	@.venv/bin/mypy --no-error-summary
 	@echo "Import contracts"
 	@said=$$(.venv/bin/lint-imports --no-logo --cache-dir .cache/imports 2>&1) || { echo "$$said"; exit 1; }
-	@$(if $(wildcard tools/gen_docs.py),echo "Generated documents"; .venv/bin/python tools/gen_docs.py --check)
+	@echo "Generated documents"
+	@.venv/bin/python tools/gen_docs.py --check
 
 format: .venv/dev
 	@.venv/bin/ruff check --quiet --fix-only .
@@ -57,6 +58,9 @@ format: .venv/dev
 
 docs: .venv/dev
 	@.venv/bin/python tools/gen_docs.py
+
+record: .venv/dev
+	@.venv/bin/python tools/record_demo.py .venv/bin/aiframe
 
 bench: .venv/installed
 	@.venv/bin/python -m bench

@@ -240,15 +240,16 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
 def test_ladder(tmp_path: Path, reason: str, script: str, code: int) -> None:
     got = bytearray()
     limits = Limits(60, 0, term_grace_s=0.3, linger_s=0.3, poll_s=0.05)
-    options: dict[str, Any] = {
+    endings: dict[str, dict[str, Any]] = {
         "timeout": {"limits": replace(limits, timeout_s=0.5)},
         "stalled": {"limits": replace(limits, stall_s=0.5)},
         "stopped": {"limits": limits, "should_stop": lambda: b"ready" in got},
         "lingered": {"limits": limits, "complete": lambda: b"ready" in got},
-    }[reason]
+    }
+    options = endings[reason]
     ended = run("sh", "-c", script, cwd=tmp_path, on_stdout=got.extend, **options)
     assert (ended.code, ended.reason) == (code, reason)
-    assert got == (b"ready\nbye\n" if code == 3 else b"ready\n")
+    assert bytes(got) == (b"ready\nbye\n" if code == 3 else b"ready\n")
 
 
 def test_a_result_and_a_quick_end_is_no_lingering(tmp_path: Path) -> None:
@@ -297,8 +298,9 @@ def full_disk(*_: object) -> bool:
 def test_a_callback_that_fails_ends_the_tree_first(tmp_path: Path, callback: str) -> None:
     script = "echo $$ > pid; echo out; echo err >&2; sleep 60 & sleep 60"
     limits = Limits(60, stall_s=0.4, poll_s=0.05)
+    failing: dict[str, Any] = {callback: full_disk}
     with pytest.raises(OSError, match="No space left"):
-        run("sh", "-c", script, cwd=tmp_path, limits=limits, **{callback: full_disk})
+        run("sh", "-c", script, cwd=tmp_path, limits=limits, **failing)
     assert guardian.carrying(cookie(str(tmp_path))) == set()
 
 
