@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiframe.app.advance import Look, look
-from aiframe.app.follow import follow_run
+from aiframe.app.follow import follow_run, log_names
 from aiframe.app.site import Site, open_site
 from aiframe.app.stamp import leave_stamp
 from aiframe.app.status import explain_now
@@ -47,12 +47,13 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
     running = seen.loaded.project.state is State.RUNNING and seen.seen.lock_held
     if running or not seen.has_work:
         return _follow(site, wait, out) if running else _rest(site, seen)
+    older = log_names(site.layout)
     lock = _take_lock(site)
     if lock is not None:
         pid = _spawn(site, lock)
         if not wait:
             return TickReport(0, f"started (runner {pid}); follow it with `aiframe logs --follow`", "started", True)
-    return _follow(site, wait, out)
+    return _follow(site, wait, out, older if lock is not None else None)
 
 
 def _take_lock(site: Site) -> RunLock | None:
@@ -72,10 +73,11 @@ def _spawn(site: Site, lock: RunLock) -> int:
         lock.close_here()
 
 
-def _follow(site: Site, wait: bool, out: Callable[[str], None]) -> TickReport:
+def _follow(site: Site, wait: bool, out: Callable[[str], None], older: frozenset[str] | None = None) -> TickReport:
+    """Show the run that is alive until it ends; *older* are the logs from before it was started, when we started it."""
     if not wait:
         return TickReport(0, "a step is running; follow it with `aiframe logs --follow`", "running", True)
-    run_id = follow_run(site.layout, out)
+    run_id = follow_run(site.layout, out, before=older)
     after = look(site)
     project = after.loaded.project
     failed = project.state is State.ERROR or project.failure is not None

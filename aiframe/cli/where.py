@@ -12,6 +12,7 @@ from aiframe.core.errors import UsageError
 
 if TYPE_CHECKING:
     from aiframe.app.site import Site
+    from aiframe.store.layout import Layout
 
 
 def here() -> Path:
@@ -37,6 +38,16 @@ def site(args: Namespace) -> Site:
     from aiframe.app.site import open_site
 
     return open_site(project(args), os.environ)
+
+
+def layout(args: Namespace) -> Layout:
+    """Where the files of the project are, for commands that need no settings. Raises UsageError, GuardError."""
+    from aiframe.store.guards import check_project_folder
+    from aiframe.store.layout import Layout
+
+    root = project(args).resolve()
+    check_project_folder(root)
+    return Layout(root)
 
 
 def frame_if_any(args: Namespace) -> Path | None:

@@ -16,13 +16,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from aiframe.core.errors import StepError
 from aiframe.process import Captured, capture
+
+T = TypeVar("T")
 
 OVERRIDES = (
     "core.hooksPath=/dev/null",
@@ -60,6 +63,10 @@ class GitError(StepError):
 
 class HeadMoved(GitError):
     """The branch is no longer where it was when the work was measured; nothing was written."""
+
+
+class GitKilled(GitError):
+    """Somebody killed git. Whether it had done its work is not known; its lock files may be left."""
 
 
 class EmbeddedRepositories(StepError):
@@ -151,14 +158,15 @@ def environment() -> dict[str, str]:
 def personal_settings() -> Mapping[str, str]:
     """The person's own global git settings, read once; empty where there are none."""
     theirs = {key: text for key, text in os.environ.items() if not key.startswith("GIT_") or key == "GIT_CONFIG_GLOBAL"}
-    done = capture([program(), "config", "--global", "-z", "--list"], cwd=Path("/"), env=theirs, timeout_s=30)
+    argv = [program(), "config", "--global", "-z", "--list"]
+    done = survived("config", capture(argv, cwd=Path("/"), env=theirs, timeout_s=30))
     return parse_settings(done.out) if done.code == 0 else {}
 
 
 def read_settings(file: Path) -> dict[str, str]:
     """The plain values of one configuration file; empty where it cannot be read."""
     argv = [program(), "config", "--file", str(file), "--no-includes", "-z", "--list"]
-    done = capture(argv, cwd=Path("/"), env=environment(), timeout_s=TIMEOUT_S)
+    done = survived("config", capture(argv, cwd=Path("/"), env=environment(), timeout_s=TIMEOUT_S))
     return parse_settings(done.out if done.code == 0 else b"")
 
 
@@ -216,7 +224,8 @@ class Repository:
         for setting in OVERRIDES:
             argv += ["-c", setting]
         its_env = environment() | dict(env or {})
-        return capture([*argv, *args], cwd=self.root, env=its_env, stdin=stdin, timeout_s=TIMEOUT_S)
+        done = capture([*argv, *args], cwd=self.root, env=its_env, stdin=stdin, timeout_s=TIMEOUT_S)
+        return survived(args[0], done)
 
     def run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
         """Like ``call``, but raise GitError unless the command succeeds; returns its output."""
@@ -245,6 +254,21 @@ def checked(command: str, done: Captured) -> bytes:
     if done.code == 0:
         return done.out
     raise GitError(command, message_of(done))
+
+
+def survived(command: str, done: Captured) -> Captured:
+    """*done*, unless git was killed: an exit code of its own says yes or no, a signal says nothing. Raises GitKilled."""
+    if done.code < 0:
+        raise GitKilled(command, f"killed by signal {-done.code}", hint="run the command again")
+    return done
+
+
+def again_if_killed(work: Callable[[], T]) -> T:
+    """What *work* gives, which may be done twice: once more where somebody killed its git."""
+    try:
+        return work()
+    except GitKilled:
+        return work()
 
 
 def message_of(done: Captured) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aiframe.workspaces.git import TIMEOUT_S, GitError, Repository
+from aiframe.workspaces.git import TIMEOUT_S, GitError, GitKilled, Repository
 
 MARKER_PREFIX = "writing-"
 SETTLE_S = 0.3
@@ -44,8 +44,13 @@ def announced(repo: Repository, locks: Sequence[Path]) -> Iterator[None]:
         raise GitError("prepare", f"{repo.private_dir}: {error.strerror}") from error
     try:
         yield
-    finally:
         marker.unlink(missing_ok=True)
+    except GitKilled:
+        raise  # and leave the marker: whoever comes next clears away the locks that it names
+    except BaseException:
+        marker.unlink(missing_ok=True)
+        raise
+    finally:
         os.close(descriptor)
 
 

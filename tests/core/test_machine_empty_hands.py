@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from core.builders import RULES, at, end, finished, running, seen, task, tick
 
@@ -22,9 +24,7 @@ ASK = Question("Q1", "Which database?")
         ),
     ],
 )
-def test_an_empty_plan_is_asked_again_and_then_needs_a_person(
-    more: dict[str, object], question: Question | None
-) -> None:
+def test_an_empty_plan_is_asked_again_and_then_needs_a_person(more: dict[str, Any], question: Question | None) -> None:
     project: Project = running(Role.PO, **more)
     states = []
     for _ in range(RULES.repairs + 1):

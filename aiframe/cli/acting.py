@@ -1,0 +1,87 @@
+"""What a person does to a project: each command acts, then says what has happened and what is next."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from aiframe.app import commands, offers
+from aiframe.cli import where
+from aiframe.cli.next_step import then
+from aiframe.cli.values import parse_values
+
+
+def pause(args: Namespace) -> int:
+    """Start no further step."""
+    return then(args, commands.pause(where.site(args)))
+
+
+def resume(args: Namespace) -> int:
+    """Go on from a pause, an error or the end."""
+    return then(args, commands.go_on(where.site(args), cut_wait_short=args.now))
+
+
+def go_on(args: Namespace) -> int:
+    """Go on after an interrupt."""
+    return then(args, commands.go_on(where.site(args)))
+
+
+def interrupt(args: Namespace) -> int:
+    """Stop before the next step, or at once."""
+    said = commands.interrupt(where.site(args))
+    if args.now:
+        said = f"{commands.stop(where.project(args), os.environ, then_pause=False)}. {said}"
+    return then(args, said)
+
+
+def stop(args: Namespace) -> int:
+    """End the step that runs, and pause."""
+    return then(args, commands.stop(where.project(args), os.environ))
+
+
+def retry(args: Namespace) -> int:
+    """Try a failed task again."""
+    return then(args, commands.retry(where.site(args), args.task))
+
+
+def replan(args: Namespace) -> int:
+    """Have the plan made again."""
+    return then(args, commands.replan(where.site(args)))
+
+
+def approve(args: Namespace) -> int:
+    """Say yes to a review."""
+    return then(args, commands.approve(where.site(args), args.notes))
+
+
+def reject(args: Namespace) -> int:
+    """Send reviewed work back."""
+    tasks = [name for option in args.task for name in option.replace(",", " ").split()]
+    return then(args, commands.reject(where.site(args), args.notes, tasks))
+
+
+def accept(args: Namespace) -> int:
+    """Take, show or drop the task changes that a step proposed."""
+    site = where.site(args)
+    if args.diff:
+        print(offers.offered_difference(site))
+        return 0
+    return then(args, offers.discard(site) if args.discard else offers.accept(site))
+
+
+def note(args: Namespace) -> int:
+    """Tell the next step something."""
+    print(commands.note(where.site(args), " ".join(args.text)))
+    return 0
+
+
+def set_values(args: Namespace) -> int:
+    """Change settings, or show them."""
+    site = where.site(args)
+    if args.values:
+        return then(args, commands.set_values(site, parse_values(args.values)))
+    from dataclasses import asdict
+
+    for name, value in asdict(commands.current_settings(site)).items():
+        print(f"{name}={commands.shown(value)}")
+    return 0

@@ -1,0 +1,69 @@
+"""`frame`, `init` and `demo`: what makes folders."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from aiframe.cli import where
+from aiframe.core.errors import UsageError
+
+
+def frame(args: Namespace) -> int:
+    """Lay a new frame, or what is missing in one."""
+    from aiframe.app.frame import lay_frame
+
+    laid = lay_frame(where.here() / Path(args.dir).expanduser())
+    print(f"laid {laid.root}: {len(laid.created)} files made")
+    if laid.kept:
+        print(f"  kept as they are, though other than the packaged ones: {', '.join(laid.kept)}")
+    print(f"next: cd {shlex.quote(args.dir)} && aiframe init my-project --idea idea.md")
+    return 0
+
+
+def init(args: Namespace) -> int:
+    """Make a project, and say how to go on."""
+    from aiframe.app.init import init_project
+    from aiframe.process import now
+
+    report = init_project(
+        where.frame(args),
+        args.name,
+        idea=_idea(args.idea),
+        agent=args.agent,
+        interactive=not args.unattended,
+        clock=now(),
+        cwd=where.here(),
+        environ=os.environ,
+    )
+    print(f"made {report.path} (agent: {report.agent})")
+    for note in report.notes:
+        print(f"  note: {note}")
+    print("next:")
+    for command in report.next_commands:
+        print(f"  {command}")
+    return 0
+
+
+def _idea(option: str | None) -> Path | str | None:
+    if option is None:
+        return None
+    if option != "-":
+        return where.here() / Path(option).expanduser()
+    if sys.stdin is None:
+        raise UsageError("--idea - reads standard input, and there is none", hint="name a file: --idea idea.md")
+    return sys.stdin.buffer.read(2 * 1024 * 1024).decode("utf-8", "surrogateescape")
+
+
+def demo(args: Namespace) -> int:
+    """Play everything once."""
+    from aiframe.app.demo import run_demo
+
+    return run_demo(Path(args.dir).expanduser() if args.dir else None, os.environ, _say, where.here())
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,160 @@
+"""How things look: the status panel, times, and events as lines."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from aiframe.cli.labels import LABELS, PANEL, STATES_ZH
+from aiframe.cli.paint import is_terminal, paint
+from aiframe.cli.reporting import harmless
+
+if TYPE_CHECKING:
+    from aiframe.app.status import Snapshot
+
+_NOTHING = "-"
+_COLOURS = {"ERROR": "red", "RUNNING": "cyan", "DONE": "green"}
+_HOME_AND_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+
+
+def as_json(snapshot: Snapshot) -> str:
+    """The snapshot as one JSON object on one line."""
+    return json.dumps(snapshot.as_dict())
+
+
+def as_text(snapshot: Snapshot, language: str, typed: Callable[[str], str] = str, *, height: int = 0) -> str:
+    """The status panel. *typed* says how a command is typed here. *height* > 0 cuts the log to fit the screen."""
+    labels = LABELS[language]
+    width = max(_width(labels[name]) for name in PANEL)
+    panel = []
+    for name, text in _rows(snapshot, labels, language, typed):
+        told = harmless(text)
+        if name == "state":
+            told = told.replace(snapshot.state, paint(snapshot.state, _COLOURS.get(snapshot.state, "bold")), 1)
+        panel.append(_line(labels[name], told, width))
+    room = height - len(panel) - 1 if height else len(snapshot.log_tail)
+    tail = snapshot.log_tail[-room:] if room > 0 else ()
+    return "\n".join([*panel, *(f"  {harmless(line)}" for line in tail)])
+
+
+def redrawn(text: str) -> str:
+    """*text* as the next picture: in the place of the last one on a terminal, else below it."""
+    import sys
+
+    return f"{_HOME_AND_CLEAR}{text}" if is_terminal(sys.stdout) else f"{text}\n"
+
+
+def screen_height() -> int:
+    """Lines on the terminal; 0 where there is none."""
+    import sys
+
+    return shutil.get_terminal_size().lines if is_terminal(sys.stdout) else 0
+
+
+def _rows(
+    snapshot: Snapshot, labels: Mapping[str, str], language: str, typed: Callable[[str], str]
+) -> Iterator[tuple[str, str]]:
+    """The lines of the panel: always the same ones, in the same order, then those that only trouble brings."""
+    waits = snapshot.waits
+    yield "project", f"{snapshot.name} ({snapshot.path})"
+    yield "state", _state(snapshot, labels, language)
+    yield "role", _role(snapshot, labels)
+    yield "runtime", duration(snapshot.runtime_s)
+    yield "timeout", duration(snapshot.timeout_s)
+    yield "heartbeat", _age(snapshot.heartbeat_age_s, labels)
+    yield "tasks", _tasks(snapshot, labels)
+    yield "diagnosis", snapshot.diagnosis or _NOTHING
+    yield "error", snapshot.last_error or _NOTHING
+    yield "waits", _waits(snapshot, labels)
+    for cure in waits.cures:
+        yield "to_do", typed(cure)
+    if snapshot.offered_tasks:
+        yield "to_do", labels["offered"]
+    for problem in snapshot.problems:
+        place = f"{problem.path}:{problem.line}" if problem.line else problem.path
+        yield "problem", f"{place}: {problem.message}" if place else problem.message
+    yield "log", snapshot.log_file or labels["empty"]
+
+
+def _line(label: str, text: str, width: int) -> str:
+    return f"{label}:{' ' * (width - _width(label) + 2)}" + text.replace("\n", "\n" + " " * (width + 3))
+
+
+def _state(snapshot: Snapshot, labels: Mapping[str, str], language: str) -> str:
+    told = snapshot.state or _NOTHING
+    if language == "zh" and snapshot.state in STATES_ZH:
+        told = f"{told} {STATES_ZH[snapshot.state]}"
+    if snapshot.state == "RUNNING" and not snapshot.alive:
+        told = f"{told} ({labels['gone']})"
+    return told
+
+
+def _role(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+    if not snapshot.role:
+        return _NOTHING
+    parts = [snapshot.task, labels["attempt"].format(number=snapshot.attempt), snapshot.agent]
+    return f"{snapshot.role} ({', '.join(part for part in parts if part)})"
+
+
+def _age(age_s: float | None, labels: Mapping[str, str]) -> str:
+    return _NOTHING if age_s is None else labels["ago"].format(age=duration(age_s))
+
+
+def _tasks(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+    counts = snapshot.tasks_by_status
+    told = labels["done"].format(done=counts.get("done", 0), total=snapshot.tasks_total)
+    others = [f"{number} {status}" for status, number in counts.items() if status != "done"]
+    return f"{told} ({', '.join(others)})" if others else told
+
+
+def _waits(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+    waits = snapshot.waits
+    times = [
+        labels[name].format(time=clock_time(at))
+        for name, at in (("since", waits.since), ("until", waits.until))
+        if at is not None
+    ]
+    when = f" ({', '.join(times)})" if times else ""
+    return f"{waits.waiting_for or _NOTHING}{when}\n{waits.headline}".rstrip()
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as H:MM:SS; "-" for none."""
+    if seconds is None:
+        return _NOTHING
+    whole = max(0, int(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def clock_time(at: float) -> str:
+    """Epoch seconds as local date and time."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (ValueError, OverflowError, OSError):  # a year that no calendar has
+        return f"{at:.0f} s after 1970"
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """An event of the journal as one line: when, what, which run, from where to where."""
+    at = event.get("ts")
+    parts = [
+        clock_time(at) if isinstance(at, int | float) else _NOTHING,
+        event.get("kind", _NOTHING),
+        event.get("role"),
+        event.get("task"),
+        f"attempt {event['attempt']}" if event.get("attempt") else "",
+        f"{event.get('state_before', '')} -> {event.get('state_after', '')}",
+        event.get("outcome"),
+        event.get("run_id"),
+        event.get("message"),
+    ]
+    return harmless("  ".join(str(part) for part in parts if part)).replace("\n", " ")
+
+
+def _width(text: str) -> int:
+    """Columns that *text* takes on a terminal."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

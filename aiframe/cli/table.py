@@ -1,0 +1,244 @@
+"""All commands: what each is for, an example, its options, and where its code is. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+Options = Callable[[argparse.ArgumentParser], None]
+
+FIRST = ("init", "tick", "watch", "status", "answer")
+"""The commands to start with."""
+
+SETTINGS = ("interactive_mode", "plan_locked", "review_every_n_tasks", "require_confirmations", "timeout_sec")
+"""What `aiframe set` may change."""
+
+
+class Command(NamedTuple):
+    """One command. *code* is ``module:function`` below aiframe.cli; the function takes the parsed arguments."""
+
+    name: str
+    group: str
+    summary: str
+    examples: tuple[str, ...]
+    code: str
+    options: Options
+    more: str = ""
+
+
+def _none(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _frame(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--frame", metavar="DIR", help="the frame (default: AIFRAME_FRAME, else the one you are in)")
+
+
+def _project(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--project", metavar="P", help="path or name of the project (default: the one you are in)")
+    _frame(parser)
+
+
+def _one_or_all(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--project", metavar="P", help="path or name of the project (default: the one you are in)")
+    which.add_argument("--all", action="store_true", help="every project of the frame")
+    _frame(parser)
+
+
+def _new_frame(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dir", metavar="DIR", help="the folder; it is made where it is missing")
+
+
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="default: project-YYYYMMDD-HHMMSS")
+    parser.add_argument("--idea", metavar="FILE", help="a text that says what you want; - reads standard input")
+    parser.add_argument("--agent", metavar="NAME", help="the agent to work with (default: one that is installed)")
+    parser.add_argument("--unattended", action="store_true", help="no interview and no reviews (interactive_mode off)")
+    _frame(parser)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", metavar="DIR", help="a new folder to play in (default: a temporary one, which stays)")
+
+
+def _tick(parser: argparse.ArgumentParser) -> None:
+    _one_or_all(parser)
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the step to end")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
+
+
+def _watch(parser: argparse.ArgumentParser) -> None:
+    _one_or_all(parser)
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=seconds, default=10.0, help="look at least this often (default: 10)"
+    )
+    parser.add_argument("--parallel", metavar="N", type=count, help="most steps at once (default: number of cores)")
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    _project(parser)
+    parser.add_argument("--tail", metavar="N", type=whole, help="lines of the log (default: STATUS_TAIL, else 50)")
+    parser.add_argument("--lang", choices=("en", "zh"), help="language (default: STATUS_LANG, else en)")
+    parser.add_argument("--watch", metavar="SECONDS", type=seconds, help="show it again every so many seconds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _answer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", nargs="?", help="the question to answer")
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="the answer to it")
+    parser.add_argument("--done", action="store_true", help="go on with the answers as they are")
+    _project(parser)
+
+
+def _approve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--notes", metavar="TEXT", default="", help="words to keep with the approval")
+    _project(parser)
+
+
+def _reject(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--notes", metavar="TEXT", required=True, help="what has to change; the agent reads it")
+    parser.add_argument("--task", metavar="T", action="append", default=[], help="a task to send back; may be repeated")
+    _project(parser)
+
+
+def _resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--now", action="store_true", help="cut a waiting time short, too")
+    _project(parser)
+
+
+def _interrupt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--now", action="store_true", help="stop the step that runs, too")
+    _project(parser)
+
+
+def _retry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", nargs="?", default="", help="default: every failed task")
+    _project(parser)
+
+
+def _accept(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--diff", action="store_true", help="only show what would change")
+    what.add_argument("--discard", action="store_true", help="drop the changes instead")
+    _project(parser)
+
+
+def _set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("values", metavar="KEY=VALUE", nargs="*", help=f"one of {', '.join(SETTINGS)}; none: show them")
+    _project(parser)
+
+
+def _note(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="what you want to say")
+    _project(parser)
+
+
+def _logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--follow", action="store_true", help="go on until the step ends")
+    parser.add_argument("--run", metavar="ID", help="the run (default: the last one)")
+    _project(parser)
+
+
+def _events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+    _project(parser)
+
+
+def _schema(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="KIND", choices=("tasks", "project", "state"), help="tasks, project or state")
+
+
+# What the options hold ------------------------------------------------------------------------------------------------
+
+
+def seconds(text: str) -> float:
+    """A time above 0 and at most a day, in seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0 and 86400")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number from 0 to 100000."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 6 and int(text) <= 100_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number between 0 and 100000")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 1 to 100000."""
+    if whole(text) == 0:
+        raise argparse.ArgumentTypeError("0 would do nothing: use 1 or more")
+    return int(text)
+
+
+# The table ------------------------------------------------------------------------------------------------------------
+
+_P = " --project my-project"
+
+COMMANDS = (
+    Command("init", "Begin", "make a project", ("aiframe init my-project --idea idea.md",), "making:init", _init),
+    Command("frame", "Begin", "lay a new frame", ("aiframe frame my-frame",), "making:frame", _new_frame),
+    Command("demo", "Begin", "play everything once, without any agent", ("aiframe demo",), "making:demo", _demo),
+    Command(
+        "tick", "Work", "look once, and do what is due",
+        ("aiframe tick" + _P, "aiframe tick --all --no-wait"), "working:tick", _tick,
+        "Exit code: 0 done or nothing to do, 1 a step failed or the project is in ERROR, 2 it could not look.\n"
+        "Ctrl-C leaves the step running; a second Ctrl-C within 3 s stops it.",
+    ),
+    Command(
+        "watch", "Work", "tick whenever something changes",
+        ("aiframe watch" + _P, "aiframe watch --all --parallel 4"), "working:watch", _watch,
+    ),
+    Command(
+        "status", "Look", "show where a project stands",
+        ("aiframe status" + _P, "aiframe status --lang zh --watch 1"), "looking:status", _status,
+    ),
+    Command("why", "Look", "what it waits for, and what to do", ("aiframe why" + _P,), "looking:why", _project),
+    Command("logs", "Look", "print what a step printed", ("aiframe logs --follow" + _P,), "looking:logs", _logs),
+    Command("events", "Look", "print what has happened", ("aiframe events" + _P,), "looking:events", _events),
+    Command("doctor", "Look", "try out what aiframe needs", ("aiframe doctor",), "looking:doctor", _project),
+    Command(
+        "answer", "Decide", "answer the interview, or an agent's question",
+        ("aiframe answer" + _P, "aiframe answer --done", 'aiframe answer Q1 "SQLite is fine"'),
+        "answering:answer", _answer,
+        "On a terminal it opens the form in $VISUAL or $EDITOR, or asks one question after the other.",
+    ),
+    Command("approve", "Decide", "say yes to a review", ("aiframe approve" + _P,), "acting:approve", _approve),
+    Command(
+        "reject", "Decide", "send reviewed work back",
+        ('aiframe reject --notes "the totals are wrong" --task T2',), "acting:reject", _reject,
+    ),
+    Command(
+        "accept", "Decide", "take task changes that a step proposed",
+        ("aiframe accept --diff", "aiframe accept"), "acting:accept", _accept,
+    ),
+    Command("note", "Decide", "tell the next step something", ('aiframe note "use tabs"',), "acting:note", _note),
+    Command("pause", "Steer", "start no further step", ("aiframe pause" + _P,), "acting:pause", _project),
+    Command(
+        "resume", "Steer", "go on from a pause, an error or the end",
+        ("aiframe resume" + _P, "aiframe resume --now"), "acting:resume", _resume,
+    ),
+    Command(
+        "interrupt", "Steer", "stop before the next step, for a talk",
+        ("aiframe interrupt", "aiframe interrupt --now"), "acting:interrupt", _interrupt,
+    ),
+    Command("continue", "Steer", "go on after an interrupt", ("aiframe continue" + _P,), "acting:go_on", _project),
+    Command("stop", "Steer", "end the step that runs, and pause", ("aiframe stop" + _P,), "acting:stop", _project),
+    Command("retry", "Steer", "try a failed task again", ("aiframe retry T3",), "acting:retry", _retry),
+    Command("replan", "Steer", "have the plan made again", ("aiframe replan" + _P,), "acting:replan", _project),
+    Command(
+        "set", "Steer", "change a setting of STATE.json",
+        ("aiframe set interactive_mode=false", "aiframe set timeout_sec=3600"), "acting:set_values", _set,
+    ),
+    Command("schema", "Other", "print a JSON Schema for editors", ("aiframe schema tasks",), "looking:schema", _schema),
+    Command("version", "Other", "print the version", ("aiframe version",), "looking:version", _none),
+)  # fmt: skip
+
+NAMES = tuple(command.name for command in COMMANDS)

@@ -1,0 +1,76 @@
+"""SIGKILL at random moments to every process that takes part in a step: the project ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.chaos import Ground, Reached, check_whole, cure, ground, kill, reached, rest
+
+from aiframe.core.model import State
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its victims in /proc")
+
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "60"))
+ROUNDS_A_CASE = 6
+VICTIMS = (
+    "tick", "runner", "guardian", "agent", "tool", "verify", "git", "runner+guardian", "cookie", "all",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Reached:
+    """What the project comes to when nobody kills anything."""
+    with ground(tmp_path_factory.mktemp("undisturbed")) as calm:
+        assert rest(calm) == []
+        check_whole(calm)
+        assert sorted(calm.calls) == ["PO", "T1", "T2", "T3"]
+        return reached(calm)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(math.ceil(ROUNDS / ROUNDS_A_CASE)))
+def test_f6_f7_f28_killed_at_random_moments_it_ends_as_if_nothing_had_happened(
+    seed: int, tmp_path: Path, undisturbed: Reached
+) -> None:
+    rng = random.Random(seed)
+    victims = rng.sample(VICTIMS, ROUNDS_A_CASE)
+    number = 0
+    while victims:
+        number += 1
+        with ground(tmp_path / f"project-{number}") as site:
+            hit = fire(site, rng, victims)
+            errors = rest(site)
+            print(f"killed {hit}, errors {errors}, agents started {site.calls}")
+            check_whole(site)
+            assert reached(site) == undisturbed
+            assert errors == []
+            victims = victims[len(hit) :]
+
+
+def fire(site: Ground, rng: random.Random, victims: list[str]) -> list[str]:
+    """Kill *victims* one after the other, at random moments, while the project is ticked; returns who was hit."""
+    hit: list[str] = []
+    tick = site.start_tick()
+    try:
+        while len(hit) < len(victims) and site.project.state is not State.DONE:
+            time.sleep(rng.uniform(0, 0.7))
+            if tick.poll() is not None:
+                cure(site)
+                tick = site.start_tick()
+            if kill(site, victims[len(hit)], patience_s=1.5):
+                hit.append(victims[len(hit)])
+    finally:
+        settle(tick)
+    return hit
+
+
+def settle(tick: subprocess.Popen[bytes]) -> None:
+    """Wait for a tick that goes on."""
+    tick.wait(60)
