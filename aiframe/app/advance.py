@@ -6,14 +6,14 @@ lines (they can be written again), then the control record and STATE.json with t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiframe.app.observe import observe
 from aiframe.app.outbox import debt_for, has_debts, settle_debts
 from aiframe.app.site import Site
-from aiframe.app.telling import tell
+from aiframe.app.telling import tell, tell_note
 from aiframe.core.events import (
     Archive,
     Decision,
@@ -88,9 +88,12 @@ def look(site: Site) -> Look:
     return Look(loaded, draft.seen, decision, work)
 
 
-def advance(site: Site, make_event: EventMaker | None = None, chain: Chain | None = None) -> Advanced:
+def advance(
+    site: Site, make_event: EventMaker | None = None, chain: Chain | None = None, notes: Sequence[str] = ()
+) -> Advanced:
     """Apply an event of a person or of a run, then, for a runner's *chain*, begin what comes next in the same write.
 
+    *notes* are what the step that ended had put back or refused; the journal tells them.
     Raises Refused (nothing is written), UnreadableFile, LockHeld, StorageError.
     """
     with state_mutex(site.layout):
@@ -101,6 +104,7 @@ def advance(site: Site, make_event: EventMaker | None = None, chain: Chain | Non
         draft.take_hand_edits()
         event = make_event(draft.seen) if make_event else None
         if event is not None:
+            draft.take_notes(notes)
             draft.decide(event)
         advanced = Advanced(draft.project, tuple(draft.effects))
         if chain is not None:
@@ -177,6 +181,12 @@ class _Draft:
         if line is not None:
             self.debts.append(line)
         return decision.effects
+
+    def take_notes(self, notes: Sequence[str]) -> None:
+        """Have the journal tell what the step that ends had put back or refused."""
+        if self.project.run is not None:
+            run, wall = self.project.run, self.seen.clock.wall
+            self.debts += [tell_note(run, number, note, wall) for number, note in enumerate(notes, start=1)]
 
     def take_hand_edits(self) -> None:
         """What was written into STATE.json by hand. During a run it is a proposal, but for the wish to pause."""

@@ -256,7 +256,7 @@ def _follow(path: Path, out: Callable[[str], None]) -> Iterator[Callable[[], Non
 def _show_result(stage: _Stage) -> None:
     """Where the project stands, its commits, and the product running. Raises StepError where that fails."""
     _caption(stage.out, "Where it stands")
-    _command(stage, "status")
+    _command(stage, "status", "--tail", "6")
     _caption(stage.out, "What was committed")
     _outside(stage, "git log --oneline", ["git", "log", "--oneline", "--no-decorate", "--no-color"])
     _caption(stage.out, "What came of the idea")

@@ -7,16 +7,18 @@ from pathlib import Path
 
 from aiframe.app.intake import form_done
 from aiframe.app.site import Site
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import Rejection, Seen
 from aiframe.core.model import Moment, Project, State, Task
 from aiframe.store.atomic import read_bounded
-from aiframe.store.tasks_file import load_tasks
+from aiframe.store.quarantine import last_good
+from aiframe.store.tasks_file import load_tasks, parse_tasks
 
 
 def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> Seen:
     """Everything the machine may want to know. Raises UnreadableFile for a TASKS.yaml that cannot be used."""
     layout = site.layout
-    tasks = load_tasks(layout.tasks_yaml).tasks
+    tasks = _tasks(site, project)
     return Seen(
         clock=clock,
         lock_held=lock_held,
@@ -27,6 +29,18 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
         rejection=_rejection(read_text(layout.rejection), tasks),
         spec_hash=text_hash(layout.spec),
     )
+
+
+def _tasks(site: Site, project: Project) -> tuple[Task, ...]:
+    """The tasks. During a run, or after its runner died, an agent may have broken the file: then the last good ones."""
+    path = site.layout.tasks_yaml
+    try:
+        return load_tasks(path).tasks
+    except UnreadableFile:
+        good = last_good(site.layout, path.name) if project.state is State.RUNNING else None
+        if good is None:
+            raise
+        return parse_tasks(path, good).tasks
 
 
 def read_text(path: Path) -> str:

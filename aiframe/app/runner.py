@@ -25,7 +25,7 @@ from aiframe.core.model import Project, Role, Run
 from aiframe.process import this_process
 from aiframe.store.layout import CONTROL_PATHS
 from aiframe.store.locks import RunLock
-from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git import Repository, again_if_killed
 from aiframe.workspaces.inplace import commit_control
 
 
@@ -48,33 +48,34 @@ def main(argv: list[str]) -> int:
 def carry(site: Site, stop: Stop) -> None:
     """Do what the project asks for, step by step, until it rests. The caller holds the run lock."""
     make_event: Callable[[Seen], Event] | None = None
+    notes: tuple[str, ...] = ()
     taken, after_step, about = 0, False, "changes by hand"
     while True:
         chain = Chain(this_process(), new_run_id, not stop.requested, after_step, taken)
-        step = advance(site, make_event, chain)
+        step = advance(site, make_event, chain, notes)
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
         if step.recover is not None:
-            make_event, after_step = _recovered(site, step.project), False
+            (make_event, notes), after_step = _recovered(site, step.project), False
             continue
         run = step.started
         site.store.set_agent_lock(run.run_id if run else None)
         if run is None:
             return
-        ending = perform(site, step.project, run, stop)
+        ending, notes = perform(site, step.project, run, stop)
         make_event, after_step, about = _ended(run, ending), True, run.task_id or run.role.value
         taken += isinstance(ending, Finished) and run.role is Role.DEV
 
 
-def _recovered(site: Site, project: Project) -> Callable[[Seen], Event]:
-    """What became of the run that *project* still shows: its own ending, or that it is lost."""
+def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], tuple[str, ...]]:
+    """What became of the run that *project* still shows, its own ending or that it is lost, and what was put back."""
     run = project.run
     if run is None:
         raise ValueError("there is no run to recover")
-    ending = recover(site, run)
+    ending, notes = recover(site, run)
     if ending is None:
-        return lambda seen: RunLost(run.run_id, seen)
-    return _ended(run, ending)
+        return lambda seen: RunLost(run.run_id, seen), notes
+    return _ended(run, ending), notes
 
 
 def _ended(run: Run, ending: Ending) -> Callable[[Seen], Event]:
@@ -84,7 +85,8 @@ def _ended(run: Run, ending: Ending) -> Callable[[Seen], Event]:
 def _keep_books(site: Site, about: str) -> None:
     """Commit what changed in the control files, apart from the work itself."""
     trailers = {"Aiframe-Kind": "bookkeeping"}
-    commit_control(Repository(site.root), CONTROL_PATHS, f"aiframe: {about} recorded", trailers, time.time())
+    message, date = f"aiframe: {about} recorded", time.time()
+    again_if_killed(lambda: commit_control(Repository(site.root), CONTROL_PATHS, message, trailers, date))
 
 
 def new_run_id() -> str:

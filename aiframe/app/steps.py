@@ -13,6 +13,8 @@ from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
 from aiframe.app.agent_run import Stop, run_agent
 from aiframe.app.gates import verify
+from aiframe.app.mending import mend
+from aiframe.app.observe import read_text
 from aiframe.app.prompts import render_prompt
 from aiframe.app.proposals import Inspection, inspect, remember
 from aiframe.app.results import GateResult, Kept, Result, result_of, write_result
@@ -30,7 +32,7 @@ from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.layout import CONTROL_PATHS
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import RUN_TRAILER
-from aiframe.workspaces.git import HeadMoved, Repository
+from aiframe.workspaces.git import GitKilled, HeadMoved, Repository, again_if_killed
 from aiframe.workspaces.inplace import (
     Candidate,
     Head,
@@ -45,20 +47,26 @@ from aiframe.workspaces.inplace import (
 from aiframe.workspaces.vault import Seal
 
 
-def perform(site: Site, project: Project, run: Run, stop: Stop) -> Ending:
-    """Carry out the step of *run* and say how it ended. What a person has to mend is a failure, not an exception."""
+def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending, tuple[str, ...]]:
+    """Carry out the step of *run*: how it ended, and in words what was put back or refused.
+
+    What a person has to mend is a failure in the ending, not an exception.
+    """
+    notes: tuple[str, ...] = ()
     with StepLog(site.layout, run) as log:
         try:
             result = _carry_out(site, project, run, stop, log)
+            notes = result.notes
             write_result(site.layout, result)
             drop_seal(site)
             ending = conclude(site, result)
-        except HeadMoved as error:
+        except (HeadMoved, GitKilled) as error:
             ending = Broken((Failure(FailureKind.TRANSIENT, error.message, error.hint),))
         except AiframeError as error:
             ending = Broken((Failure(FailureKind.SETUP, error.message, error.hint),))
+            notes = (*notes, *mend(site, run, judged=False))
         log.say(_closing_line(ending))
-    return ending
+    return ending, notes
 
 
 def conclude(site: Site, result: Result) -> Ending:
@@ -69,7 +77,11 @@ def conclude(site: Site, result: Result) -> Ending:
     kept, finished = result.kept, result.finished
     if kept is None or finished is None:
         return result.ending
-    commit = commit_candidate(
+    return replace(finished, commit=again_if_killed(lambda: _commit(site, kept)))
+
+
+def _commit(site: Site, kept: Kept) -> str:
+    return commit_candidate(
         Repository(site.root),
         base_head=Head(kept.base, kept.branch),
         tree=kept.tree,
@@ -78,7 +90,6 @@ def conclude(site: Site, result: Result) -> Ending:
         trailers=kept.trailers,
         date=kept.date,
     )
-    return replace(finished, commit=commit)
 
 
 def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Result:
@@ -111,10 +122,13 @@ def _prepare(site: Site, run: Run, task: Task | None, project: Project, log: Ste
     """Keep what the step may spoil; before a task's first attempt, commit what a person left lying in the folder."""
     remember(site)
     repo = Repository(site.root)
-    # What an earlier attempt left is not finished, so it stays uncommitted for this attempt to go on from.
-    if task is not None and task.id not in project.trees and run.attempt == 1:
+    # What an earlier attempt left is not finished, so it stays uncommitted for this attempt to go on from: an attempt
+    # that was interrupted, too, which is not counted and so has no other trace.
+    begun = site.layout.begun_task
+    if task is not None and task.id not in project.trees and run.attempt == 1 and read_text(begun) != task.id:
         _clear_failed_work(repo, project, log)
         checkpoint(repo, CONTROL_PATHS, f"aiframe: work found before {task.id}", run.started.wall)
+        write_durable(begun, task.id)
     return head(repo)
 
 

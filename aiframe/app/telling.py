@@ -54,6 +54,18 @@ def _line(
     return line
 
 
+def tell_note(run: Run, number: int, note: str, wall: float) -> dict[str, Any]:
+    """The journal's line for something that a step had put back or refused."""
+    return {
+        "ts": round(wall, 3),
+        "kind": "noted",
+        "key": f"{run.run_id}:noted:{number}",
+        "run_id": run.run_id,
+        "role": run.role.value,
+        "message": note,
+    }
+
+
 def log_file(run_id: str) -> str:
     """The step's readable log, relative to the project."""
     return f"logs/tick-{run_id}.log"

@@ -10,12 +10,12 @@ from pathlib import Path
 from aiframe.app.advance import Look, look
 from aiframe.app.follow import follow_run, log_names
 from aiframe.app.site import Site, open_site
-from aiframe.app.stamp import leave_stamp
+from aiframe.app.stamp import Survey, leave_stamp, survey
 from aiframe.app.status import explain_now
 from aiframe.core.events import StopRunner
 from aiframe.core.model import State
 from aiframe.process import end_runner, spawn_runner
-from aiframe.store.layout import IGNORED
+from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock
 from aiframe.workspaces.create import ensure_repository
 
@@ -38,15 +38,17 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
 
     With *wait* false it returns as soon as the runner is started. Raises GuardError, UsageError, UnreadableFile.
     """
+    surveyed = survey(Layout(root.resolve()))  # before anything is read, or a change in between would go unseen
     site = open_site(root, environ)
     seen = look(site)
     for effect in seen.decision.effects:
         if isinstance(effect, StopRunner):
             end_runner(effect.runner, effect.run_id)
             seen = look(site)
-    running = seen.loaded.project.state is State.RUNNING and seen.seen.lock_held
-    if running or not seen.has_work:
-        return _follow(site, wait, out) if running else _rest(site, seen)
+    if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
+        return _follow(site, wait, out)
+    if not seen.has_work:
+        return _rest(site, seen, surveyed)
     older = log_names(site.layout)
     lock = _take_lock(site)
     if lock is not None:
@@ -84,11 +86,11 @@ def _follow(site: Site, wait: bool, out: Callable[[str], None], older: frozenset
     return TickReport(1 if failed else 0, _message(site), run_id)
 
 
-def _rest(site: Site, seen: Look) -> TickReport:
+def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
     """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap."""
     code = 1 if seen.loaded.project.state is State.ERROR else 0
     message = _message(site)
-    leave_stamp(site, seen, message, code)
+    leave_stamp(site, seen, message, code, surveyed)
     return TickReport(code, message)
 
 
