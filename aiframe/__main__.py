@@ -1,22 +1,29 @@
 """The console script ``aiframe``, and ``python -m aiframe``."""
 
-from __future__ import annotations
-
 import sys
 
 
 def main() -> int:
-    """Run the command in sys.argv; its exit code. A tick that has nothing to do is over before anything is imported."""
+    """Run the command in sys.argv; its exit code. A tick that has nothing to do is over before much is imported."""
     argv = sys.argv[1:]
-    if argv and argv[0] == "tick":
-        from aiframe.idle import fast_tick
-
-        code = fast_tick(argv)
+    try:
+        code = _fast_tick(argv) if argv and argv[0] == "tick" else None
         if code is not None:
             return code
-    from aiframe.cli.main import run
+        from aiframe.cli.main import run
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:
+        return 130  # this and the next as in aiframe.cli.reporting, which may not be there yet
+
+
+def _fast_tick(argv: list[str]) -> int | None:
+    from aiframe.idle import fast_tick
+
+    try:
+        return fast_tick(argv)
+    except BrokenPipeError:
+        return 141
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ _SIGNS = ("STATE.json", ".git", "projects", "TEMPLATE_ROOT")
 def fast_tick(argv: list[str]) -> int | None:
     """The exit code of ``tick`` with the arguments *argv* after it has said that there is nothing to do.
 
-    None, and nothing said, where that is not certain: then the full command line has to look.
+    None, and nothing said, where that is not certain: then the full command line has to look. Raises BrokenPipeError.
     """
     wanted = _wanted(argv)
     if wanted is None:
@@ -45,7 +45,12 @@ def fast_tick(argv: list[str]) -> int | None:
     if idle is None:
         return None
     code, _, message = idle
-    _say(message)
+    try:
+        _say(message)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return None  # what is wrong with the output is told by the full command line
     return code
 
 
@@ -203,8 +208,5 @@ def variables(environ: "Mapping[str, str]") -> str:
 def _say(message: str) -> None:
     """Print *message* as the full command line does."""
     data = (message + "\n").encode("utf-8", "surrogateescape")
-    try:
-        while data:
-            data = data[os.write(1, data) :]
-    except OSError:
-        pass  # nobody reads it any more; what a tick does has been done
+    while data:
+        data = data[os.write(1, data) :]

@@ -35,9 +35,11 @@ from aiframe.core.machine import decide, seen_after
 from aiframe.core.model import Moment, Project, Run, Runner, State, Wait
 from aiframe.process import now
 from aiframe.store.atomic import write_durable
+from aiframe.store.layout import IGNORED
 from aiframe.store.locks import is_run_locked, state_mutex
 from aiframe.store.project_store import Loaded
 from aiframe.store.tasks_file import load_tasks, set_statuses
+from aiframe.workspaces.create import ensure_repository
 
 EventMaker = Callable[[Seen], Event]
 
@@ -85,6 +87,8 @@ def look(site: Site) -> Look:
     draft.decide(Tick(draft.seen))
     decision = Decision(draft.project, tuple(draft.effects))
     work = draft.has_changed() or bool(decision.effects) or has_debts(site, loaded.outbox)
+    if not held and draft.project.state is not State.RUNNING:
+        work = work or site.layout.carrying.exists()  # a runner was killed while it put things in order
     return Look(loaded, draft.seen, decision, work)
 
 
@@ -96,6 +100,8 @@ def advance(
     *notes* are what the step that ended had put back or refused; the journal tells them.
     Raises Refused (nothing is written), UnreadableFile, LockHeld, StorageError.
     """
+    if not site.layout.git_dir.exists():
+        ensure_repository(site.root, IGNORED)  # the mutex lies in it, and half a .git would be a broken one
     with state_mutex(site.layout):
         held = chain is None and is_run_locked(site.layout)
         loaded = _load(site, lock_held=held or chain is not None)
@@ -201,7 +207,8 @@ class _Draft:
         """Whether there is anything to write."""
         loaded = self.loaded
         hand_edited = bool(loaded.edits.changed) and self.project.state is not State.RUNNING
-        return self.project != loaded.project or bool(self.debts) or hand_edited or loaded.missing_state
+        lacks_state_file = loaded.missing_state or loaded.stale
+        return self.project != loaded.project or bool(self.debts) or hand_edited or lacks_state_file
 
     def write(self, *, overrule_state_file: bool) -> None:
         """Status lines, then control record and STATE.json, then the debts."""

@@ -67,16 +67,16 @@ def follow_log(
     with _Follower(layout, out, log_names(layout)) as follower:
         if path is not None:
             follower.open(path.name)
-        while not stop():
-            alive = run_id is None or (is_run_locked(layout) and _current_run(layout) == run_id)
+        while True:
+            # Asked first, so that what came before the end is shown below.
+            last = stop() or (run_id is not None and not _is_alive(layout, run_id))
             if run_id is None:
                 follower.show_news()
             else:
                 follower.show_more()
-            if not alive:
+            if last:
                 return
             pause(_POLL_S)
-        follower.show_more()
 
 
 def print_log(layout: Layout, run_id: str | None, out: Out) -> None:
@@ -195,6 +195,10 @@ def _older(layout: Layout) -> frozenset[str]:
     names = log_names(layout)
     run_id = _current_run(layout)
     return names - {layout.tick_log(run_id).name} if run_id else names
+
+
+def _is_alive(layout: Layout, run_id: str) -> bool:
+    return is_run_locked(layout) and _current_run(layout) == run_id
 
 
 def _current_run(layout: Layout) -> str:

@@ -10,7 +10,7 @@ from aiframe.app.observe import read_text
 from aiframe.app.site import Site
 from aiframe.core.machine import Refused
 from aiframe.core.model import Task, TaskStatus
-from aiframe.store.atomic import write_durable
+from aiframe.store.atomic import storage_errors, write_durable
 from aiframe.store.locks import is_run_locked, state_mutex
 from aiframe.store.quarantine import set_aside
 from aiframe.store.tasks_file import TaskFile, load_tasks, set_statuses
@@ -40,7 +40,8 @@ def accept(site: Site) -> str:
         if path.exists():
             set_aside(site.layout, path, "the version before `aiframe accept`")
         write_durable(path, text)
-        site.layout.offered_tasks.unlink()
+        with storage_errors(site.layout.offered_tasks, "remove"):
+            site.layout.offered_tasks.unlink()
     return f"Accepted: {_summary(before, offered.tasks)}"
 
 
@@ -51,7 +52,8 @@ def discard(site: Site) -> str:
         if not path.exists():
             raise _nothing()
         kept = set_aside(site.layout, path, "dropped by `aiframe accept --discard`")
-        path.unlink()
+        with storage_errors(path, "remove"):
+            path.unlink()
     return f"Dropped; a copy is kept as {kept}"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from aiframe.app.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Project, Role, Run, State, Task, TaskStatus
-from aiframe.store.atomic import read_bounded, write_durable
+from aiframe.store.atomic import make_folder, read_bounded, write_durable
 from aiframe.store.project_store import Loaded
 from aiframe.store.quarantine import last_good, remember_good, set_aside
 from aiframe.store.tasks_file import TaskFile, load_tasks, parse_tasks, set_statuses
@@ -126,6 +126,7 @@ def _take_tasks(site: Site, run: Run, before: TaskFile, after: TaskFile, found: 
     if refusal:
         offer = set_aside(site.layout, site.layout.tasks_yaml, refusal)
         write_durable(site.layout.tasks_yaml, last_good(site.layout, "TASKS.yaml") or b"")
+        make_folder(site.layout.offered_tasks.parent)
         write_durable(site.layout.offered_tasks, text)
         found.notes.append(f"{refusal}; the agent's version waits for `aiframe accept` (kept as {offer.name})")
         return

@@ -38,7 +38,9 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     RunLock.adopt(descriptor)
     try:
-        carry(open_site(root, os.environ), stop)
+        site = open_site(root, os.environ)
+        with site.store.carrying():
+            carry(site, stop)
     except AiframeError as error:
         print(f"error: {error.message}\n  cure: {error.hint}", file=sys.stderr)
         return error.exit_code

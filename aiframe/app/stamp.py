@@ -11,18 +11,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aiframe.app.advance import Look, look
+from aiframe.app.advance import Look
 from aiframe.app.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import State
 from aiframe.idle import ABSENT, FRAME_STAMP, compose, names_in, read_stamp, shape, still_idle
-from aiframe.store.atomic import write_atomic
-from aiframe.store.control import good_control
+from aiframe.store.atomic import read_bounded, write_atomic
+from aiframe.store.control import decode_record, good_control
 from aiframe.store.layout import Layout
 
+_MADE = 2  # the line of a stamp that says when it was made
 _COARSE_NS = 50_000_000
 _VERY_COARSE_NS = 2_500_000_000
 """For how long after a change a file is not yet trusted; the second where its time of change is in whole seconds."""
@@ -56,22 +57,32 @@ def survey(layout: Layout) -> Survey | None:
     return _survey(str(layout.root), lambda _: _watched(layout))
 
 
-def leave_stamp(site: Site, found: Look, message: str, exit_code: int, before: Survey | None = None) -> bool:
+def leave_stamp(site: Site, found: Look, message: str, exit_code: int, before: Survey | None) -> bool:
     """Leave a stamp for a look that *found* nothing to do; whether there is one now.
 
-    *before* is the survey from before that look; without one the project is looked at once more. A failure to write is
-    none: the next tick looks again.
+    *before* is the survey from before that look. A failure to write is none: the next tick looks again.
     """
-    if before is None:
-        before = survey(site.layout)
-        found = look(site)
     if before is None or found.has_work or found.decision.project.state is State.RUNNING:
         return False
     if not site.layout.control_dir.is_dir():
         return False  # a folder that has no repository yet gets none for this
     wait = found.decision.project.wait
     wake = wait.until if wait is not None and wait.until > found.seen.clock.wall else 0.0
-    return _write(site.layout.idle_stamp, before, wake, exit_code, message, site.environ)
+    needed = replace(before, watched=tuple(line for line in before.watched if _bears_on(line, found)))
+    return _write(site.layout.idle_stamp, needed, wake, exit_code, message, site.environ)
+
+
+def _bears_on(line: str, found: Look) -> bool:
+    """Whether the file of *line* had a part in what was *found*. The fewer, the cheaper is every later look."""
+    name = line.partition("\t")[0]
+    project, owed = found.loaded.project, found.loaded.outbox
+    if name in ("INTAKE_QUESTIONS.md", "INTAKE_ANSWERS.md"):
+        return project.state is State.INTAKE_WAITING or any(debt.get("archive") == "answers" for debt in owed)
+    if name == "SPEC.md":
+        return bool(project.planned_spec)
+    if name == "logs/events.ndjson":
+        return any("archive" not in debt for debt in owed)
+    return True
 
 
 def resting(layout: Layout, environ: Mapping[str, str], now: float) -> Rest | None:
@@ -157,7 +168,8 @@ def _watched(layout: Layout) -> Iterable[str]:
         yield layout.notes.name
     if (layout.root / ".git").is_file():
         yield ".git"
-    for path in (layout.control_json, good_control(layout), layout.events):
+    record = (layout.control_json,) if _is_usable(layout.control_json) else (layout.control_json, good_control(layout))
+    for path in (*record, layout.events):
         yield os.path.relpath(path, layout.root) if path.is_relative_to(layout.root) else str(path)
     read = (
         layout.state_json, layout.tasks_yaml, layout.spec, layout.project_yaml, layout.questions, layout.answers,
@@ -166,6 +178,15 @@ def _watched(layout: Layout) -> Iterable[str]:
     for path in read:
         if os.path.lexists(path):
             yield os.path.relpath(path, layout.root)
+
+
+def _is_usable(record: Path) -> bool:
+    """Whether the control record speaks for itself; else its second copy does."""
+    try:
+        decode_record(record, read_bounded(record))
+    except (FileNotFoundError, AiframeError):
+        return False
+    return True
 
 
 def _is_settled(watched: Iterable[str], made: float) -> bool:
@@ -184,7 +205,14 @@ def _write(path: Path, before: Survey, wake: float, exit_code: int, message: str
         return False
     try:
         text = compose(before.place, before.made, wake, exit_code, before.names, list(before.watched), environ, message)
-        write_atomic(path, text.encode("utf-8", "surrogateescape"))
-    except (ValueError, AiframeError):
+        if not _says_the_same(read_stamp(str(path)), text):
+            write_atomic(path, text.encode("utf-8", "surrogateescape"))
+    except (ValueError, OSError, AiframeError):
         return False
     return True
+
+
+def _says_the_same(old: str, new: str) -> bool:
+    """Whether *old* differs from *new* in nothing but the time at which it was made, which was earlier."""
+    before, after = old.split("\n"), new.split("\n")
+    return len(before) > _MADE and before[:_MADE] + before[_MADE + 1 :] == after[:_MADE] + after[_MADE + 1 :]

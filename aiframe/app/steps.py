@@ -43,6 +43,7 @@ from aiframe.workspaces.inplace import (
     keep_ref,
     restore_tree,
     unchanged,
+    work_of,
 )
 from aiframe.workspaces.vault import Seal
 
@@ -105,7 +106,8 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
         breaches = check_seal(site, sealed)
     found = inspect(site, run)
     verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=not all_closed(tasks))
-    notes = (*breaches, *found.notes, *(f"refused: {refusal}" for refusal in verdict.refused))
+    refused = (f"refused: {refusal}" for refusal in verdict.refused)
+    notes = (*breaches, *found.notes, *refused, *_unverified(task, project))
     for note in notes:
         log.say(f"-- {note}")
     more: dict[str, Any] = {"agent": agent.name, "model": request.model, "notes": notes}
@@ -136,7 +138,8 @@ def _clear_failed_work(repo: Repository, project: Project, log: StepLog) -> None
     """Take away what a failed task left, lest it become part of the next one; it stays in a ref."""
     at = head(repo).commit
     left = candidate(repo, at, CONTROL_PATHS).tree
-    owner = next((task_id for task_id, tree in project.trees.items() if tree == left), None)
+    work = work_of(repo, left, CONTROL_PATHS)
+    owner = next((task_id for task_id, kept in project.trees.items() if kept == work), None)
     if owner is not None:
         backup = keep_ref(repo, f"{owner}/left", left, f"unverified: {owner}", now().wall)
         restore_tree(repo, at, CONTROL_PATHS, backup=backup)
@@ -207,6 +210,12 @@ def _planned(site: Site, run: Run, verdict: Verdict) -> Ending:
     return Finished(verdict.proposal)
 
 
+def _unverified(task: Task | None, project: Project) -> tuple[str, ...]:
+    """The checks of *task* that only a person can make, where no person looks."""
+    checks = task.manual_checks if task and not project.settings.interactive_mode else ()
+    return tuple(f"not verified, nobody is there to look: {check}" for check in checks)
+
+
 def _prove(
     site: Site, run: Run, task: Task, base: Head, sealed: Seal, answer: Answer, verdict: Verdict, log: StepLog,
     stop: Stop, more: dict[str, Any],
@@ -241,13 +250,14 @@ def _unproven(
     if failure is not None:
         if failure.kind is FailureKind.VERIFY_FAILED:
             keep_ref(repo, f"{run.task_id}/{run.run_id}", measured.tree, f"unverified: {run.task_id}", now().wall)
-        return Broken((failure,), findings, measured.tree, question)
+        return Broken((failure,), findings, work_of(repo, measured.tree, CONTROL_PATHS), question)
     touched = unchanged(repo, measured.tree, CONTROL_PATHS)
     if touched:
         names = ", ".join(touched[:5])
         said = f"the verify commands changed the files they were to prove: {names}"
         cure = "let them write only to ignored files (add what they make to .gitignore), or to a temporary folder"
-        return Broken((Failure(FailureKind.VERIFY_FAILED, said, cure),), f"{said}; {cure}", measured.tree, question)
+        work = work_of(repo, measured.tree, CONTROL_PATHS)
+        return Broken((Failure(FailureKind.VERIFY_FAILED, said, cure),), f"{said}; {cure}", work, question)
     return None
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from aiframe.app.advance import Look, look
 from aiframe.app.follow import follow_run, log_names
+from aiframe.app.observe import read_text
 from aiframe.app.site import Site, open_site
 from aiframe.app.stamp import Survey, leave_stamp, survey
 from aiframe.app.status import explain_now
 from aiframe.core.events import StopRunner
-from aiframe.core.model import State
+from aiframe.core.model import Run, State
 from aiframe.process import end_runner, spawn_runner
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock
@@ -67,10 +68,9 @@ def _take_lock(site: Site) -> RunLock | None:
 
 def _spawn(site: Site, lock: RunLock) -> int:
     """Start the runner with the very descriptor of the lock, so that there is no gap in which nobody holds it."""
-    log = site.layout.control_dir / "runner.log"
     argv = [sys.executable, "-P", "-m", "aiframe.app.runner", str(site.root), str(lock.fd)]
     try:
-        return spawn_runner(argv, cwd=site.root, env=dict(site.environ), keep_fds=[lock.fd], log=log)
+        return spawn_runner(argv, cwd=site.root, env=dict(site.environ), keep_fds=[lock.fd], log=site.layout.runner_log)
     finally:
         lock.close_here()
 
@@ -82,8 +82,19 @@ def _follow(site: Site, wait: bool, out: Callable[[str], None], older: frozenset
     run_id = follow_run(site.layout, out, before=older)
     after = look(site)
     project = after.loaded.project
-    failed = project.state is State.ERROR or project.failure is not None
-    return TickReport(1 if failed else 0, _message(site), run_id)
+    lost = project.state is State.RUNNING and not after.seen.lock_held  # its runner died, of a full disk for example
+    failed = lost or project.state is State.ERROR or project.failure is not None
+    message = "\n".join([*_last_words(site, project.run), _message(site)]) if lost else _message(site)
+    return TickReport(1 if failed else 0, message, run_id)
+
+
+def _last_words(site: Site, run: Run | None) -> list[str]:
+    """What the runner of *run* said when it gave up, and what to do; empty where it was killed."""
+    log = site.layout.runner_log
+    if run is None or not log.exists() or log.stat().st_mtime < run.started.wall:
+        return []
+    _, found, words = read_text(log).rpartition("error: ")
+    return (found + words).splitlines()[:10] if found else []
 
 
 def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:

@@ -7,6 +7,7 @@ from pathlib import Path
 from aiframe.app.site import Site
 from aiframe.core.model import Run
 from aiframe.process import now
+from aiframe.store.atomic import storage_errors
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs
 
@@ -39,8 +40,10 @@ def check_seal(site: Site, sealed: Seal) -> tuple[str, ...]:
 
 
 def drop_seal(site: Site) -> None:
-    """Forget the seal: nothing of the step runs any more, and all was checked."""
-    _seal_path(site).unlink(missing_ok=True)
+    """Forget the seal: nothing of the step runs any more, and all was checked. Raises StorageError."""
+    path = _seal_path(site)
+    with storage_errors(path, "remove"):
+        path.unlink(missing_ok=True)
 
 
 def _in_words(breach: Breach) -> str:

@@ -31,15 +31,19 @@ def reported(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return CANCELLED
     except BrokenPipeError:
-        # Python flushes once more at the end, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _print_no_more()
         return BROKEN_PIPE
-    except Exception as error:  # a fault of ours: one line, and where the rest is
+    except Exception as error:
         if os.environ.get("AIFRAME_DEBUG"):
             raise
-        _tell_fault(error)
+        _tell_other(error)
         return 1
     return code
+
+
+def _print_no_more() -> None:
+    """Python flushes once more at the end, and would complain that it cannot."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def tell(error: AiframeError) -> None:
@@ -74,6 +78,18 @@ def _never_fail_to_print() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _tell_other(error: Exception) -> None:
+    """What the system refused, or a fault of ours: one line, and where the rest is."""
+    if isinstance(error, OSError) and error.errno is not None:
+        from aiframe.store.atomic import cure_for
+
+        _print_no_more()  # it may be standard output itself that is full
+        where = f"{error.filename}: " if error.filename else ""
+        print(_lines(f"{where}{error.strerror}", cure_for(error)), file=sys.stderr)
+    else:
+        _tell_fault(error)
 
 
 def _tell_fault(error: Exception) -> None:

@@ -8,13 +8,17 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiframe.cli import where
 from aiframe.cli.next_step import typed
-from aiframe.cli.reporting import CANCELLED, as_text
+from aiframe.cli.reporting import CANCELLED, as_text, harmless
 from aiframe.core.errors import AiframeError
+
+if TYPE_CHECKING:
+    from aiframe.app.tick import TickReport
 
 STOP_WITHIN_S = 3.0
 """How soon after a first Ctrl-C a second one stops the run."""
@@ -36,18 +40,18 @@ def _tick_one(args: Namespace) -> int:
     if args.json:
         print(json.dumps(_as_object(root, report)))
     elif report.message:
-        print(report.message)
+        print(harmless(report.message))
     return report.exit_code
 
 
 def _tick_all(args: Namespace) -> int:
     """Look at every project of the frame, one line each; the worst exit code."""
     from aiframe.app.frame import all_projects
+    from aiframe.app.stamp import leave_frame_stamp, survey_frame
 
     frame = where.frame(args)
+    before = survey_frame(frame)
     projects = all_projects(frame)
-    if not projects and not args.json:
-        print(f"{frame} has no project; make one with `aiframe init NAME`")
     told: list[dict[str, Any]] = []
     for root in projects:
         try:
@@ -55,23 +59,44 @@ def _tick_all(args: Namespace) -> int:
         except KeyboardInterrupt:
             return _detached(args, root)
         if not args.json:
-            print(f"{root.name}: {told[-1]['message'].partition(chr(10))[0]}", flush=True)
+            print(_one_line(told[-1]), flush=True)
     code = max((one["exit_code"] for one in told), default=0)
     if args.json:
         print(json.dumps({"frame": str(frame), "exit_code": code, "projects": told}))
+        return code
+    if not projects:
+        print(_no_project(frame))
+    said = [_one_line(one) for one in told] or [_no_project(frame)]
+    leave_frame_stamp(before, projects, "\n".join(said), code, os.environ)
     return code
 
 
-def _tick_quietly(root: Path, args: Namespace) -> dict[str, Any]:
-    from aiframe.app.tick import tick as look
+def _no_project(frame: Path) -> str:
+    return f"{frame} has no project; make one with `aiframe init NAME`"
 
+
+def _one_line(told: dict[str, Any]) -> str:
+    first = told["message"].partition("\n")[0]
+    return harmless(f"{Path(told['project']).name}: {first}")
+
+
+def _tick_quietly(root: Path, args: Namespace) -> dict[str, Any]:
+    """What a tick of *root* says; an error is told like the rest, so that the other projects get their turn."""
+    from aiframe.app.stamp import resting
+    from aiframe.app.tick import TickReport
+    from aiframe.app.tick import tick as look
+    from aiframe.store.layout import Layout
+
+    rest = resting(Layout(root), os.environ, time.time())
+    if rest is not None:
+        return _as_object(root, TickReport(rest.exit_code, rest.message))
     try:
         return _as_object(root, look(root, os.environ, wait=not args.no_wait, out=lambda line: None))
     except AiframeError as error:
-        return {"project": str(root), "exit_code": error.exit_code, "message": as_text(error), "run_id": ""}
+        return _as_object(root, TickReport(error.exit_code, as_text(error)))
 
 
-def _as_object(root: Path, report: Any) -> dict[str, Any]:
+def _as_object(root: Path, report: TickReport) -> dict[str, Any]:
     return {
         "project": str(root),
         "exit_code": report.exit_code,
@@ -82,7 +107,7 @@ def _as_object(root: Path, report: Any) -> dict[str, Any]:
 
 
 def _progress(args: Namespace) -> Callable[[str], None]:
-    stream = sys.stderr if args.json else sys.stdout
+    stream = sys.stderr if getattr(args, "json", False) else sys.stdout
     return lambda line: print(line, file=stream, flush=True)
 
 
@@ -91,26 +116,35 @@ def _detached(args: Namespace, root: Path) -> int:
     from aiframe.store.layout import Layout
     from aiframe.store.locks import is_run_locked
 
-    if not is_run_locked(Layout(root)):
-        return CANCELLED
-    follow, stop = typed("aiframe logs --follow", args), typed("aiframe stop", args)
-    print(f"\ndetached: the step goes on. Follow it with `{follow}`; stop it with `{stop}`,")
-    print(f"or with Ctrl-C once more within {STOP_WITHIN_S:g} s", flush=True)
     try:
-        time.sleep(STOP_WITHIN_S)
+        if is_run_locked(Layout(root)):
+            _say_detached(Namespace(project=str(root) if args.all else args.project))
+            time.sleep(STOP_WITHIN_S)
     except KeyboardInterrupt:
-        from aiframe.app.commands import stop as stop_run
+        from aiframe.app.commands import stop
 
         print("stopping it", flush=True)
-        print(stop_run(root, os.environ))
+        print(stop(root, os.environ))
     return CANCELLED
+
+
+def _say_detached(about: Namespace) -> None:
+    print("\ndetached: the step goes on")
+    print(f"  follow it:  {typed('aiframe logs --follow', about)}")
+    print(f"  stop it:    {typed('aiframe stop', about)}, or Ctrl-C once more within {STOP_WITHIN_S:g} s", flush=True)
 
 
 def watch(args: Namespace) -> int:
     """Tick whenever something changes, until Ctrl-C."""
-    from aiframe.app.watch import watch as look_on
+    from aiframe.app.frame import all_projects
+    from aiframe.app.watch import watch as keep_going
 
-    roots = None if args.all else [where.project(args)]
-    frame = where.frame(args) if args.all else None
-    look_on(roots, frame, args.interval, args.parallel or os.cpu_count() or 1, _progress(Namespace(json=False)))
-    return 0
+    if args.all:
+        frame = where.frame(args)
+        list_projects = partial(all_projects, frame)
+    else:
+        root = where.layout(args).root
+        list_projects = partial(list, [root])
+    list_projects()  # what cannot be listed at all is told before the watch begins
+    parallel = args.parallel or os.cpu_count() or 1
+    return keep_going(list_projects, os.environ, interval=args.interval, parallel=parallel, out=_progress(args))

@@ -88,7 +88,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The step did not succeed. *findings* is for the next try, *tree* the candidate that was judged."""
+    """The step did not succeed. *findings* is for the next try, *tree* names the work that was judged."""
 
     failures: tuple[Failure, ...]
     findings: str = ""

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -19,6 +19,7 @@ from aiframe.process.pump import Pump
 
 CAPTURE_BYTES = 64 * 1024 * 1024
 _POLL_S = 0.05
+_FIRST_PAUSE_S = 0.0001
 
 
 class MissingProgram(StepError):
@@ -142,10 +143,21 @@ def _connect(pump: Pump, child: subprocess.Popen[bytes], stdin: bytes, out: byte
 def _running(child: subprocess.Popen[bytes], pump: Pump) -> bool:
     if pump.busy:
         pump.move(pump.wait(_POLL_S))
-    else:  # it has closed its pipes
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_POLL_S)
+    else:
+        wait_within(child, _POLL_S)
     return child.poll() is None
+
+
+def wait_within(child: subprocess.Popen[bytes], timeout_s: float) -> int | None:
+    """The exit code of *child*; None when it lives on. For one that has let go of its pipes, and so mostly ends at once.
+
+    `Popen.wait` with a time limit would oversleep that by milliseconds, and a step waits for dozens of commands.
+    """
+    deadline, pause = time.monotonic() + timeout_s, _FIRST_PAUSE_S
+    while child.poll() is None and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(2 * pause, _POLL_S)
+    return child.poll()
 
 
 def _limit_output(line: str, size: int, limit_bytes: int) -> None:

@@ -14,7 +14,7 @@ from aiframe import guardian
 from aiframe.core.ports import Command
 from aiframe.process.cookies import carrying
 from aiframe.process.pump import Pump
-from aiframe.process.start import not_started
+from aiframe.process.start import not_started, wait_within
 
 PATIENCE_S = guardian.END_WITHIN_S + 1.0
 """How long a guardian may take to end its tree before this process does it instead."""
@@ -78,9 +78,8 @@ class Tree:
     def end(self) -> None:
         """End at once what is left of the tree; harmless when nothing is."""
         self._lifeline.close()
-        try:
-            code = self._guardian.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:  # stopped, or stuck
+        code = wait_within(self._guardian, PATIENCE_S)
+        if code is None:  # stopped, or stuck
             self._guardian.kill()
             code = self._guardian.wait()
         if code != 0:

@@ -68,7 +68,7 @@ def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
 def _replace(path: Path, data: str | bytes, mode: int, *, durable: bool) -> None:
     content = data.encode() if isinstance(data, str) else data
     # Unique, so that two writers never share a temporary file and a leftover never blocks.
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
+    temporary = path.parent / f".aiframe-{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
     with storage_errors(path, "write"):
         try:
             _fill(temporary, content, _mode_of(path, mode), durable=durable)
@@ -79,6 +79,25 @@ def _replace(path: Path, data: str | bytes, mode: int, *, durable: bool) -> None
             raise
         if durable:
             _sync_directory(path.parent)  # a rename is durable only once its folder is
+
+
+def sweep_temporaries(folder: Path) -> None:
+    """Remove from *folder* what killed writers of this machine have left there. Best effort."""
+    for path in folder.glob(".aiframe-*.*.*.tmp"):
+        writer = path.name.split(".")[-3]
+        with suppress(OSError):
+            if writer.isdigit() and not _is_alive(int(writer)):
+                path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _mode_of(path: Path, default: int) -> int | None:

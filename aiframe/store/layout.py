@@ -22,7 +22,7 @@ CONTROL_PATHS = (
 )
 """Tracked files that steer the work and so never enter a task's candidate commit; a trailing slash means a folder."""
 
-IGNORED = ("STATE.json", ".agent_lock", "logs/", "notes/", "INTAKE_ANSWERS.md")
+IGNORED = ("STATE.json", ".agent_lock", "logs/", "notes/", "INTAKE_ANSWERS.md", ".aiframe-*.tmp")
 """What aiframe and people write beside the product: lines for ``.git/info/exclude``."""
 
 MAX_NAME = 64
@@ -154,6 +154,11 @@ class Layout:
         return self.control_dir / "state.lock"
 
     @property
+    def runner_log(self) -> Path:
+        """What runners print: nothing, but for the error that ends one."""
+        return self.control_dir / "runner.log"
+
+    @property
     def heartbeat(self) -> Path:
         return self.control_dir / "heartbeat"
 
@@ -164,6 +169,16 @@ class Layout:
     @property
     def quarantine_dir(self) -> Path:
         return self.control_dir / "quarantine"
+
+    @property
+    def carrying(self) -> Path:
+        """There while a runner is at work. Left behind, it says that one was killed before all was in order."""
+        return self.control_dir / "carrying"
+
+    @property
+    def begun_task(self) -> Path:
+        """The id of the task that an agent was last let at: what then lies in the folder is its unfinished work."""
+        return self.control_dir / "begun-task"
 
     @property
     def offered_tasks(self) -> Path:

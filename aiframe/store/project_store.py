@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.model import Moment, Project
-from aiframe.store.atomic import StorageError, make_folder, read_bounded, storage_errors, write_atomic, write_durable
+from aiframe.store.atomic import (
+    StorageError,
+    make_folder,
+    read_bounded,
+    storage_errors,
+    sweep_temporaries,
+    write_atomic,
+    write_durable,
+)
 from aiframe.store.codec import (
     StateFile,
     as_state_file,
@@ -212,6 +220,19 @@ class ProjectStore:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644))
             at = int(clock.wall * 1e9)
             os.utime(path, ns=(at, at))
+
+    @contextmanager
+    def carrying(self) -> Iterator[None]:
+        """Mark the block as a runner's work; the mark stays behind where the runner is killed. Hold the run lock."""
+        path = self.layout.carrying
+        for folder in (self.layout.root, self.layout.notes, self.layout.control_dir):
+            sweep_temporaries(folder)
+        write_atomic(path, "")
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a disk that takes no more writes: what the block raised says so
+                path.unlink(missing_ok=True)
 
     def set_agent_lock(self, run_id: str | None) -> None:
         """Show in .agent_lock that a step lives, or with None that none does. It decides nothing.

@@ -18,7 +18,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiframe.process import Captured, capture
-from aiframe.workspaces.git import OVERRIDES, TIMEOUT_S, GitError, Repository, checked, environment, personal_settings
+from aiframe.workspaces.git import (
+    OVERRIDES,
+    TIMEOUT_S,
+    GitError,
+    Repository,
+    checked,
+    environment,
+    personal_settings,
+    survived,
+)
 from aiframe.workspaces.git import program as git_program
 
 PLAIN_VALUES = frozenset(
@@ -53,7 +62,8 @@ class CleanRoom:
         }
         if (self.repo.common_dir / "shallow").is_file():
             env["GIT_SHALLOW_FILE"] = str(self.repo.common_dir / "shallow")
-        return capture([*argv, *args], cwd=self.repo.root, env=env, stdin=stdin, timeout_s=TIMEOUT_S)
+        done = capture([*argv, *args], cwd=self.repo.root, env=env, stdin=stdin, timeout_s=TIMEOUT_S)
+        return survived(args[0], done)
 
     def run(self, *args: str, stdin: bytes = b"", index: Path | None = None) -> bytes:
         """Like ``call``, but raise GitError unless the command succeeds; returns its output."""

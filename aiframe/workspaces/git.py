@@ -257,7 +257,7 @@ def checked(command: str, done: Captured) -> bytes:
 
 
 def survived(command: str, done: Captured) -> Captured:
-    """*done*, unless git was killed: an exit code of its own says yes or no, a signal says nothing. Raises GitKilled."""
+    """*done*, unless git was killed: a signal is no answer. Raises GitKilled."""
     if done.code < 0:
         raise GitKilled(command, f"killed by signal {-done.code}", hint="run the command again")
     return done

@@ -28,7 +28,7 @@ from aiframe.workspaces.commits import (
     write_commit,
 )
 from aiframe.workspaces.create import ensure_repository
-from aiframe.workspaces.git import GitError, HeadMoved, Repository
+from aiframe.workspaces.git import GitError, HeadMoved, Repository, names
 from aiframe.workspaces.trees import (
     Change,
     changed_files,
@@ -59,6 +59,7 @@ __all__ = [
     "restore_tree",
     "show_file",
     "unchanged",
+    "work_of",
 ]
 
 UNVERIFIED = "refs/aiframe/unverified/"
@@ -202,6 +203,13 @@ def unchanged(repo: Repository, tree: str, control_paths: Sequence[str]) -> tupl
     """The names that differ between the files now and *tree* (a candidate): empty when none does."""
     now = worktree_tree(repo, tree, control_paths)
     return tuple(change.path for change in changed_files(repo, tree, now)) if now != tree else ()
+
+
+def work_of(repo: Repository, tree: str, control_paths: Sequence[str]) -> str:
+    """A name for the files in *tree* that are no control files: trees that hold the same work share it."""
+    entries = names(repo.run("ls-tree", "-r", "-z", "--full-tree", "--end-of-options", tree))
+    work = (entry for entry in entries if not covered(entry.partition("\t")[2], control_paths))
+    return hashlib.sha256("\0".join(work).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def fingerprint(root: Path, skip: Sequence[str] = NOT_WORK) -> int:

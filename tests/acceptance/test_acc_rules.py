@@ -1,4 +1,4 @@
-"""The rules of STATE_MACHINE.md through the real tick: real runner, real git, the scripted agent; files edited by hand."""
+"""The rules of STATE_MACHINE.md through the real tick: real runner, real git, the scripted agent, edits by hand."""
 
 from __future__ import annotations
 
@@ -128,6 +128,7 @@ def test_a_failed_task_and_others_that_go_on(tmp_path: Path) -> None:
     assert bench.tick().code == 1
     assert (bench.where, bench.statuses()) == ("ERROR", {"T1": "failed", "T2": "done"})
     assert "T1 is failed" in bench.state["last_error"]
+    assert bench.git("ls-files", "one", "two") == "two"  # what failed is no part of what was proven
 
 
 def test_a_done_task_set_back_again_and_again_is_not_bought_for_ever(tmp_path: Path) -> None:
@@ -364,9 +365,12 @@ def test_an_interrupt_before_a_step(tmp_path: Path) -> None:
 
 def test_an_interrupt_during_a_step(tmp_path: Path) -> None:
     bench = lay_project(
-        tmp_path, task("T1", "true"), task("T2", "true"), turns=[gated("T1", files={"one": ""}), dev("T2", files={"two": ""})],
+        tmp_path,
+        task("T1", "true"),
+        task("T2", "true"),
+        turns=[gated("T1", files={"one": ""}), dev("T2", files={"two": ""})],
         state=interactive("DEV_READY"),
-    )  # fmt: skip
+    )
     bench.tick("--no-wait")
     begun(bench)
     assert bench.do("interrupt").code == 0

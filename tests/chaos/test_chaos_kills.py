@@ -8,12 +8,26 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from support.chaos import Ground, Reached, check_whole, cure, ground, kill, reached, rest
+from support.chaos import (
+    Ground,
+    Reached,
+    check_whole,
+    cure,
+    dev_turn,
+    ground,
+    kill,
+    one_task_plan,
+    reached,
+    rest,
+    start_runner,
+)
+from support.needs import needs
 
-from aiframe.core.model import State
+from aiframe.core.model import State, TaskStatus
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its victims in /proc")
 
@@ -74,3 +88,39 @@ def fire(site: Ground, rng: random.Random, victims: list[str]) -> list[str]:
 def settle(tick: subprocess.Popen[bytes]) -> None:
     """Wait for a tick that goes on."""
     tick.wait(60)
+
+
+CALLS = {"rename": "?rename,?renameat,?renameat2", "fsync": "?fsync,?fdatasync", "unlink": "?unlink,?unlinkat"}
+"""System calls by which a runner makes its progress durable; before each of them it is killed once."""
+
+WINDOWS = 3
+
+
+@needs("strace")
+@pytest.mark.parametrize("first", range(1, WINDOWS + 1))
+@pytest.mark.parametrize("call", CALLS)
+def test_f28_killed_before_any_durable_write_of_a_step_the_rest_is_replayed(
+    call: str, first: int, tmp_path: Path
+) -> None:
+    """Every WINDOWS-th call from the *first* one on, until a step gets by without being killed."""
+    number = first
+    while True:
+        with one_task(tmp_path / f"{call}-{number}") as site:
+            inject = f"inject={CALLS[call]}:signal=KILL:when={number}"
+            runner = start_runner(site, ["strace", "-q", "-o", os.devnull, "-e", f"trace={CALLS[call]}", "-e", inject])
+            killed = runner.wait(60) != 0
+            assert rest(site) == []
+            check_whole(site)
+            assert reached(site).statuses == {"T1": TaskStatus.DONE}
+            assert site.git("show", "HEAD:T1.txt") == "T1\n"
+        if not killed:
+            break
+        number += WINDOWS
+    print("calls in a step:", number - WINDOWS, "or a little more")
+    assert number > first, "nothing was ever killed"
+
+
+def one_task(folder: Path) -> AbstractContextManager[Ground]:
+    """A project with one small task that is to be worked off."""
+    turn = dev_turn("T1", seconds=0) | {"delay": 0}
+    return ground(folder, state={"state": "DEV_READY"}, turns=[turn], plan=one_task_plan())

@@ -34,7 +34,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A project in the folder *root*. Commands run with *env*, behind *prefix* (a network of their own, for example)."""
+    """A project in the folder *root*. Commands run with *env*, behind *prefix* (to be in another network)."""
 
     root: Path
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -148,7 +148,7 @@ class Bench:
         return [line.split("\t")[0] for line in log.splitlines() if line.split("\t")[1]]
 
     def stamps(self) -> dict[str, tuple[int, int]]:
-        """Time of change and size of every file of the project, git's and aiframe's included, but for the idle stamp."""
+        """Time of change and size of every file of the project, but for the idle stamp."""
         files = [path for path in self.root.rglob("*") if path.is_file() and path != self.control_dir / "idle"]
         return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
@@ -157,7 +157,7 @@ def git(folder: Path, *words: str) -> str:
     """What git says in *folder*, with an identity of its own."""
     identity = ["-c", "user.name=Per Son", "-c", "user.email=person@example.org"]
     done = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    return done.stdout.rstrip("\n")
 
 
 def task(task_id: str, *verify: str, **more: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""How fast aiframe is: ``make bench``. Every number stands beside a reference that is measured in the same run."""
