@@ -101,7 +101,7 @@ def await_end(root: Path, number: int) -> None:
 
 
 def _is_running(root: Path) -> bool:
-    with (root / ".git" / "aiframe" / "run.lock").open("rb") as lock:
+    with (root / ".git" / "aiframe-run.lock").open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

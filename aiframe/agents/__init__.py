@@ -7,14 +7,16 @@ agent's options (a mapping, from PROJECT.yaml) and returns an object with ``name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.core.ports import Agent
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "aiframe.agents"
 
@@ -45,12 +47,19 @@ def find_agent(name: str, options: Mapping[str, Any] | None = None) -> Agent:
 
 def known_agents() -> tuple[str, ...]:
     """The names of all agents there are, in order."""
-    return tuple(sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))}))
+    return tuple(sorted({*BUILT_IN, *(entry.name for entry in _entries())}))
+
+
+def _entries() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # slow to load, and no built-in agent needs it
+
+    return entry_points(group=GROUP)
 
 
 def _added(name: str) -> EntryPoint:
-    for entry in entry_points(group=GROUP, name=name):
-        return entry
+    for entry in _entries():
+        if entry.name == name:
+            return entry
     close = get_close_matches(name, known_agents(), 1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(f"there is no agent {name!r}", hint=f"{meant}known agents: {', '.join(known_agents())}")

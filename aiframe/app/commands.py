@@ -12,21 +12,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiframe.app.advance import Advanced, EventMaker, advance
-from aiframe.app.observe import observe, read_text
+from aiframe.app.advance import Advanced, advance
+from aiframe.app.observe import read_text
 from aiframe.app.site import Site, open_site
 from aiframe.app.texts import checked_text
 from aiframe.core.errors import StepError, UnreadableFile, UsageError
 from aiframe.core.events import AnswerGiven, AnswersDone, Change, Pause, Replan, Resume, Retry, SetStatus
-from aiframe.core.machine import Refused, decide
+from aiframe.core.machine import Refused
 from aiframe.core.model import Settings, State, Unknown
 from aiframe.process import end_runner, host_name, now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
-from aiframe.store.layout import IGNORED, Layout
+from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
 from aiframe.store.tasks_file import load_tasks
-from aiframe.workspaces.create import ensure_repository
 
 STOP_PATIENCE_S = 20.0
 """How long a runner gets to end its step by itself (its agent gets some seconds of that)."""
@@ -47,22 +46,13 @@ def _state(loaded: Loaded) -> State | Unknown:
     return project.state if edited is None or project.run is not None else edited
 
 
-def _advance(site: Site, make_event: EventMaker) -> Advanced:
-    """`advance`, after giving a folder that has none yet the repository in which aiframe keeps its own files."""
-    if not site.layout.control_dir.is_dir():
-        project = site.store.load().project
-        decide(project, make_event(observe(site, project, now(), lock_held=False)), site.rules)  # refuses, or will do
-        ensure_repository(site.root, IGNORED)
-    return advance(site, make_event)
-
-
 # Stopping and going on ------------------------------------------------------------------------------------------------
 
 
 def pause(site: Site) -> str:
     """Start no further step."""
     before = state_of(site)
-    project = _advance(site, lambda seen: Pause()).project
+    project = advance(site, lambda seen: Pause()).project
     if project.state is State.RUNNING:
         return "The step that runs may end, then the project pauses"
     return "It was paused already" if before is State.PAUSED else f"Paused in {before}"
@@ -76,7 +66,7 @@ def go_on(site: Site, *, cut_wait_short: bool = False) -> str:
     before = state_of(site)
     if withdrawn and not cut_wait_short and before not in _RESUMABLE:
         return "The interrupt is taken back"
-    after = _advance(site, lambda seen: Resume(seen, cut_wait_short)).project.state
+    after = advance(site, lambda seen: Resume(seen, cut_wait_short)).project.state
     if after is State.RUNNING:
         return "The step runs on, and the project after it"
     return f"The wait is cut short in {after}" if after == before else f"{before} is over: the project is in {after}"
@@ -127,7 +117,7 @@ def stop(root: Path, environ: Mapping[str, str], *, then_pause: bool = True) -> 
 def retry(site: Site, task_id: str = "") -> str:
     """Give a failed task (empty: every failed task) its attempts back, and go on from an error."""
     before = state_of(site)
-    advanced = _advance(site, lambda seen: Retry(seen, task_id))
+    advanced = advance(site, lambda seen: Retry(seen, task_id))
     again = _statuses_set(advanced)
     if again:
         return f"To be tried again, with all attempts: {', '.join(again)}"
@@ -142,7 +132,7 @@ def _statuses_set(advanced: Advanced) -> list[str]:
 
 def replan(site: Site) -> str:
     """Have the PO plan again."""
-    _advance(site, lambda seen: Replan())
+    advance(site, lambda seen: Replan())
     return "The plan is open again: PO works it over with SPEC.md as it is now"
 
 
@@ -158,7 +148,7 @@ def current_settings(site: Site) -> Settings:
 def set_values(site: Site, values: dict[str, object]) -> str:
     """Change settings of STATE.json; *values* are checked already."""
     settings = replace(current_settings(site), **values)  # type: ignore[arg-type]
-    _advance(site, lambda seen: Change(settings))
+    advance(site, lambda seen: Change(settings))
     return "Set " + ", ".join(f"{name} to {shown(value)}" for name, value in values.items())
 
 
@@ -216,14 +206,14 @@ def _is_there(path: Path) -> bool:
 
 def answers_done(site: Site) -> str:
     """The interview goes on with the answers as they are."""
-    _advance(site, lambda seen: AnswersDone())
+    advance(site, lambda seen: AnswersDone())
     return "The interview goes on with the answers as they are"
 
 
 def answer_question(site: Site, question_id: str, text: str) -> str:
     """Answer what an agent asked."""
     words = checked_text(text, "the answer")
-    _advance(site, lambda seen: AnswerGiven(question_id, words))
+    advance(site, lambda seen: AnswerGiven(question_id, words))
     return f"Answered {question_id}"
 
 

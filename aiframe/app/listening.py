@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from watchfiles import Change
 
 _WAIT_MS = 100
-_STEP_MS = 5
+_STEP_MS = 10
 _GROUP_MS = 50
 
 

@@ -90,7 +90,8 @@ def _dev_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ..
         told.append(f"Diagnosis of the attempt that hung: {project.diagnosis}")
     return {
         "task": task,
-        "attempt": run.attempt,
+        # Not the number that people see: that one never falls, also when a person has given the attempts back.
+        "attempt": project.attempts.get(run.input_key, 0) + 1,
         "max_attempts": site.rules.max_attempts,
         "findings": "\n\n".join(filter(None, told)),
         "done_tasks": [other for other in tasks if other.status is TaskStatus.DONE],

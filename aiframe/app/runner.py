@@ -7,7 +7,6 @@ woke it. It lives in a session of its own, so the tick, the terminal or the watc
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
 import time
@@ -93,8 +92,11 @@ def _keep_books(site: Site, about: str) -> None:
 
 def new_run_id() -> str:
     """A name for a run that no other run on this machine has: local time and a random part."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(3).hex()}"
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # who waits for the run lock need not wait for an interpreter that tidies itself up

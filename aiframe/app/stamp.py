@@ -18,7 +18,7 @@ from aiframe.app.advance import Look
 from aiframe.app.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import State
-from aiframe.idle import ABSENT, FRAME_STAMP, compose, names_in, read_stamp, shape, still_idle
+from aiframe.idle import ABSENT, FRAME_STAMP, STAMP, compose, names_in, read_stamp, shape, still_idle
 from aiframe.store.atomic import read_bounded, write_atomic
 from aiframe.store.control import decode_record, good_control
 from aiframe.store.layout import Layout
@@ -60,12 +60,11 @@ def survey(layout: Layout) -> Survey | None:
 def leave_stamp(site: Site, found: Look, message: str, exit_code: int, before: Survey | None) -> bool:
     """Leave a stamp for a look that *found* nothing to do; whether there is one now.
 
-    *before* is the survey from before that look. A failure to write is none: the next tick looks again.
+    *before* is the survey from before that look. A failure to write is none: the next tick looks again. A folder that
+    has no repository yet gets none for this.
     """
     if before is None or found.has_work or found.decision.project.state is State.RUNNING:
         return False
-    if not site.layout.control_dir.is_dir():
-        return False  # a folder that has no repository yet gets none for this
     wait = found.decision.project.wait
     wake = wait.until if wait is not None and wait.until > found.seen.clock.wall else 0.0
     needed = replace(before, watched=tuple(line for line in before.watched if _bears_on(line, found)))
@@ -88,7 +87,9 @@ def _bears_on(line: str, found: Look) -> bool:
 def resting(layout: Layout, environ: Mapping[str, str], now: float) -> Rest | None:
     """What the project's stamp says, if it still holds at *now* (epoch seconds)."""
     with suppress(OSError, ValueError, AiframeError):
-        idle = still_idle(read_stamp(str(layout.idle_stamp)), str(layout.root), environ, now)
+        root = str(layout.root)
+        text = read_stamp(os.path.join(root, STAMP)) or read_stamp(str(layout.idle_stamp))  # the likely place first
+        idle = still_idle(text, root, environ, now)
         return Rest(*idle) if idle is not None else None
     return None
 

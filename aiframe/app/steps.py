@@ -20,7 +20,7 @@ from aiframe.app.proposals import Inspection, inspect, remember
 from aiframe.app.results import GateResult, Kept, Result, result_of, write_result
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
-from aiframe.app.vaulting import check_seal, drop_seal, seal_project
+from aiframe.app.vaulting import Sealed, check_seal, drop_seal, seal_project
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run, Task
@@ -45,7 +45,6 @@ from aiframe.workspaces.inplace import (
     unchanged,
     work_of,
 )
-from aiframe.workspaces.vault import Seal
 
 
 def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending, tuple[str, ...]]:
@@ -136,6 +135,8 @@ def _prepare(site: Site, run: Run, task: Task | None, project: Project, log: Ste
 
 def _clear_failed_work(repo: Repository, project: Project, log: StepLog) -> None:
     """Take away what a failed task left, lest it become part of the next one; it stays in a ref."""
+    if not project.trees:
+        return
     at = head(repo).commit
     left = candidate(repo, at, CONTROL_PATHS).tree
     work = work_of(repo, left, CONTROL_PATHS)
@@ -217,7 +218,7 @@ def _unverified(task: Task | None, project: Project) -> tuple[str, ...]:
 
 
 def _prove(
-    site: Site, run: Run, task: Task, base: Head, sealed: Seal, answer: Answer, verdict: Verdict, log: StepLog,
+    site: Site, run: Run, task: Task, base: Head, sealed: Sealed, answer: Answer, verdict: Verdict, log: StepLog,
     stop: Stop, more: dict[str, Any],
 ) -> Result:  # fmt: skip
     """Run the task's own checks on the very files that are kept, as the task stood before the attempt."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiframe.app.site import Site
 from aiframe.core.model import Run
 from aiframe.process import now
 from aiframe.store.atomic import storage_errors
+from aiframe.store.control import bring_back, hold_records
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs
 
@@ -22,21 +25,30 @@ SEALED = (
 )
 
 
-def seal_project(site: Site, run: Run) -> Seal:
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a step must leave alone: *seal* as it is stored, and aiframe's own *records*, held by the runner alone."""
+
+    seal: Seal
+    records: Mapping[Path, bytes] = field(default_factory=dict)
+
+
+def seal_project(site: Site, run: Run) -> Sealed:
     """Remember, durably, what the step of *run* must leave alone. Raises StepError."""
     sealed = seal(site.root, SEALED, run.run_id)
     sealed.write(_seal_path(site))
-    return sealed
+    return Sealed(sealed, hold_records(site.layout))
 
 
-def check_seal(site: Site, sealed: Seal) -> tuple[str, ...]:
+def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
     """Put back what was changed, without git first, then look where HEAD went; says in words what was found.
 
     To be called after anything of the agent's has run: the agent itself, and the commands that run its code.
     """
-    breaches = compare_and_restore(sealed, site.layout.quarantine_dir)
-    breaches += settle_refs(Repository(site.root), sealed, site.layout.quarantine_dir, now().wall)
-    return tuple(_in_words(breach) for breach in breaches)
+    breaches = compare_and_restore(sealed.seal, site.layout.quarantine_dir)
+    lost = bring_back(site.layout, sealed.records)
+    breaches += settle_refs(Repository(site.root), sealed.seal, site.layout.quarantine_dir, now().wall)
+    return (*(_in_words(breach) for breach in breaches), *(f"aiframe's own {name} was lost: restored" for name in lost))
 
 
 def drop_seal(site: Site) -> None:

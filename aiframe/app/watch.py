@@ -74,6 +74,11 @@ class _Watched:
     record_ns: int = 0  # the control record's time when its step was started
     said: str = ""
     held_back: bool = False
+    folders: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        above = (str(self.root.parent),) if self.root.parent.name == "projects" else ()
+        self.folders = (str(self.root), str(self.root / "notes"), *above)
 
     @property
     def name(self) -> str:
@@ -90,6 +95,7 @@ class _Watch:
     parallel: int
     out: Callable[[str], None]
     known: dict[Path, _Watched] = field(default_factory=dict)
+    real: dict[Path, Path] = field(default_factory=dict)
     queue: dict[_Watched, None] = field(default_factory=dict)
     live: dict[_Watched, None] = field(default_factory=dict)
     folders_changed: bool = True
@@ -122,7 +128,7 @@ class _Watch:
         """List the projects anew, and queue each whose files are not as they were when it came to rest."""
         self.rescan_at = time.monotonic() + self.interval
         try:
-            roots = [Path(os.path.realpath(root)) for root in self.list_projects()]
+            roots = [self._real(root) for root in self.list_projects()]
         except AiframeError as error:
             self.out(f"cannot list the projects: {plain(error.message)}")
             return
@@ -134,6 +140,12 @@ class _Watch:
                     self.known[root] = _Watched(root, Layout(root), NewEvents(Layout(root)))
         self.folders_changed = True
         self._queue_restless()
+
+    def _real(self, root: Path) -> Path:
+        """*root* without links, as file events name it; looked up once, for it costs more than all else of a rescan."""
+        if root not in self.real:
+            self.real[root] = Path(os.path.realpath(root))
+        return self.real[root]
 
     def _queue_restless(self) -> None:
         """Queue what may have work: a step that lives is looked at too, it may hang."""
@@ -223,9 +235,9 @@ class _Watch:
             project.before = None
             self._say(project, f"error: {error}")
         else:
-            if report.detached:
-                if project not in self.live:
-                    project.record_ns = record_ns
+            if report.detached or self._is_alive(project):
+                if project not in self.live:  # a runner without a step is closing its books and may change nothing more
+                    project.record_ns = record_ns if report.detached else 0
                 self.live.setdefault(project)
             else:
                 self._rest(project, report.message)
@@ -294,11 +306,8 @@ class _Watch:
 
     def _folders(self) -> Iterator[str]:
         """The folders whose changes matter: each project, its notes/, and projects/ for new ones. Never a tree."""
-        for root in self.known:
-            yield str(root)
-            yield str(root / "notes")
-            if root.parent.name == "projects":
-                yield str(root.parent)
+        for project in self.known.values():
+            yield from project.folders
 
 
 def _as_line(event: Event) -> str:

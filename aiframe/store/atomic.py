@@ -83,21 +83,13 @@ def _replace(path: Path, data: str | bytes, mode: int, *, durable: bool) -> None
 
 def sweep_temporaries(folder: Path) -> None:
     """Remove from *folder* what killed writers of this machine have left there. Best effort."""
+    from aiframe.process.identity import start_time  # knows a zombie, which still takes signals
+
     for path in folder.glob(".aiframe-*.*.*.tmp"):
         writer = path.name.split(".")[-3]
-        with suppress(OSError):
-            if writer.isdigit() and not _is_alive(int(writer)):
+        if writer.isdigit() and start_time(int(writer)) is None:
+            with suppress(OSError):
                 path.unlink()
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _mode_of(path: Path, default: int) -> int | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from aiframe.core.errors import Problem, UnreadableFile
 from aiframe.core.model import Project
-from aiframe.store.atomic import StorageError, read_bounded, write_atomic, write_durable
+from aiframe.store.atomic import StorageError, make_folder, read_bounded, write_atomic, write_durable
 from aiframe.store.codec import decode_project, encode_project
 from aiframe.store.layout import Layout
 from aiframe.store.quarantine import set_aside
@@ -77,6 +77,37 @@ def keep_second_copy(layout: Layout, record: ControlRecord) -> None:
     """Write the copy that stands in for a broken control record. Best effort: the record itself is safe already."""
     with suppress(StorageError):
         write_atomic(good_control(layout), encode_record(record))
+
+
+def hold_records(layout: Layout) -> dict[Path, bytes]:
+    """The control record and the last good copies as they are now, for `bring_back`."""
+    held: dict[Path, bytes] = {}
+    for path in (layout.control_json, good_control(layout), *sorted(layout.last_good_dir.glob("*"))):
+        with suppress(FileNotFoundError):
+            held[path] = read_bounded(path)
+    return held
+
+
+def bring_back(layout: Layout, held: Mapping[Path, bytes]) -> tuple[str, ...]:
+    """Write again what of *held* is gone, and the control record where it cannot be read or is older; the names.
+
+    A newer record stays: a person's command may have written it meanwhile. Raises StorageError.
+    """
+    lost = [path for path in held if not path.exists()]
+    record = layout.control_json
+    if record in held and record not in lost:
+        try:
+            was, now = decode_record(record, held[record]), _read(record)
+            broken = now is None or now.project.generation < was.project.generation
+        except UnreadableFile:
+            broken = True
+        if broken:
+            set_aside(layout, record, "a step left a control record that cannot be used")
+            lost.append(record)
+    for path in lost:
+        make_folder(path.parent)
+        write_durable(path, held[path])
+    return tuple(path.name for path in lost)
 
 
 def encode_record(record: ControlRecord) -> bytes:

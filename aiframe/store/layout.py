@@ -147,7 +147,8 @@ class Layout:
 
     @property
     def run_lock(self) -> Path:
-        return self.control_dir / "run.lock"
+        """The file of the run lock: beside aiframe's folder, so that it holds when an agent removes that folder."""
+        return self.git_dir / "aiframe-run.lock"
 
     @property
     def mutex(self) -> Path:

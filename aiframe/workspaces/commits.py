@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiframe.workspaces.git import NOT_YET, GitError, HeadMoved, Repository, message_of
 from aiframe.workspaces.locks import announced, ref_locks
 
 RUN_TRAILER = "Aiframe-Run"
+PLAIN_HEAD = re.compile(rb"ref: refs/heads/([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)\n")
+"""A HEAD that needs no git to be understood. All others do: git alone knows which names are good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ def head(repo: Repository) -> Head:
 
 def current_branch(repo: Repository) -> str | None:
     """The branch that HEAD names, born or not; None for a detached HEAD."""
+    repo.assert_own()
+    with suppress(OSError):
+        plain = PLAIN_HEAD.fullmatch((repo.git_dir / "HEAD").read_bytes())
+        if plain:
+            return plain[1].decode()
     done = repo.call("symbolic-ref", "-q", "HEAD")
     return os.fsdecode(done.out).strip().removeprefix("refs/heads/") if done.code == 0 else None
 

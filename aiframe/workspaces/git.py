@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -165,8 +165,17 @@ def personal_settings() -> Mapping[str, str]:
 
 def read_settings(file: Path) -> dict[str, str]:
     """The plain values of one configuration file; empty where it cannot be read."""
-    argv = [program(), "config", "--file", str(file), "--no-includes", "-z", "--list"]
-    done = survived("config", capture(argv, cwd=Path("/"), env=environment(), timeout_s=TIMEOUT_S))
+    try:
+        return dict(settings_in(file.read_bytes()))
+    except OSError:
+        return {}
+
+
+@lru_cache(maxsize=16)
+def settings_in(text: bytes) -> Mapping[str, str]:
+    """The plain values of a configuration that reads *text*, kept because a step asks for the same ones many times."""
+    argv = [program(), "config", "--file", "-", "--no-includes", "-z", "--list"]
+    done = survived("config", capture(argv, cwd=Path("/"), env=environment(), stdin=text, timeout_s=TIMEOUT_S))
     return parse_settings(done.out if done.code == 0 else b"")
 
 

@@ -122,6 +122,8 @@ def commit_candidate(
 
 def published(repo: Repository, now: Head, parent: str, commit: str, tree: str, run_id: str) -> str | None:
     """The commit that an earlier call has already put on the branch; None when there is none."""
+    if commit != parent == now.commit:
+        return None  # nothing is on top of the parent yet
     if repo.is_ancestor(commit, now.commit):
         return commit
     return find_run_commit(repo, run_id, parent, tree=tree) if run_id else None

@@ -113,6 +113,8 @@ def nested_repositories(room: CleanRoom) -> tuple[str, ...]:
 
 def refuse_new_gitlinks(repo: Repository, base: str | None, tree: str) -> None:
     """Raise EmbeddedRepositories when *tree* holds a link to a repository where *base* has none."""
+    if base == tree:
+        return
     if base is not None:
         found = [c.path for c in changed_files(repo, base, tree) if c.mode == GITLINK and c.old_mode != GITLINK]
     else:

@@ -255,6 +255,8 @@ def settle_refs(repo: Repository, sealed: Seal, quarantine_dir: Path, date: floa
         return (Breach("git/objects", "deleted", "failed", hint=LOST_OBJECTS),)
     at = Head(repo.text("rev-parse", "--verify", "HEAD"), current_branch(repo))
     kept_at = ""
+    if at.commit == sealed.head_commit:
+        return ()
     if is_there(repo, at.commit):
         if repo.is_ancestor(sealed.head_commit, at.commit):
             return ()

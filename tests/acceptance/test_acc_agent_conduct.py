@@ -180,6 +180,7 @@ out.write(b"\\xff\\xfe no text \\x1b[31mred\\x1b[0m \\x1b]0;title\\x07 \\x00\\x0
 for _ in range(100):
     out.write(b"x" * 1_000_000)
 out.write(b"\\nafter the long line\\n")
+sys.stderr.buffer.write(b"\\x1b[2J \\x1b]0;title\\x07 warned\\n")
 for _ in range(20):
     sys.stderr.buffer.write(b"y" * 1_000_000)
 out.flush()
@@ -203,6 +204,7 @@ def test_100_megabytes_in_one_line(tmp_path: Path) -> None:
     assert "no text red" in log
     assert "end of it" in log
     assert "after the long line" in log
+    assert "warned" in log
     assert not set(log) & {"\x1b", "\x00", "\x08", "\x07"}
     assert (bench.runs()[0] / "agent.jsonl").stat().st_size > 100_000_000
     status = bench.do("status")
@@ -333,15 +335,23 @@ def test_nothing_planted_for_git_ever_runs(tmp_path: Path, plant: str) -> None:
 # Cleaning up too much (F27) -------------------------------------------------------------------------------------------
 
 
-def test_an_agent_that_cleans_everything_away(tmp_path: Path) -> None:
-    clean = "echo x >> ../starts; git clean -fdxq; rm -rf .agent_lock STATE.json logs notes; touch ../cleaned"
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("git clean -fdxq; rm -rf .agent_lock STATE.json logs notes", id="what git ignores"),
+        pytest.param("rm -rf .git/aiframe", id="the control record"),
+        pytest.param("git clean -fdxq; rm -rf .git/aiframe STATE.json logs notes", id="both"),
+        pytest.param("echo '{}' > .git/aiframe/control.json; rm .git/aiframe/control.json.good", id="an empty record"),
+    ],
+)
+def test_f27_an_agent_that_cleans_everything_away(tmp_path: Path, command: str) -> None:
+    clean = f"echo x >> ../starts; {command}; touch ../cleaned"
     wait = "while [ ! -e ../go ]; do sleep 0.05; done; touch one"
     bench = lay_project(tmp_path, task("T1", "test -e one"), turns=[dev("T1", run=[clean, wait])])
     bench.tick("--no-wait")
     wait_for((tmp_path / "cleaned").exists, "the cleaning")
-    assert not (bench.root / "STATE.json").exists()
     for _ in range(3):
-        assert bench.tick("--no-wait").code == 0
+        assert bench.tick("--no-wait").code in (0, 2)  # 2: what it would read is broken, and named
     assert not lock_free(bench)
     (tmp_path / "go").touch()
     wait_for(lambda: lock_free(bench), "the end of the step")

@@ -70,9 +70,11 @@ class Desk:
         env = {**os.environ, **codex_home(self.folder, url)}
         return {**env, "PATH": f"{programs}{os.pathsep}{env['PATH']}"}
 
-    def bench(self, url: str, *tasks: Mapping[str, Any], **more: Any) -> Bench:
-        """An unattended project that codex works on."""
-        laid = lay_project(self.folder, *tasks, agent={"name": "codex"}, **more)
+    def bench(
+        self, url: str, *tasks: Mapping[str, Any], options: Mapping[str, Any] | None = None, **more: Any
+    ) -> Bench:
+        """An unattended project that codex, with *options*, works on."""
+        laid = lay_project(self.folder, *tasks, agent={"name": "codex", **(options or {})}, **more)
         return Bench(laid.root, self.env(url), self.net.prefix)
 
 
@@ -107,23 +109,29 @@ def into(name: str, text: str) -> Reply:
     return shell(f"cat > {name} <<'END'\n{text}END\n")
 
 
+def turn(asked: Asked, *replies: Reply) -> Reply:
+    """The one of *replies* that is due in this conversation: one after each tool call."""
+    return replies[len(asked.tool_outputs)]
+
+
 def greeter(asked: Asked) -> Reply:
     """A model that plays the whole story; each conversation is one step."""
-    done = len(asked.tool_outputs)
     match role_of(asked):
         case "INTAKE" if "In which language?" not in asked.prompt:
-            return [into("INTAKE_QUESTIONS.md", QUESTIONS), closing("INTAKE", "INTAKE_WAITING")][done]
+            return turn(asked, into("INTAKE_QUESTIONS.md", QUESTIONS), closing("INTAKE", "INTAKE_WAITING"))
         case "INTAKE":
             spec = "# Greeter\n\nGreets Ada in German.\n"
-            return [into("SPEC.md", spec), closing("INTAKE", "SPEC_READY")][done]
+            return turn(asked, into("SPEC.md", spec), closing("INTAKE", "SPEC_READY"))
         case "PO":
-            return [into("TASKS.yaml", PLAN), closing("PO", "DEV_READY")][done]
+            return turn(asked, into("TASKS.yaml", PLAN), closing("PO", "DEV_READY"))
         case "DEV" if "implement exactly one task: t2" in asked.prompt.lower():
-            return [patch("check.py", CHECK), closing()][done]
+            return turn(asked, patch("check.py", CHECK), closing())
         case "DEV" if "grep -qx" in asked.prompt.partition("findings]")[2]:
-            return [shell("sed -i 's/Hello/Hallo/' greet.py"), closing()][done]
+            return turn(asked, shell("sed -i 's/Hello/Hallo/' greet.py"), closing())
         case _:
-            return [patch("greet.py", GREETING.replace("Hallo", "Hello")), closing(summary="All checks pass!")][done]
+            return turn(
+                asked, patch("greet.py", GREETING.replace("Hallo", "Hello")), closing(summary="All checks pass!")
+            )
 
 
 def test_an_idea_becomes_verified_work(desk: Desk) -> None:
@@ -320,11 +328,15 @@ def test_codex_sets_a_state_that_is_not_its_to_set(desk: Desk, state: str) -> No
     assert (bench.where, bench.statuses()["T2"]) == ("DONE", "done")
 
 
-def test_codex_leaves_nothing_behind(desk: Desk) -> None:
-    """F7: a tool command in a session of its own ends with its step."""
+@pytest.mark.parametrize(
+    "args",
+    [pytest.param([], id="sandbox"), pytest.param(["--dangerously-bypass-approvals-and-sandbox"], id="no sandbox")],
+)
+def test_codex_leaves_nothing_behind(desk: Desk, args: list[str]) -> None:
+    """F7: a tool command in a session of its own ends with its step, also where no sandbox of codex's ends it."""
     daemon = shell("setsid sh -c 'echo $$ > daemon; exec sleep 300' > /dev/null 2>&1 & sleep 0.3; cat daemon")
     with desk.serve([daemon, closing()]) as server:
-        bench = desk.bench(server.url, task("T1", "test -s daemon"))
+        bench = desk.bench(server.url, task("T1", "test -s daemon"), options={"args": args})
         assert bench.tick().code == 0
     assert bench.where == "DONE"
     assert not sleepers(lambda words: words == ["sleep", "300"], str(desk.folder))

@@ -88,6 +88,27 @@ def test_a_chain_that_is_over_before_anybody_looks_is_shown_too(layout: Layout) 
     assert [line for line in shown if "done" in line] == ["== done 0", "== done 1", "== done 2"]
 
 
+def test_a_run_that_begins_and_ends_while_another_is_shown(layout: Layout) -> None:
+    shown: list[str] = []
+    before = log_names(layout)
+    go = layout.root / "go"
+    script = (
+        "import os, sys, time; from pathlib import Path; logs, go = map(Path, sys.argv[1:])\n"
+        "(logs / 'tick-a.log').write_text('a\\n')\n"
+        "while not go.exists(): time.sleep(0.01)\n"
+        "(logs / 'tick-b.log').write_text('b\\n')\n"
+    )
+    with runner(layout, script, str(layout.logs), str(go)) as process:
+
+        def show(line: str) -> None:
+            shown.append(line)
+            go.touch()
+            process.wait()
+
+        follow_run(layout, show, before=before)
+    assert shown == ["a", "b"]
+
+
 def test_a_runner_that_is_killed_ends_the_following_with_all_it_printed(layout: Layout) -> None:
     shown: list[str] = []
     before = log_names(layout)

@@ -127,6 +127,26 @@ def test_an_answer_ends_the_rest_of_an_interview(tmp_path: Path, name: str) -> N
     assert not rests(root)
 
 
+def test_a_lost_journal_ends_the_rest(tmp_path: Path) -> None:
+    """The last decision owes it a line."""
+    root = lay_idle(tmp_path)
+    state = json.loads((root / "STATE.json").read_text())
+    (root / "STATE.json").write_text(json.dumps({**state, "state": "PAUSED"}))
+    advance(open_site(root, ENV))
+    assert stamp(root)
+    (root / "logs" / "events.ndjson").unlink()
+    assert not rests(root)
+
+
+def test_where_the_second_copy_of_the_record_decides_it_is_watched(tmp_path: Path) -> None:
+    root = lay_idle(tmp_path)
+    record = root / ".git" / "aiframe" / "control.json"
+    record.write_text("{")
+    assert stamp(root)
+    replaced(record.with_name("control.json.good"))
+    assert not rests(root)
+
+
 @pytest.mark.parametrize("name", ["product.py", "sub/file", "logs/tick-1.log", "notes/sub/file"])
 def test_work_in_folders_below_does_not_end_the_rest(tmp_path: Path, name: str) -> None:
     root = lay_idle(tmp_path)
@@ -148,6 +168,13 @@ def test_a_copied_project_does_not_rest_by_the_stamp_of_the_first(tmp_path: Path
     root = lay_idle(tmp_path)
     root.rename(tmp_path / "elsewhere")
     assert not rests(tmp_path / "elsewhere")
+
+
+def test_a_link_to_a_project_is_none_of_its_places(tmp_path: Path) -> None:
+    root = lay_idle(tmp_path)
+    (tmp_path / "link").symlink_to(root)
+    assert rests(root)
+    assert not rests(tmp_path / "link")
 
 
 def test_a_clock_set_back_and_the_end_of_a_wait_end_the_rest(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from aiframe.core.model import Project, Question, State
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
 from aiframe.store.layout import Layout
+from aiframe.store.locks import RunLock
 from aiframe.store.project_store import ProjectStore
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -106,6 +107,17 @@ def test_a_step_that_runs(tmp_path: Path) -> None:
     finally:
         bench.do("stop")
     wait_for(lambda: lock_free(bench), "the end of the run")
+
+
+def test_while_a_runner_holds_the_lock_a_broken_state_file_is_no_trouble(tmp_path: Path) -> None:
+    bench = lay_project(tmp_path, task("T1", "true"), state="PAUSED")
+    save(bench, ProjectStore(Layout(bench.root)).load().project)
+    bench.write("STATE.json", "{")
+    lock = RunLock.try_take(Layout(bench.root))
+    assert lock is not None
+    assert (shot(bench).state, shot(bench).problems) == ("PAUSED", ())
+    lock.close_here()
+    assert [Path(problem.path).name for problem in shot(bench).problems] == ["STATE.json"]
 
 
 def test_state_is_shown_as_the_next_tick_takes_it(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ os.close(read)
 os.close(write)
 sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
-"""MANY ticks that begin in the same moment: all that a process has to load is loaded, and all wait for one pipe's end."""
+"""MANY ticks that begin in the same moment: all have loaded what they need, and wait for the end of one pipe."""
 
 
 def busy(folder: Path, seconds: float = 1.0) -> AbstractContextManager[Ground]:
@@ -101,8 +101,7 @@ def command(site: Ground, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_f13_ticks_commands_and_looks_at_once_lose_no_update_and_see_nobody_dead(tmp_path: Path) -> None:
-    """Three people at once, each with settings of his own, while the project is paused, resumed and ticked."""
-    numbers = {"stall": "timeout_sec", "review": "review_every_n_tasks"}
+    """Two people change a setting each, while the project is paused, resumed and ticked."""
     with ground(tmp_path) as site:
         last = {}
 
@@ -123,7 +122,12 @@ def test_f13_ticks_commands_and_looks_at_once_lose_no_update_and_see_nobody_dead
                 site.tick("--no-wait")
 
         failed = at_once(
-            [lambda: set_often(numbers["stall"], 1000), lambda: set_often(numbers["review"], 50), pause_often, look_often]
+            [
+                lambda: set_often("timeout_sec", 1000),
+                lambda: set_often("review_every_n_tasks", 50),
+                pause_often,
+                look_often,
+            ]
         )
         assert failed == []
         if site.project.state is State.PAUSED:

@@ -71,7 +71,7 @@ def test_a_wrong_argument_is_told_with_its_cure(tmp_path: Path, words: list[str]
     ("words", "says", "cure"),
     [
         pytest.param(["status", "--project", "shp"], "no project 'shp'", "did you mean shop", id="mistyped project"),
-        pytest.param(["status", "--project", ""], "frame itself", "name one of shop", id="empty project"),
+        pytest.param(["status", "--project", ""], "no project ''", "name one of shop", id="empty project"),
         pytest.param(["status"], "frame itself", "--project NAME", id="no project named"),
         pytest.param(["tick"], "frame itself", "--all", id="a bare tick in the frame"),
         pytest.param(["tick", "--project", "."], "frame itself", "name one of shop", id="the frame as project"),

@@ -259,7 +259,7 @@ def test_events_follow_shows_what_comes(slow: Bench) -> None:
 )
 def test_output_that_cannot_be_written(tmp_path: Path, redirection: str, code: int, says: str) -> None:
     bench = one_task(tmp_path, QUICK)
-    script = f"'{sys.executable}' -m aiframe status {redirection}"
+    script = f"unset PYTHONUNBUFFERED; '{sys.executable}' -m aiframe status {redirection}"
     ended = subprocess.run(["sh", "-c", script], cwd=bench.root, capture_output=True, text=True, check=False)
     assert ended.returncode == code
     assert says in ended.stderr
@@ -273,8 +273,8 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, words: list[str]) -
     bench.tick()
     bench.tick()
     command = " ".join(f"'{word}'" for word in (sys.executable, "-m", "aiframe", *words))
-    # The reader is gone before anything is written.
-    script = f"( sleep 0.3; {command} 2>err; echo $? >code ) | true"
+    # The reader is gone before anything is written, and Python buffers as it does for a person.
+    script = f"unset PYTHONUNBUFFERED; ( sleep 0.3; {command} 2>err; echo $? >code ) | true"
     subprocess.run(["sh", "-c", script], cwd=bench.root, check=True)
     code = wait_for(lambda: bench.text("code").strip(), "the exit code")
     assert code == "141"

@@ -35,7 +35,7 @@ from aiframe.store.layout import CONTROL_PATHS, IGNORED, Layout, contain, is_saf
         ("events", "logs/events.ndjson"),
         ("agent_lock", ".agent_lock"),
         ("control_json", ".git/aiframe/control.json"),
-        ("run_lock", ".git/aiframe/run.lock"),
+        ("run_lock", ".git/aiframe-run.lock"),
     ],
 )
 def test_every_file_has_its_place(tmp_path: Path, name: str, relative: str) -> None:

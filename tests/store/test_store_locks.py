@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -116,7 +115,7 @@ def test_f27_a_removed_lock_file_is_noticed(tmp_path: Path) -> None:
     lock = RunLock.try_take(layout)
     assert lock is not None
     assert lock.is_current(layout)
-    shutil.rmtree(layout.control_dir)
+    layout.run_lock.unlink()
     assert not lock.is_current(layout)
     lock.close_here()
 

@@ -56,7 +56,7 @@ class Bench:
 
     def do(self, verb: str, *words: str, **env: str) -> Ran:
         """``aiframe VERB --project HERE WORDS``."""
-        return self.run(verb, "--project", str(self.root), *words, **env)
+        return self.run(verb, "--project", str(self.root), *words, cwd=None, **env)
 
     def tick(self, *words: str, **env: str) -> Ran:
         """One tick, to the end of what it started."""
@@ -222,7 +222,7 @@ def lock_free(bench: Bench) -> bool:
     """Whether no step is under way."""
     import fcntl
 
-    with (bench.control_dir / "run.lock").open("rb") as lock:
+    with (bench.root / ".git" / "aiframe-run.lock").open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
