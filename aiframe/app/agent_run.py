@@ -10,13 +10,15 @@ from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.core.errors import LockHeld
 from aiframe.core.model import Run
-from aiframe.core.ports import Agent, AgentRequest, Answer
+from aiframe.core.ports import Agent, AgentRequest, Answer, Exit
 from aiframe.core.timing import elapsed
-from aiframe.process import Limits, now, supervise
+from aiframe.process import Limits, MissingProgram, now, supervise
 from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.store.layout import contain
 from aiframe.workspaces.inplace import fingerprint
 
+NOT_FOUND = 127
+"""The exit code by which a shell says that there is no such program."""
 LINE_LIMIT = 1024 * 1024
 """Bytes of one line that a reader gets to see; the file keeps the whole line."""
 
@@ -60,7 +62,7 @@ class Stop:
 def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: StepLog, stop: Stop) -> Answer:
     """Start the agent, follow it to its end, and say what it answered. An ending by aiframe is in the answer's failure.
 
-    Raises MissingProgram, StorageError; whatever was started is then gone.
+    Raises StorageError; whatever was started is then gone.
     """
     command = agent.command(request)
     folder = site.layout.run_dir(run.run_id)
@@ -76,18 +78,21 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
             raw.write(chunk)
             lines.feed(chunk)
 
-        ended = supervise(
-            command,
-            run_id=run.run_id,
-            limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
-            on_stdout=take,
-            on_stderr=log.add_foreign,
-            beat=lambda: beat(site),
-            fingerprint=lambda: fingerprint(site.root),
-            complete=lambda: reader.complete,
-            should_stop=stop,
-            env_base=agent_environment(site.environ),
-        )
+        try:
+            ended = supervise(
+                command,
+                run_id=run.run_id,
+                limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
+                on_stdout=take,
+                on_stderr=log.add_foreign,
+                beat=lambda: beat(site),
+                fingerprint=lambda: fingerprint(site.root),
+                complete=lambda: reader.complete,
+                should_stop=stop,
+                env_base=agent_environment(site.environ),
+            )
+        except MissingProgram as error:
+            ended = Exit(NOT_FOUND, stderr=error.message)  # the agent knows how one gets it
     lines.end()
     return reader.finish(ended)
 

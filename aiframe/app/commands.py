@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiframe.app.advance import Advanced, advance
+from aiframe.app.advance import advance
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site, open_site
 from aiframe.app.texts import checked_text
@@ -20,8 +20,9 @@ from aiframe.core.errors import StepError, UnreadableFile, UsageError
 from aiframe.core.events import AnswerGiven, AnswersDone, Change, Pause, Replan, Resume, Retry, SetStatus
 from aiframe.core.machine import Refused
 from aiframe.core.model import Settings, State, Unknown
-from aiframe.process import end_runner, host_name, now
+from aiframe.process import end_runner, host_name, is_alive, now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
+from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
@@ -92,19 +93,20 @@ def stop(root: Path, environ: Mapping[str, str], *, then_pause: bool = True) -> 
     """End the step that runs, and pause unless *then_pause* is off; where nothing runs, pause.
 
     Works with files that cannot be read, too: whoever stops a step may do so because of what it did to them.
-    Raises Refused for a runner on another host.
+    Raises Refused for a runner on another host, GuardError, StepError where the step does not end.
     """
     layout = Layout(root.resolve())
+    check_project_folder(layout.root)
     run = ProjectStore(layout).load(tolerate_unreadable=True).project.run
     if run is None:
         return pause(open_site(root, environ)) if then_pause else "No step is running"
-    if run.runner.host != host_name():
+    if run.runner.host and run.runner.host != host_name():
         host = run.runner.host
         raise Refused(f"the step runs on the host {host}, out of reach", hint=f"run `aiframe stop` on {host}")
     if then_pause:
         with suppress(UnreadableFile):  # the signal says the same, only a runner that must be killed cannot tell it
             pause(open_site(root, environ))
-    if not is_run_locked(layout):
+    if not is_run_locked(layout) and not is_alive(run.runner):
         return "The step has lost its runner already; the next tick looks after it"
     if end_runner(run.runner, run.run_id, term_grace_s=STOP_PATIENCE_S):
         return f"The runner did not end within {STOP_PATIENCE_S:g} s and was killed; the next tick looks after its step"
@@ -118,16 +120,10 @@ def retry(site: Site, task_id: str = "") -> str:
     """Give a failed task (empty: every failed task) its attempts back, and go on from an error."""
     before = state_of(site)
     advanced = advance(site, lambda seen: Retry(seen, task_id))
-    again = _statuses_set(advanced)
+    again = [effect.task_id for effect in advanced.effects if isinstance(effect, SetStatus)]
     if again:
         return f"To be tried again, with all attempts: {', '.join(again)}"
-    if before is State.ERROR:
-        return f"ERROR is over: the project is in {advanced.project.state}"
-    raise Refused("no task has failed, and there is no error", hint="`aiframe retry TASK` tries one all the same")
-
-
-def _statuses_set(advanced: Advanced) -> list[str]:
-    return [effect.task_id for effect in advanced.effects if isinstance(effect, SetStatus)]
+    return f"{before} is over: the project is in {advanced.project.state}"
 
 
 def replan(site: Site) -> str:

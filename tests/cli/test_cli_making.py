@@ -105,7 +105,7 @@ def test_watch_refuses_a_folder_that_is_a_copy_of_a_frame(tmp_path: Path) -> Non
     bench = lay_project(tmp_path, state="DEV_READY")
     bench.write("TEMPLATE_ROOT", "")
     bench.write("TASKS.yaml", tasks_yaml(task("T1", "true")))
-    for verb in ("watch", "tick", "status", "pause"):
+    for verb in ("watch", "tick", "status", "pause", "stop", "logs"):
         ended = bench.do(verb)
         assert ended.code == 2, verb
         assert "TEMPLATE_ROOT" in ended.err

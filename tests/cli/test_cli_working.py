@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.projects import Bench, dev, lay_project, lock_free, task, wait_for
 
-SLOW = dev("T1", say="working on it", delay=40)
+SLOW = dev("T1", delay=80)
 QUICK = dev("T1", say="working on it", files={"out.txt": "x\n"})
 
 
@@ -102,7 +102,7 @@ def _read_until(process: subprocess.Popen[str], text: str) -> str:
 
 def test_ctrl_c_leaves_the_step_and_says_how_to_come_back(slow: Bench) -> None:
     with started(slow, "tick") as tick:
-        _read_until(tick, "working on it")
+        _read_until(tick, "== DEV task T1")
         tick.send_signal(signal.SIGINT)
         out, err = tick.communicate(timeout=30)
     assert tick.returncode == 130
@@ -115,7 +115,7 @@ def test_ctrl_c_leaves_the_step_and_says_how_to_come_back(slow: Bench) -> None:
 
 def test_a_second_ctrl_c_stops_the_step(slow: Bench) -> None:
     with started(slow, "tick") as tick:
-        _read_until(tick, "working on it")
+        _read_until(tick, "== DEV task T1")
         tick.send_signal(signal.SIGINT)
         _read_until(tick, "Ctrl-C once more")
         tick.send_signal(signal.SIGINT)
@@ -157,6 +157,17 @@ def test_stop_works_though_the_step_broke_the_files(slow: Bench) -> None:
     assert ended.code == 0
     assert "Stopped the step" in ended.out
     assert lock_free(slow)
+
+
+def test_stop_works_though_the_step_removed_the_lock(slow: Bench) -> None:
+    (lock,) = {path for path in (slow.root / ".git").rglob("*run.lock")}
+    content = lock.read_bytes()
+    lock.unlink()
+    ended = slow.do("stop")
+    lock.write_bytes(content)
+    assert "Stopped the step" in ended.out
+    assert slow.tick().code in (0, 1)
+    assert slow.where == "PAUSED"
 
 
 def test_pause_lets_the_step_end(slow: Bench) -> None:
@@ -236,7 +247,7 @@ def test_logs_and_events_tell_what_has_happened(tmp_path: Path) -> None:
 
 def test_logs_follow_attaches_to_the_step_that_runs(slow: Bench) -> None:
     with started(slow, "logs", "--follow") as follower:
-        _read_until(follower, "working on it")
+        _read_until(follower, "== DEV task T1")
         slow.do("stop")
         follower.communicate(timeout=30)
     assert follower.returncode == 0
