@@ -27,6 +27,7 @@ MEASURES: tuple[tuple[str, Measure], ...] = (
 def main() -> int:
     """Run all measures in a folder of their own."""
     rows: list[Row] = []
+    where = machine()
     failed = False
     with tempfile.TemporaryDirectory(prefix="aiframe-bench-") as name:
         for title, measure in MEASURES:
@@ -36,7 +37,7 @@ def main() -> int:
             except (OSError, RuntimeError) as error:
                 failed = True
                 print(f"could not measure {title}: {error}", file=sys.stderr)
-    print(machine())
+    print(where)
     print()
     print(render(rows))
     return 1 if failed else 0

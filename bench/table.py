@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 
-from bench.measuring import Row
+from bench.measuring import BARE, Row, median, ms, run_once
 
 HEAD = ("measure", "aiframe", "reference", "value", "target", "")
 
@@ -22,9 +23,13 @@ def render(rows: Sequence[Row]) -> str:
 
 
 def machine() -> str:
-    """What the numbers were measured on."""
-    cores = os.cpu_count()
-    return f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores"
+    """What the numbers were measured on, and how busy it was with other things: that makes all wall times longer."""
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    bare = median([run_once(BARE, Path("/")) for _ in range(15)])
+    return (
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {cores} cores, "
+        f"load {load:.1f} before the start; an interpreter that does nothing took {ms(bare.wall_s)}"
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from aiframe.app.observe import read_text
 from aiframe.app.site import Site, open_site
 from aiframe.app.stamp import Survey, leave_stamp, survey
 from aiframe.app.status import explain_now
+from aiframe.app.steplog import plain
 from aiframe.core.events import StopRunner
 from aiframe.core.model import Run, State
 from aiframe.process import end_runner, spawn_runner
@@ -107,4 +108,5 @@ def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
 
 def _message(site: Site) -> str:
     explained = explain_now(site)
-    return "\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)])
+    # It carries words of agents, and the idle stamp shows it again without another look.
+    return plain("\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)]))

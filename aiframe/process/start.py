@@ -149,7 +149,7 @@ def _running(child: subprocess.Popen[bytes], pump: Pump) -> bool:
 
 
 def wait_within(child: subprocess.Popen[bytes], timeout_s: float) -> int | None:
-    """The exit code of *child*; None when it lives on. For one that has let go of its pipes, and so mostly ends at once.
+    """The exit code of *child*; None when it lives on. For one that has closed its pipes: it mostly ends at once.
 
     `Popen.wait` with a time limit would oversleep that by milliseconds, and a step waits for dozens of commands.
     """

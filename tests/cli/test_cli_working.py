@@ -160,7 +160,7 @@ def test_stop_works_though_the_step_broke_the_files(slow: Bench) -> None:
 
 
 def test_stop_works_though_the_step_removed_the_lock(slow: Bench) -> None:
-    (lock,) = {path for path in (slow.root / ".git").rglob("*run.lock")}
+    (lock,) = (slow.root / ".git").rglob("*run.lock")
     content = lock.read_bytes()
     lock.unlink()
     ended = slow.do("stop")
