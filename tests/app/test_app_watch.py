@@ -103,7 +103,8 @@ def lay(frame: Path, name: str, *tasks: dict[str, Any], run: str = "true", **mor
 
 def is_at(bench: Bench, state: str) -> None:
     """Wait until *bench* stands in *state* and rests."""
-    wait_for(lambda: bench.where == state and lock_free(bench), f"{state} of {bench.root.name}")
+    lock = bench.control_dir / "run.lock"
+    wait_for(lambda: bench.where == state and lock.exists() and lock_free(bench), f"{state} of {bench.root.name}")
 
 
 def test_a_project_goes_on_by_itself_from_run_to_run(frame: Path) -> None:
@@ -216,6 +217,20 @@ def test_trouble_in_one_project_is_told_once_and_stops_no_other(frame: Path) -> 
         broken.write("TASKS.yaml", good)
         is_at(broken, "DONE")
     assert wrong.where == "ERROR"
+
+
+def test_trouble_that_may_pass_is_tried_again_and_told_once(frame: Path) -> None:
+    bench = lay(frame, "shop")
+    lock = bench.control_dir / "run.lock"
+    bench.git("init", "-q")
+    bench.control_dir.mkdir()
+    lock.symlink_to(lock)
+    with watching(frame, interval=0.2) as watch:
+        watch.says("run.lock: cannot look")
+        time.sleep(1)  # some intervals
+        assert sum(line.startswith("shop: ") for line in watch.lines) == 1
+        lock.unlink()
+        is_at(bench, "DONE")
 
 
 def test_new_projects_are_found_and_old_ones_may_go(frame: Path) -> None:
