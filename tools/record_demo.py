@@ -1,4 +1,4 @@
-"""Record `aiframe demo` in a pseudo-terminal: docs/demo.cast (asciicast v2, plays in a terminal) and docs/demo.svg.
+"""Record `aiframe demo` in a pseudo-terminal: docs/demo.cast (asciicast v2, all of it) and docs/demo.svg (its end).
 
 Run it by `make record` when what the demo prints has changed.
 """
@@ -20,7 +20,8 @@ from rich.text import Text
 WIDTH, HEIGHT = 110, 40
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 # Rich's own frame names fonts of a web address; a picture in a repository must not load anything.
-WEB_FONTS = re.compile(r"@font-face\s*\{.*?\}", re.DOTALL)
+WEB_FONTS = re.compile(r"@font-face\s*\{.*?\}|<!--.*?-->", re.DOTALL)
+SHOWN_FROM = "--- Where it stands"
 
 
 def record(command: list[str]) -> list[tuple[float, str]]:
@@ -49,10 +50,13 @@ def write_cast(pieces: list[tuple[float, str]], path: Path) -> None:
 
 
 def write_svg(pieces: list[tuple[float, str]], path: Path) -> None:
-    """Write the whole output as one picture."""
+    """Write the end of the output, from the status panel on, as one picture."""
+    printed = "".join(text for _, text in pieces).replace("\r\n", "\n")
+    shown = printed[max(0, printed.find(SHOWN_FROM)) :]
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi("".join(text for _, text in pieces).replace("\r\n", "\n")))
-    path.write_text(WEB_FONTS.sub("", console.export_svg(title="aiframe demo")), encoding="utf-8")
+    console.print(Text.from_ansi(shown))
+    picture = WEB_FONTS.sub("", console.export_svg(title="aiframe demo"))
+    path.write_text(picture.replace("<text ", '<text xml:space="preserve" '), encoding="utf-8")
 
 
 def main() -> None:
