@@ -5,15 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.measuring import AIFRAME, run_once
+from bench.measuring import AIFRAME, PYTHON, run_once
 
 DEADLINE_S = 60.0
-CLOCK = "date +%s%N"
-"""Says the time in nanoseconds (GNU date); agent and check print it, and aiframe keeps what they print."""
+CLOCK = "date +%s%N" if sys.platform == "linux" else f'{PYTHON} -c "import time; print(time.time_ns())"'
+"""Says the time in nanoseconds; agent and check print it, and aiframe keeps what they print."""
 
 AGENT = f"/bin/sh -c '{CLOCK} | tee made.txt'"
 """It leaves a file, so that there is something to commit."""
@@ -43,7 +44,7 @@ def lay_project(root: Path) -> Path:
 def add_task(root: Path, number: int) -> None:
     """One more thing to do, as a person would add it."""
     with (root / "TASKS.yaml").open("a") as file:
-        file.write(f'  - {{id: T{number}, title: Nothing {number}, status: todo, verify: ["{CLOCK}"]}}\n')
+        file.write(f"  - {{id: T{number}, title: Nothing {number}, status: todo, verify: [{json.dumps(CLOCK)}]}}\n")
 
 
 def open_again(root: Path) -> None:

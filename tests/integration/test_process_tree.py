@@ -270,13 +270,16 @@ def test_reap(tmp_path: Path, trap: str, code: int) -> None:
         subprocess.Popen(("sleep", "60"), env=env) as spared,
         subprocess.Popen(("sh", "-c", script), env=env, cwd=tmp_path, start_new_session=True) as ours,
     ):
-        assert eventually((tmp_path / "bare").exists)
-        assert pid_of(tmp_path, "bare") not in {found.pid for found in carriers(str(tmp_path))}
-        assert reap(str(tmp_path), spare=[spared.pid], term_grace_s=0.3) >= 2
-        endings = [process.poll() for process in (stranger, spared)], ours.wait(5)
-        left = [found.pid for found in carriers(str(tmp_path))]
-        stranger.kill()
-        spared.kill()
+        try:
+            assert eventually((tmp_path / "bare").exists)
+            # It is a copy of its shell, variables and all, until it has become `env -i`.
+            assert eventually(lambda: pid_of(tmp_path, "bare") not in {found.pid for found in carriers(str(tmp_path))})
+            assert reap(str(tmp_path), spare=[spared.pid], term_grace_s=0.3) >= 2
+            endings = [process.poll() for process in (stranger, spared)], ours.wait(5)
+            left = [found.pid for found in carriers(str(tmp_path))]
+        finally:
+            for process in (stranger, spared, ours):
+                process.kill()
     assert endings == ([None, None], code)
     assert left == [spared.pid]
     assert pid_of(tmp_path, "bare") not in guardian.process_table()
