@@ -7,11 +7,13 @@ lines (they can be written again), then the control record and STATE.json with t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiframe.app.observe import observe
 from aiframe.app.outbox import debt_for, has_debts, settle_debts
+from aiframe.app.proposals import beyond_proposal
 from aiframe.app.site import Site
 from aiframe.app.telling import tell, tell_note
 from aiframe.core.events import (
@@ -23,6 +25,7 @@ from aiframe.core.events import (
     HandSet,
     Pause,
     Recover,
+    Resume,
     RunLost,
     RunStarted,
     Seen,
@@ -38,6 +41,7 @@ from aiframe.store.atomic import write_durable
 from aiframe.store.layout import IGNORED
 from aiframe.store.locks import is_run_locked, state_mutex
 from aiframe.store.project_store import Loaded
+from aiframe.store.quarantine import set_aside
 from aiframe.store.tasks_file import load_tasks, set_statuses
 from aiframe.workspaces.create import ensure_repository
 
@@ -115,8 +119,9 @@ def advance(
         advanced = Advanced(draft.project, tuple(draft.effects))
         if chain is not None:
             advanced = _look_further(draft, chain, advanced.effects)
-        if draft.has_changed():
-            draft.write(overrule_state_file=isinstance(event, StepEnded | RunLost))
+        unpaused = isinstance(event, Resume) and draft.is_pause_proposed()
+        if draft.has_changed() or unpaused:  # else STATE.json would ask for the pause again when the step ends
+            draft.write(overrule_state_file=unpaused or isinstance(event, StepEnded | RunLost))
     return advanced
 
 
@@ -198,10 +203,14 @@ class _Draft:
         """What was written into STATE.json by hand. During a run it is a proposal, but for the wish to pause."""
         edits = self.loaded.edits
         if self.project.state is State.RUNNING:
-            if edits.state is State.PAUSED and not self.project.pause_requested:
+            if self.is_pause_proposed() and not self.project.pause_requested:
                 self.decide(Pause())
         elif edits.changed:
             self.decide(HandSet(self.seen, edits.state, edits.settings, _as_fields(edits.fields, self.seen.clock)))
+
+    def is_pause_proposed(self) -> bool:
+        """Whether STATE.json asks, by hand and during a run, to pause when the step ends."""
+        return self.loaded.project.state is State.RUNNING and self.loaded.edits.state is State.PAUSED
 
     def has_changed(self) -> bool:
         """Whether there is anything to write."""
@@ -213,6 +222,8 @@ class _Draft:
     def write(self, *, overrule_state_file: bool) -> None:
         """Status lines, then control record and STATE.json, then the debts."""
         self._write_statuses()
+        if overrule_state_file:
+            self._keep_foreign_edits()
         self.site.store.save(
             self.project,
             self.seen.clock,
@@ -221,6 +232,14 @@ class _Draft:
             keep_foreign_state=self.loaded.project.state is State.RUNNING and not overrule_state_file,
         )
         settle_debts(self.site, self.debts)
+
+    def _keep_foreign_edits(self) -> None:
+        """Keep a copy of the STATE.json that is overruled where it says more than a step may propose."""
+        lost = beyond_proposal(self.loaded.edits)
+        if lost:
+            why = f"changed while a step ran, when it does not count: {', '.join(lost)}"
+            with suppress(FileNotFoundError):
+                set_aside(self.site.layout, self.site.layout.state_json, why)
 
     def _write_statuses(self) -> None:
         """Set the status lines that the decision asks for."""

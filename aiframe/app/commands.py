@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,8 +76,7 @@ def interrupt(site: Site) -> str:
     """Have the project stop for a talk before the next step."""
     loaded = site.store.load(tolerate_unreadable=True)
     state = _state(loaded)
-    settings = loaded.edits.settings or loaded.project.settings
-    if not settings.interactive_mode:
+    if not _settings(loaded).interactive_mode:
         raise Refused("interactive_mode is off, so interrupts are not looked for", hint="use `aiframe pause`")
     if state in (*_ENDED, State.PAUSED) or isinstance(state, Unknown):
         raise Refused(f"there is nothing to interrupt: the project is in {state}", hint="see `aiframe why`")
@@ -137,14 +135,18 @@ def replan(site: Site) -> str:
 
 def current_settings(site: Site) -> Settings:
     """The settings as they hold now."""
-    loaded = site.store.load()
-    return loaded.edits.settings or loaded.project.settings
+    return _settings(site.store.load())
+
+
+def _settings(loaded: Loaded) -> Settings:
+    """The settings, with what a person wrote into STATE.json; while a step runs that is only the agent's proposal."""
+    edited = loaded.edits.settings
+    return loaded.project.settings if edited is None or loaded.project.run is not None else edited
 
 
 def set_values(site: Site, values: dict[str, object]) -> str:
     """Change settings of STATE.json; *values* are checked already."""
-    settings = replace(current_settings(site), **values)  # type: ignore[arg-type]
-    advance(site, lambda seen: Change(settings))
+    advance(site, lambda seen: Change(values))
     return "Set " + ", ".join(f"{name} to {shown(value)}" for name, value in values.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from aiframe.app.intake import form_done
@@ -16,8 +17,14 @@ from aiframe.store.tasks_file import load_tasks, parse_tasks
 
 
 def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> Seen:
-    """Everything the machine may want to know. Raises UnreadableFile for a TASKS.yaml that cannot be used."""
-    layout = site.layout
+    """Everything the machine may want to know.
+
+    Raises UnreadableFile for a file that cannot be used. During a run, or after its runner died, an agent may have
+    broken it: then the last good tasks count, and any other such file as empty until the step's end puts it back.
+    """
+    layout, running = site.layout, project.state is State.RUNNING
+    read = _or_empty(read_text) if running else read_text
+    spec_hash = _or_empty(text_hash) if running else text_hash
     tasks = _tasks(site, project)
     return Seen(
         clock=clock,
@@ -25,14 +32,14 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
         tasks=tasks,
         form_done=_form_done(site) if project.state is State.INTAKE_WAITING else False,
         interrupt_flag=layout.interrupt_flag.exists(),
-        approval=bool(read_text(layout.approval).strip()),
-        rejection=_rejection(read_text(layout.rejection), tasks),
-        spec_hash=text_hash(layout.spec),
+        approval=bool(read(layout.approval).strip()),
+        rejection=_rejection(read(layout.rejection), tasks),
+        spec_hash=spec_hash(layout.spec),
     )
 
 
 def _tasks(site: Site, project: Project) -> tuple[Task, ...]:
-    """The tasks. During a run, or after its runner died, an agent may have broken the file: then the last good ones."""
+    """The tasks; during a run the last good ones where the file cannot be used."""
     path = site.layout.tasks_yaml
     try:
         return load_tasks(path).tasks
@@ -41,6 +48,18 @@ def _tasks(site: Site, project: Project) -> tuple[Task, ...]:
         if good is None:
             raise
         return parse_tasks(path, good).tasks
+
+
+def _or_empty(read: Callable[[Path], str]) -> Callable[[Path], str]:
+    """*read*, but empty for a file that cannot be used."""
+
+    def tolerant(path: Path) -> str:
+        try:
+            return read(path)
+        except UnreadableFile:
+            return ""
+
+    return tolerant
 
 
 def read_text(path: Path) -> str:

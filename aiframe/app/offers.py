@@ -9,7 +9,7 @@ from dataclasses import replace
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site
 from aiframe.core.machine import Refused
-from aiframe.core.model import Task, TaskStatus
+from aiframe.core.model import State, Task, TaskStatus
 from aiframe.store.atomic import storage_errors, write_durable
 from aiframe.store.locks import is_run_locked, state_mutex
 from aiframe.store.quarantine import set_aside
@@ -28,12 +28,15 @@ def offered_difference(site: Site) -> str:
 def accept(site: Site) -> str:
     """Take the offered TASKS.yaml; statuses stay as they are now, and the old file is kept in quarantine.
 
-    Raises Refused where nothing is offered or a step runs, UnreadableFile, StorageError.
+    Raises Refused where nothing is offered, or a step runs or has not been settled, UnreadableFile, StorageError.
     """
     with state_mutex(site.layout):
         offered = _offered(site)
         if is_run_locked(site.layout):
             raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`, then accept")
+        if site.store.load(tolerate_unreadable=True).project.state is State.RUNNING:
+            # Looking after the run puts back what differs from before the step: the accepted file would be gone.
+            raise Refused("a step was cut off and is not settled yet", hint="run `aiframe tick` first, then accept")
         path = site.layout.tasks_yaml
         before = load_tasks(path).tasks
         text = _updated(site, offered)

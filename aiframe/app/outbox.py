@@ -22,7 +22,7 @@ from aiframe.store.quarantine import last_good
 Debt = Mapping[str, Any]
 
 _RECENT = 200
-"""How far back in the journal an event that may have been told already is looked for."""
+"""How far back in the journal an event that may have been told already is looked for, at the least."""
 
 
 def debt_for(site: Site, what: str, project: Project, run_id: str, wall: float) -> dict[str, Any]:
@@ -59,15 +59,30 @@ def _tell(site: Site, events: Sequence[Debt]) -> None:
 def _untold(site: Site, events: Sequence[Debt]) -> list[Debt]:
     if not events:
         return []
-    told = {event.get("key") for event in last_events(site.layout, _RECENT)}
+    # Twice as many as are owed: others may have told theirs in between.
+    told = {event.get("key") for event in last_events(site.layout, max(_RECENT, 2 * len(events)))}
     return [event for event in events if event["key"] not in told]
 
 
 def _is_open(site: Site, debt: Debt) -> bool:
     note = _note(site, debt["archive"])
     if debt["archive"] == "answers":
-        return bool(debt["content"] or debt["asked"]) and _content_hash(note) == debt["content"]
+        untouched = bool(debt["content"] or debt["asked"]) and _content_hash(note) == debt["content"]
+        return untouched and not _is_settled(site, note, debt)
     return note.exists() and _content_hash(note) == debt["content"]
+
+
+def _is_settled(site: Site, note: Path, debt: Debt) -> bool:
+    """Whether the blank form looks like the one that went into the history, and lies there already."""
+    return (
+        debt["asked"]
+        and in_history(read_text(site.layout.history), debt["run_id"])
+        and read_text(note) == _new_form(site)
+    )
+
+
+def _new_form(site: Site) -> str:
+    return blank_form(parse_questions(read_text(site.layout.questions)))
 
 
 def _archive(site: Site, debt: Debt) -> None:
@@ -93,7 +108,7 @@ def _archive_answers(site: Site, note: Path, debt: Debt) -> None:
             entry = history_entry(debt["run_id"], debt["when"], asked, answers)
             write_durable(site.layout.history, history + entry)
     if debt["asked"]:
-        write_durable(note, blank_form(parse_questions(read_text(site.layout.questions))))
+        write_durable(note, _new_form(site))
     else:
         note.unlink(missing_ok=True)
 

@@ -21,7 +21,10 @@ _TAIL = 12_000
 
 
 def render_prompt(site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any]) -> str:
-    """The prompt of *run*. Raises StepError naming template and line when a template does not fit."""
+    """The prompt of *run*.
+
+    Raises StepError naming template and line when a template does not fit, or the task that is gone from *tasks*.
+    """
     folders = prompt_dirs(site.root, _frame_of(site.root))
     environment = Environment(
         loader=FileSystemLoader([str(folder) for folder in folders]),
@@ -84,7 +87,12 @@ def _variables(
 
 
 def _dev_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ...]) -> dict[str, Any]:
-    task = next(task for task in tasks if task.id == run.task_id)
+    task = next((task for task in tasks if task.id == run.task_id), None)
+    if task is None:
+        raise StepError(
+            f"TASKS.yaml holds no task {run.task_id} any more, though its step was about to begin",
+            hint="look at TASKS.yaml: put the task back if it is missing by mistake; then `aiframe tick`",
+        )
     told = [project.requests.get(task.id, ""), project.findings.get(task.id, "")]
     if project.diagnosis_done and project.diagnosed_role is Role.DEV:
         told.append(f"Diagnosis of the attempt that hung: {project.diagnosis}")

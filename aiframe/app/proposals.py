@@ -14,12 +14,15 @@ from aiframe.app.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Project, Role, Run, State, Task, TaskStatus
 from aiframe.store.atomic import make_folder, read_bounded, write_durable
+from aiframe.store.hand_edits import Edits
 from aiframe.store.project_store import Loaded
 from aiframe.store.quarantine import last_good, remember_good, set_aside
 from aiframe.store.tasks_file import TaskFile, load_tasks, parse_tasks, set_statuses
 
 DOCUMENTS = ("SPEC.md", "ROLES.md")
 REMEMBERED = (*DOCUMENTS, "TASKS.yaml", "INTAKE_QUESTIONS.md")
+_PROPOSED = ("state", "timeout_sec", "diagnosis")
+"""The fields of STATE.json by which an agent may propose something."""
 _NEW_STATUS = frozenset({TaskStatus.TODO, TaskStatus.BLOCKED, TaskStatus.CANCELLED})
 
 
@@ -71,9 +74,14 @@ def _inspect_state(site: Site, loaded: Loaded, found: Inspection) -> None:
         found.timeout_sec = edits.settings.timeout_sec
     diagnosis = edits.fields.get("diagnosis")
     found.diagnosis = diagnosis if isinstance(diagnosis, str) else ""
-    ignored = [name for name in edits.changed if name not in ("state", "timeout_sec", "diagnosis")]
+    ignored = beyond_proposal(edits)
     if ignored:
         found.notes.append(f"changes to STATE.json during the step were not taken: {', '.join(ignored)}")
+
+
+def beyond_proposal(edits: Edits) -> tuple[str, ...]:
+    """The names of those edits in STATE.json that no step may propose: they do not count, and may be a person's."""
+    return tuple(name for name in edits.changed if name not in _PROPOSED)
 
 
 def _inspect_document(site: Site, name: str, found: Inspection) -> None:
@@ -125,14 +133,19 @@ def _take_tasks(site: Site, run: Run, before: TaskFile, after: TaskFile, found: 
     refusal = _refusal(run.role, _by_id(before), _by_id(after))
     if refusal:
         offer = set_aside(site.layout, site.layout.tasks_yaml, refusal)
-        write_durable(site.layout.tasks_yaml, last_good(site.layout, "TASKS.yaml") or b"")
+        # The offer first: a kill before the good copy is back has this done again, one after would leave no offer.
         make_folder(site.layout.offered_tasks.parent)
         write_durable(site.layout.offered_tasks, text)
+        write_durable(site.layout.tasks_yaml, last_good(site.layout, "TASKS.yaml") or b"")
         found.notes.append(f"{refusal}; the agent's version waits for `aiframe accept` (kept as {offer.name})")
         return
     if text != after.text:
+        note = f"statuses in TASKS.yaml are set by aiframe alone; put back: {', '.join(statuses)}"
+        if any(name != run.task_id and name in _by_id(before) for name in statuses):
+            kept = set_aside(site.layout, site.layout.tasks_yaml, note)  # it may be a person's edit
+            note += f" (kept as {kept.name})"
         write_durable(site.layout.tasks_yaml, text)
-        found.notes.append(f"statuses in TASKS.yaml are set by aiframe alone; put back: {', '.join(statuses)}")
+        found.notes.append(note)
 
 
 def _due_statuses(before: TaskFile, after: TaskFile) -> dict[str, TaskStatus]:

@@ -7,10 +7,11 @@ from aiframe.app.results import Result, read_result
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.steps import conclude
+from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending
 from aiframe.core.model import Failure, FailureKind, Run
 from aiframe.process import reap
-from aiframe.workspaces.git import HeadMoved
+from aiframe.workspaces.git import GitKilled, HeadMoved
 
 
 def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
@@ -31,8 +32,13 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
 
 
 def _settled(site: Site, result: Result) -> Ending:
-    """The ending by result.json. A commit alone would prove nothing: an agent knows the name of its run."""
+    """The ending by result.json. A commit alone would prove nothing: an agent knows the name of its run.
+
+    What a person has to mend is a failure in it, not an exception: that would end every runner to come.
+    """
     try:
         return conclude(site, result)
-    except HeadMoved as error:
+    except (HeadMoved, GitKilled) as error:
         return Broken((Failure(FailureKind.TRANSIENT, error.message, error.hint),))
+    except AiframeError as error:
+        return Broken((Failure(FailureKind.SETUP, error.message, error.hint),))

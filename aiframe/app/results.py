@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import Broken, Ending, Finished
 from aiframe.core.model import Run
 from aiframe.core.ports import Answer
@@ -80,16 +81,22 @@ def write_result(layout: Layout, result: Result) -> None:
         "error": "; ".join(f"{failure.kind}: {failure.message}" for failure in failures),
         "duration_ms": round((result.completed_at - result.started_at) * 1000),
     }
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    make_folder(layout.control_dir)
+    write_durable(layout.unsettled_result, text)
     make_folder(layout.run_dir(result.run_id))
-    write_durable(layout.result_json(result.run_id), json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_durable(layout.result_json(result.run_id), text)
 
 
 def read_result(layout: Layout, run_id: str) -> Result | None:
-    """The result of *run_id*; None when there is none, or none that is whole and its own."""
+    """The result of *run_id*; None when there is none, or none that is whole and its own.
+
+    Read from aiframe's own folder: the copy in logs/ lies where an agent could have written it.
+    """
     try:
-        data = json.loads(read_bounded(layout.result_json(run_id)))
+        data = json.loads(read_bounded(layout.unsettled_result))
         result = msgspec.convert(data, Result)
-    except (FileNotFoundError, ValueError, msgspec.ValidationError):
+    except (FileNotFoundError, UnreadableFile, ValueError, RecursionError, msgspec.ValidationError):
         return None
     return result if result.run_id == run_id and (result.finished or result.broken) else None
 

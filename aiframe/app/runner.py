@@ -11,17 +11,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from aiframe.app.advance import Chain, advance
 from aiframe.app.agent_run import Stop
+from aiframe.app.leftovers import leave
 from aiframe.app.recovery import recover
 from aiframe.app.site import Site, open_site
 from aiframe.app.steps import perform
-from aiframe.core.errors import AiframeError
-from aiframe.core.events import Ending, Event, Finished, RunLost, Seen, StepEnded
+from aiframe.core.errors import AiframeError, LockHeld, StepError
+from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, Seen, StepEnded
 from aiframe.core.model import Project, Role, Run
 from aiframe.process import this_process
+from aiframe.store.atomic import StorageError
 from aiframe.store.layout import CONTROL_PATHS
 from aiframe.store.locks import RunLock
 from aiframe.workspaces.git import Repository, again_if_killed
@@ -35,32 +38,39 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "requested", True))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    RunLock.adopt(descriptor)
+    lock = RunLock.adopt(descriptor)
     try:
         site = open_site(root, os.environ)
         with site.store.carrying():
-            carry(site, stop)
+            carry(site, stop, lock)
     except AiframeError as error:
         print(f"error: {error.message}\n  cure: {error.hint}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def carry(site: Site, stop: Stop) -> None:
-    """Do what the project asks for, step by step, until it rests. The caller holds the run lock."""
+def carry(site: Site, stop: Stop, lock: RunLock) -> None:
+    """Do what the project asks for, step by step, until it rests.
+
+    Raises LockHeld where *lock* is not the lock any more: its file was removed, and another runner may have begun.
+    """
     make_event: Callable[[Seen], Event] | None = None
     notes: tuple[str, ...] = ()
     taken, after_step, about = 0, False, "changes by hand"
     while True:
+        if not lock.is_current(site.layout):
+            raise LockHeld("the file of the run lock was removed", hint="`aiframe tick` goes on with a new one")
         chain = Chain(this_process(), new_run_id, not stop.requested, after_step, taken)
         step = advance(site, make_event, chain, notes)
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
         if step.recover is not None:
             (make_event, notes), after_step = _recovered(site, step.project), False
+            site = open_site(site.root, site.environ)  # the settings that the dead step may have spoiled are back
             continue
         run = step.started
-        site.store.set_agent_lock(run.run_id if run else None)
+        with suppress(StorageError):  # it is for people to see, and decides nothing
+            site.store.set_agent_lock(run.run_id if run else None)
         if run is None:
             return
         ending, notes = perform(site, step.project, run, stop)
@@ -74,6 +84,9 @@ def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], t
     if run is None:
         raise ValueError("there is no run to recover")
     ending, notes = recover(site, run)
+    if ending is None or isinstance(ending, Broken):
+        said = leave(site, run)
+        notes = (*notes, said) if said else notes
     if ending is None:
         return lambda seen: RunLost(run.run_id, seen), notes
     return _ended(run, ending), notes
@@ -84,10 +97,13 @@ def _ended(run: Run, ending: Ending) -> Callable[[Seen], Event]:
 
 
 def _keep_books(site: Site, about: str) -> None:
-    """Commit what changed in the control files, apart from the work itself."""
+    """Commit what changed in the control files, apart from the work itself; what fails now is done the next time."""
     trailers = {"Aiframe-Kind": "bookkeeping"}
     message, date = f"aiframe: {about} recorded", time.time()
-    again_if_killed(lambda: commit_control(Repository(site.root), CONTROL_PATHS, message, trailers, date))
+    try:
+        again_if_killed(lambda: commit_control(Repository(site.root), CONTROL_PATHS, message, trailers, date))
+    except StepError as error:
+        print(f"not recorded in git yet: {error.message}\n  cure: {error.hint}", file=sys.stderr)
 
 
 def new_run_id() -> str:

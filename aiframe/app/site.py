@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Rules
 from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
@@ -34,8 +35,18 @@ class Site:
 
 
 def open_site(root: Path, environ: Mapping[str, str]) -> Site:
-    """Open the project in *root*. Raises GuardError, UsageError or UnreadableFile; reads only."""
+    """Open the project in *root*. Raises GuardError, UsageError or UnreadableFile; reads only.
+
+    While a step's seal stands, an agent may have broken PROJECT.yaml, which whoever checks the seal puts back: then
+    the defaults hold for so long.
+    """
     root = root.resolve()
     check_project_folder(root)
     layout = Layout(root)
-    return Site(layout, ProjectStore(layout), load_settings(layout.project_yaml, environ), environ)
+    try:
+        settings = load_settings(layout.project_yaml, environ)
+    except UnreadableFile:
+        if not layout.seal.exists():
+            raise
+        settings = ProjectSettings(path=layout.project_yaml)
+    return Site(layout, ProjectStore(layout), settings, environ)

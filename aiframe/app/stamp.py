@@ -63,8 +63,8 @@ def leave_stamp(site: Site, found: Look, message: str, exit_code: int, before: S
     *before* is the survey from before that look. A failure to write is none: the next tick looks again. A folder that
     has no repository yet gets none for this.
     """
-    if before is None or found.has_work or found.decision.project.state is State.RUNNING:
-        return False
+    if before is None or found.has_work or found.seen.lock_held or found.decision.project.state is State.RUNNING:
+        return False  # a runner that still closes its books may be killed over it, and leave work
     wait = found.decision.project.wait
     wake = wait.until if wait is not None and wait.until > found.seen.clock.wall else 0.0
     needed = replace(before, watched=tuple(line for line in before.watched if _bears_on(line, found)))
@@ -75,7 +75,7 @@ def _bears_on(line: str, found: Look) -> bool:
     """Whether the file of *line* had a part in what was *found*. The fewer, the cheaper is every later look."""
     name = line.partition("\t")[0]
     project, owed = found.loaded.project, found.loaded.outbox
-    if name in ("INTAKE_QUESTIONS.md", "INTAKE_ANSWERS.md"):
+    if name.startswith("INTAKE_"):
         return project.state is State.INTAKE_WAITING or any(debt.get("archive") == "answers" for debt in owed)
     if name == "SPEC.md":
         return bool(project.planned_spec)
@@ -170,11 +170,11 @@ def _watched(layout: Layout) -> Iterable[str]:
     if (layout.root / ".git").is_file():
         yield ".git"
     record = (layout.control_json,) if _is_usable(layout.control_json) else (layout.control_json, good_control(layout))
-    for path in (*record, layout.events):
+    for path in (*record, layout.carrying, layout.events):
         yield os.path.relpath(path, layout.root) if path.is_relative_to(layout.root) else str(path)
     read = (
         layout.state_json, layout.tasks_yaml, layout.spec, layout.project_yaml, layout.questions, layout.answers,
-        layout.approval, layout.rejection, layout.interrupt_flag,
+        layout.history, layout.approval, layout.rejection, layout.interrupt_flag,
     )  # fmt: skip
     for path in read:
         if os.path.lexists(path):

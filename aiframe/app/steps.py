@@ -13,19 +13,19 @@ from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
 from aiframe.app.agent_run import Stop, run_agent
 from aiframe.app.gates import verify
+from aiframe.app.leftovers import begin, leave
 from aiframe.app.mending import mend
-from aiframe.app.observe import read_text
 from aiframe.app.prompts import render_prompt
 from aiframe.app.proposals import Inspection, inspect, remember
 from aiframe.app.results import GateResult, Kept, Result, result_of, write_result
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import Sealed, check_seal, drop_seal, seal_project
-from aiframe.core.errors import AiframeError
+from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run, Task
 from aiframe.core.ports import AgentRequest, Answer
-from aiframe.core.scheduling import all_closed
+from aiframe.core.scheduling import CLOSED
 from aiframe.core.verdict import Claim, Verdict, judge
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
@@ -37,11 +37,9 @@ from aiframe.workspaces.inplace import (
     Candidate,
     Head,
     candidate,
-    checkpoint,
     commit_candidate,
     head,
     keep_ref,
-    restore_tree,
     unchanged,
     work_of,
 )
@@ -52,20 +50,31 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
 
     What a person has to mend is a failure in the ending, not an exception.
     """
+    try:
+        with StepLog(site.layout, run) as log:
+            ending, notes = _perform(site, project, run, stop, log)
+            log.say(_closing_line(ending))
+    except AiframeError as error:  # of the log itself
+        ending, notes = Broken((Failure(FailureKind.SETUP, error.message, error.hint),)), ()
+    return ending, notes
+
+
+def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> tuple[Ending, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
-    with StepLog(site.layout, run) as log:
-        try:
-            result = _carry_out(site, project, run, stop, log)
-            notes = result.notes
-            write_result(site.layout, result)
-            drop_seal(site)
-            ending = conclude(site, result)
-        except (HeadMoved, GitKilled) as error:
-            ending = Broken((Failure(FailureKind.TRANSIENT, error.message, error.hint),))
-        except AiframeError as error:
-            ending = Broken((Failure(FailureKind.SETUP, error.message, error.hint),))
-            notes = (*notes, *mend(site, run, judged=False))
-        log.say(_closing_line(ending))
+    try:
+        result = _carry_out(site, project, run, stop, log)
+        notes = result.notes
+        write_result(site.layout, result)
+        drop_seal(site)
+        ending = conclude(site, result)
+    except (HeadMoved, GitKilled) as error:
+        ending = Broken((Failure(FailureKind.TRANSIENT, error.message, error.hint),))
+    except AiframeError as error:
+        ending = Broken((Failure(FailureKind.SETUP, error.message, error.hint),))
+        notes = (*notes, *mend(site, run, judged=False))
+    if isinstance(ending, Broken):
+        said = leave(site, run)
+        notes = (*notes, said) if said else notes
     return ending, notes
 
 
@@ -95,7 +104,10 @@ def _commit(site: Site, kept: Kept) -> str:
 def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Result:
     tasks = load_tasks(site.layout.tasks_yaml).tasks
     task = next((task for task in tasks if task.id == run.task_id), None)
-    base = _prepare(site, run, task, project, log)
+    if run.task_id and task is None:
+        raise StepError(f"TASKS.yaml has no task {run.task_id} any more", hint="put it back, or `aiframe resume`")
+    remember(site)
+    base = begin(site, task, tasks, log) if task is not None else head(Repository(site.root))
     request = _request(site, project, run, tasks, task)
     agent = find_agent(request_agent(site, run, task), request.options)
     sealed = seal_project(site, run)
@@ -104,7 +116,8 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
     finally:
         breaches = check_seal(site, sealed)
     found = inspect(site, run)
-    verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=not all_closed(tasks))
+    others_open = any(other.status not in CLOSED and other.id != run.task_id for other in tasks)
+    verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=others_open)
     refused = (f"refused: {refusal}" for refusal in verdict.refused)
     notes = (*breaches, *found.notes, *refused, *_unverified(task, project))
     for note in notes:
@@ -117,34 +130,6 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
         ending = _planned(site, run, verdict)
         return result_of(run, now().wall, answer, ending, **more)
     return _prove(site, run, task, base, sealed, answer, verdict, log, stop, more)
-
-
-def _prepare(site: Site, run: Run, task: Task | None, project: Project, log: StepLog) -> Head:
-    """Keep what the step may spoil; before a task's first attempt, commit what a person left lying in the folder."""
-    remember(site)
-    repo = Repository(site.root)
-    # What an earlier attempt left is not finished, so it stays uncommitted for this attempt to go on from: an attempt
-    # that was interrupted, too, which is not counted and so has no other trace.
-    begun = site.layout.begun_task
-    if task is not None and task.id not in project.trees and run.attempt == 1 and read_text(begun) != task.id:
-        _clear_failed_work(repo, project, log)
-        checkpoint(repo, CONTROL_PATHS, f"aiframe: work found before {task.id}", run.started.wall)
-        write_durable(begun, task.id)
-    return head(repo)
-
-
-def _clear_failed_work(repo: Repository, project: Project, log: StepLog) -> None:
-    """Take away what a failed task left, lest it become part of the next one; it stays in a ref."""
-    if not project.trees:
-        return
-    at = head(repo).commit
-    left = candidate(repo, at, CONTROL_PATHS).tree
-    work = work_of(repo, left, CONTROL_PATHS)
-    owner = next((task_id for task_id, kept in project.trees.items() if kept == work), None)
-    if owner is not None:
-        backup = keep_ref(repo, f"{owner}/left", left, f"unverified: {owner}", now().wall)
-        restore_tree(repo, at, CONTROL_PATHS, backup=backup)
-        log.say(f"-- the unverified work of {owner} was taken away; it is kept in {backup}")
 
 
 def request_agent(site: Site, run: Run, task: Task | None) -> str:

@@ -15,7 +15,7 @@ from aiframe.app.stamp import Survey, leave_stamp, survey
 from aiframe.app.status import explain_now
 from aiframe.app.steplog import plain
 from aiframe.core.events import StopRunner
-from aiframe.core.model import Run, State
+from aiframe.core.model import Run, State, Unknown
 from aiframe.process import end_runner, spawn_runner
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock
@@ -45,7 +45,9 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
     seen = look(site)
     for effect in seen.decision.effects:
         if isinstance(effect, StopRunner):
-            end_runner(effect.runner, effect.run_id)
+            run = look(site).loaded.project.run
+            if run is not None and run.run_id == effect.run_id:  # it may have gone on to a healthy step meanwhile
+                end_runner(effect.runner, effect.run_id)
             seen = look(site)
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
         return _follow(site, wait, out)
@@ -56,7 +58,9 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
     if lock is not None:
         pid = _spawn(site, lock)
         if not wait:
-            return TickReport(0, f"started (runner {pid}); follow it with `aiframe logs --follow`", "started", True)
+            return TickReport(
+                0, f"a runner looks after it (process {pid}); follow it with `aiframe logs --follow`", "started", True
+            )
     return _follow(site, wait, out, older if lock is not None else None)
 
 
@@ -100,7 +104,8 @@ def _last_words(site: Site, run: Run | None) -> list[str]:
 
 def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
     """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap."""
-    code = 1 if seen.loaded.project.state is State.ERROR else 0
+    state = seen.loaded.project.state
+    code = 2 if isinstance(state, Unknown) else 1 if state is State.ERROR else 0
     message = _message(site)
     leave_stamp(site, seen, message, code, surveyed)
     return TickReport(code, message)

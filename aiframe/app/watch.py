@@ -71,7 +71,7 @@ class _Watched:
     before: Survey | None = None  # how its files were when it was last looked at
     until: float = 0.0  # wall time at which a wait ends; 0 for none
     look_at: float = 0.0  # monotonic time of a second look; 0 for none
-    record_ns: int = 0  # the control record's time when its step was started
+    record_ns: int = 0  # the control record's time when its step was started; -1 where nothing is expected of it
     said: str = ""
     held_back: bool = False
     folders: tuple[str, ...] = ()
@@ -237,7 +237,7 @@ class _Watch:
         else:
             if report.detached or self._is_alive(project):
                 if project not in self.live:  # a runner without a step is closing its books and may change nothing more
-                    project.record_ns = record_ns if report.detached else 0
+                    project.record_ns = record_ns if report.detached else -1
                 self.live.setdefault(project)
             else:
                 self._rest(project, report.message)

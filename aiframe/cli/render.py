@@ -147,7 +147,7 @@ def event_line(event: Mapping[str, Any]) -> str:
         event.get("role"),
         event.get("task"),
         f"attempt {event['attempt']}" if event.get("attempt") else "",
-        f"{event.get('state_before', '')} -> {event.get('state_after', '')}",
+        f"{event['state_before']} -> {event.get('state_after', '')}" if event.get("state_before") else "",
         event.get("outcome"),
         event.get("run_id"),
         event.get("message"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aiframe.core.model import (
     Failure,
@@ -167,9 +167,9 @@ class AnswerGiven:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The person changes settings by command."""
+    """The person changes settings by command: *values* by their names, checked already; the others stay."""
 
-    settings: Settings
+    values: Mapping[str, Any]
 
 
 Event: TypeAlias = (

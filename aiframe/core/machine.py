@@ -113,8 +113,8 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             return _answers_done(project)
         case AnswerGiven(question_id, text):
             return _answer_given(project, question_id, text)
-        case Change(settings):
-            return Decision(project.evolve(settings=settings))
+        case Change(values):
+            return Decision(project.evolve(settings=replace(project.settings, **values)))
         case _:
             assert_never(event)
 
@@ -185,9 +185,10 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
         case State.RUNNING:
             return _look_running(project, seen, rules)
         case State.REVIEW_READY:
-            return Decision(
-                project.evolve(state=State.REVIEW_WAITING if settings.interactive_mode else State.DEV_READY)
-            )
+            if not settings.interactive_mode:
+                return Decision(project.evolve(state=State.DEV_READY))
+            # A word from before the review began was not said about what is to be reviewed.
+            return Decision(project.evolve(state=State.REVIEW_WAITING), _archived_words(seen))
         case State.REVIEW_WAITING:
             return _look_review(project, seen)
         case State.QUESTION_WAITING:
@@ -279,7 +280,7 @@ def _accept(project: Project, task_ids: Iterable[str]) -> Decision:
 def _look_review(project: Project, seen: Seen) -> Decision:
     in_review = [task.id for task in seen.tasks if task.status is TaskStatus.REVIEW]
     if seen.rejection is not None:
-        return _send_back(project, seen.rejection, seen.tasks)
+        return _send_back(project, seen, seen.rejection)
     if seen.approval:
         accepted = _accept(project, in_review)
         nothing_left = all(task.status in CLOSED or task.id in in_review for task in seen.tasks)
@@ -290,8 +291,15 @@ def _look_review(project: Project, seen: Seen) -> Decision:
     return Decision(project)
 
 
-def _send_back(project: Project, rejection: Rejection, tasks: tuple[Task, ...]) -> Decision:
+def _archived_words(seen: Seen) -> tuple[Effect, ...]:
+    """Put aside what a person has said about a review: it is used up, or older than the review."""
+    approval = (Archive("approval"),) if seen.approval else ()
+    return (*approval, Archive("rejection")) if seen.rejection is not None else approval
+
+
+def _send_back(project: Project, seen: Seen, rejection: Rejection) -> Decision:
     """Reviewed work goes back to todo with the person's notes; the notes are new input, so attempts start afresh."""
+    tasks = seen.tasks
     reviewed = [task.id for task in tasks if task.id in project.review_items or task.status is TaskStatus.REVIEW]
     known = {task.id for task in tasks}
     named = [task_id for task_id in rejection.task_ids if task_id in known] or reviewed
@@ -300,7 +308,7 @@ def _send_back(project: Project, rejection: Rejection, tasks: tuple[Task, ...]) 
         requests[task_id] = "\n\n".join(filter(None, [requests.get(task_id, ""), rejection.notes]))
     # A task in review that was not sent back has been looked at: it counts as done.
     passed = [t.id for t in tasks if t.status is TaskStatus.REVIEW and t.id not in named]
-    effects: list[Effect] = [Archive("rejection")]
+    effects: list[Effect] = list(_archived_words(seen))
     effects += [SetStatus(task_id, TaskStatus.TODO) for task_id in named]
     effects += [SetStatus(task_id, TaskStatus.DONE) for task_id in passed]
     return Decision(project.evolve(state=State.DEV_READY, review_items=(), requests=requests), tuple(effects))
@@ -461,14 +469,21 @@ def _diagnosis_finished(project: Project, proposal: Proposal) -> Decision:
 
 
 def _asked(project: Project, run: Run, question: Question | None) -> Project:
-    """Put the agent's question; where nobody is there to answer, its default is the answer."""
+    """Put the agent's question; where nobody is there to answer, its default is the answer.
+
+    Such an answer is told to the next try, but it is no new input: only a person's words give attempts back.
+    """
     if question is None or any(known.id == question.id for known in project.questions):
         return project
     question = replace(question, task_id=question.task_id or run.task_id)
-    asked = project.evolve(questions=(*project.questions, question))
     if project.settings.interactive_mode:
-        return asked
-    return _with_answer(asked, question, question.default or "Nobody can be asked: go on with a stated assumption.")
+        return project.evolve(questions=(*project.questions, question))
+    answer = question.default or "Nobody can be asked: go on with a stated assumption."
+    told = filter(None, [project.findings.get(_about(run), ""), _told(question, answer)])
+    return project.evolve(
+        questions=(*project.questions, replace(question, answer=answer)),
+        findings={**project.findings, _about(run): "\n\n".join(told)},
+    )
 
 
 # Failure classes ------------------------------------------------------------------------------------------------------
@@ -480,11 +495,12 @@ def _broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules
     tree = ending.tree
     if failure.kind in JUDGED and tree and project.trees.get(run.task_id) == tree:
         failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
-    project = _asked(project.evolve(failure=failure), run, ending.question)
+    project = project.evolve(failure=failure)
     if tree and run.task_id:
         project = project.evolve(trees={**project.trees, run.task_id: tree})
     if ending.findings:
         project = project.evolve(findings={**project.findings, _about(run): ending.findings})
+    project = _asked(project, run, ending.question)
     if failure.kind in FINISHES_STEP:
         project = project.evolve(streaks={})
     project = _used(project, run, failure.kind)
@@ -754,13 +770,16 @@ def _answer_given(project: Project, question_id: str, text: str) -> Decision:
 
 
 def _with_answer(project: Project, question: Question, text: str) -> Project:
-    """The answer is new input for whoever asked."""
+    """A person's answer is new input for whoever asked."""
     questions = tuple(replace(q, answer=text) if q.id == question.id else q for q in project.questions)
     requests = dict(project.requests)
     about = question.task_id or Role.PO.value
-    told = f"Question: {question.text}\nAnswer: {text}"
-    requests[about] = "\n\n".join(filter(None, [requests.get(about, ""), told]))
+    requests[about] = "\n\n".join(filter(None, [requests.get(about, ""), _told(question, text)]))
     return project.evolve(questions=questions, requests=requests)
+
+
+def _told(question: Question, answer: str) -> str:
+    return f"Question: {question.text}\nAnswer: {answer}"
 
 
 def _with_status(tasks: tuple[Task, ...], task_id: str, status: TaskStatus) -> tuple[Task, ...]:

@@ -89,25 +89,35 @@ def hold_records(layout: Layout) -> dict[Path, bytes]:
 
 
 def bring_back(layout: Layout, held: Mapping[Path, bytes]) -> tuple[str, ...]:
-    """Write again what of *held* is gone, and the control record where it cannot be read or is older; the names.
+    """Write again what of *held* is gone or is not as it was; the names.
 
-    A newer record stays: a person's command may have written it meanwhile. Raises StorageError.
+    A newer control record stays, and so does the copy of STATE.json: a person's command may have written them
+    meanwhile. Raises StorageError.
     """
-    lost = [path for path in held if not path.exists()]
-    record = layout.control_json
-    if record in held and record not in lost:
-        try:
-            was, now = decode_record(record, held[record]), _read(record)
-            broken = now is None or now.project.generation < was.project.generation
-        except UnreadableFile:
-            broken = True
-        if broken:
-            set_aside(layout, record, "a step left a control record that cannot be used")
-            lost.append(record)
-    for path in lost:
+    lost: list[str] = []
+    for path, data in held.items():
+        there = os.path.lexists(path)
+        if there and _stands(layout, path, data):
+            continue
+        if there:
+            set_aside(layout, path, "a step left something else in place of aiframe's own file")
         make_folder(path.parent)
-        write_durable(path, held[path])
-    return tuple(path.name for path in lost)
+        write_durable(path, data)
+        lost.append(path.name)
+    return tuple(lost)
+
+
+def _stands(layout: Layout, path: Path, held: bytes) -> bool:
+    """Whether what lies at *path* is what was *held*, or was written by aiframe since."""
+    try:
+        now = read_bounded(path)
+        if now == held or path == layout.last_good_dir / "STATE.json":
+            return True
+        if path not in (layout.control_json, good_control(layout)):
+            return False
+        return decode_record(path, now).project.generation > decode_record(path, held).project.generation
+    except (FileNotFoundError, UnreadableFile):
+        return False
 
 
 def encode_record(record: ControlRecord) -> bytes:

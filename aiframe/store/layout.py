@@ -177,6 +177,16 @@ class Layout:
         return self.control_dir / "carrying"
 
     @property
+    def seal(self) -> Path:
+        """What a step must leave alone, as it was; there while the step, or what it left, is still to be checked."""
+        return self.control_dir / "seal.json"
+
+    @property
+    def unsettled_result(self) -> Path:
+        """How the last run ended, for whoever has to settle it; logs/ has a copy for people."""
+        return self.control_dir / "result.json"
+
+    @property
     def begun_task(self) -> Path:
         """The id of the task that an agent was last let at: what then lies in the folder is its unfinished work."""
         return self.control_dir / "begun-task"

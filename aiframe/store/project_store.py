@@ -113,7 +113,7 @@ class ProjectStore:
         project = record.project
         if mark == record.written_state:
             return Loaded(project, Edits(), file)
-        if mark == record.previous_state and changed == record.previous_mtime_ns:
+        if _is_left_over(record, mark, changed):
             return Loaded(project, Edits(), file, stale=True)
         return Loaded(project, find_edits(project, as_state_file(project), file), file)
 
@@ -135,15 +135,16 @@ class ProjectStore:
             raise StaleRecord(message, hint="run the command again")
         saved = project.evolve(generation=current + 1)
         with storage_errors(layout.state_json, "replace"):
-            replaced, changed, before = self._replaced_state()
+            keeps = keep_foreign_state and self._is_foreign()
+            # A file that stays is not the one that this save replaces: it is to be found edited, not left by a crash.
+            replaced, changed, before = ("", 0, self._good_fields()) if keeps else self._replaced_state()
         data = render_state(to_state(saved, clock.wall, before))
         record = ControlRecord(saved, fingerprint(data), replaced, changed, tuple(outbox))
         self.ensure_control_dir()
-        keeps = keep_foreign_state and self._is_foreign()
         write_control(layout, record)
         if not keeps:
             write_durable(layout.state_json, data)
-        self._seen = record.written_state
+            self._seen = record.written_state
         keep_second_copy(layout, record)
         with suppress(StorageError):  # a copy for convenience: the record itself is safe
             remember_good(layout, "STATE.json", data, durable=False)
@@ -152,14 +153,16 @@ class ProjectStore:
         return saved
 
     def _is_foreign(self) -> bool:
-        """Whether STATE.json is there and not as aiframe last wrote it."""
+        """Whether STATE.json is there and neither as aiframe last wrote it nor left over by a crash."""
         record = read_control(self.layout)
         try:
-            return record is not None and fingerprint(read_bounded(self.layout.state_json)) != record.written_state
+            changed = modified_ns(self.layout.state_json)
+            mark = fingerprint(read_bounded(self.layout.state_json))
         except FileNotFoundError:
             return False
         except UnreadableFile:
             return True
+        return record is not None and mark != record.written_state and not _is_left_over(record, mark, changed)
 
     def _replaced_state(self) -> tuple[str, int, dict[str, object]]:
         """The fingerprint, time of change (ns) and fields of the STATE.json that a save is about to replace.
@@ -255,6 +258,11 @@ class ProjectStore:
 
 def _generation(record: ControlRecord | None) -> int:
     return record.project.generation if record else 0
+
+
+def _is_left_over(record: ControlRecord, mark: str, changed: int) -> bool:
+    """Whether a STATE.json is still the one that the save of *record* was about to replace."""
+    return mark == record.previous_state and changed == record.previous_mtime_ns
 
 
 def _is_folder(path: os.PathLike[str]) -> bool:

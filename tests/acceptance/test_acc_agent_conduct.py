@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -410,3 +411,68 @@ def test_a_head_that_the_agent_moved(tmp_path: Path, command: str) -> None:
     bench.tick()
     assert bench.git("symbolic-ref", "HEAD") == "refs/heads/main"
     assert (bench.where, bench.commits()) == ("DONE", ["T1: Task T1"])
+
+
+# What an agent leaves that was not proven (F4, F17, F28) --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        pytest.param("date +%N >> bad.txt", "", id="files"),
+        pytest.param(
+            "date +%N >> bad.txt; git add bad.txt; git -c user.name=a -c user.email=a@b commit -qm sneaky",
+            "off the branch",
+            id="a commit",
+        ),
+    ],
+)
+def test_f4_unproven_work_of_one_task_never_reaches_the_branch_by_another(tmp_path: Path, left: str, said: str) -> None:
+    turns = [dev("T1", run=[left]), dev("T2", run=["touch two"])]
+    tasks = [task("T1", "test -e never"), task("T2", "test -e two")]
+    bench = lay_project(tmp_path, *tasks, turns=turns, settings={"on_task_failure": "continue"})
+    for _ in range(4):
+        bench.tick()
+    assert bench.statuses() == {"T1": "failed", "T2": "done"}
+    assert bench.git("log", "--all", "--format=%H", "--", "bad.txt") != ""  # it is kept
+    assert bench.git("log", "--format=%s", "--", "bad.txt") == ""  # and not on the branch
+    assert not (bench.root / "bad.txt").exists()
+    assert said in bench.text("logs/events.ndjson")
+
+
+@pytest.mark.parametrize("name", ["logs", "notes"])
+def test_f17_a_folder_replaced_by_a_link_is_a_folder_again(tmp_path: Path, name: str) -> None:
+    swap = f"mkdir -p ../elsewhere; rm -rf {name}; ln -s ../elsewhere {name}; touch one"
+    bench = lay_project(tmp_path, task("T1", "test -e one"), turns=[dev("T1", run=[swap])])
+    bench.tick()
+    bench.tick()
+    assert bench.where == "DONE"
+    assert not (bench.root / name).is_symlink()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+FORGE = """
+import json, pathlib, subprocess
+run = sorted(pathlib.Path("logs/runs").iterdir())[-1]
+head, tree = subprocess.check_output(["git", "rev-parse", "HEAD", "HEAD^{tree}"], text=True).split()
+kept = dict(base=head, branch="refs/heads/main", tree=tree, parent=head, message="T1", trailers={}, date=1.0)
+proof = dict(run_id=run.name, role="DEV", task_id="T1", attempt=1, started_at=1.0, completed_at=2.0)
+(run / "result.json").write_text(json.dumps(proof | dict(finished=dict(proposal={}, commit=""), kept=kept)))
+"""
+
+
+def test_f28_a_result_that_the_agent_wrote_proves_nothing(tmp_path: Path) -> None:
+    forge = tmp_path / "forge.py"
+    forge.write_text(FORGE)
+    turns = [dev("T1", run=[f"{sys.executable} {forge}; touch ../forged; sleep 60"])]
+    bench = lay_project(tmp_path, task("T1", "test -e never"), turns=turns)
+    bench.tick("--no-wait")
+    wait_for((tmp_path / "forged").exists, "the forgery")
+    runner = json.loads(bench.text("STATE.json"))["runner"]["pid"]
+    os.kill(runner, signal.SIGKILL)
+    wait_for(lambda: lock_free(bench), "the end of the runner")
+    bench.tick("--no-wait")
+    ended = wait_for(lambda: [each for each in bench.events if each["kind"] == "step_ended"], "the recovery")
+    bench.do("stop")
+    assert ended[0]["outcome"] == "interrupted"
+    assert bench.statuses()["T1"] != "done"

@@ -101,7 +101,7 @@ def test_f28_a_result_is_read_as_it_was_written(tmp_path: Path, parts: dict[str,
 def test_a_result_that_is_not_whole_or_not_its_own_counts_as_none(tmp_path: Path, spoil: object) -> None:
     layout = Layout(tmp_path)
     write_result(layout, Result("run-1", "DEV", "T1", 1, 1.0, 2.0, broken=FAILED))
-    spoil(layout.result_json("run-1"))  # type: ignore[operator]
+    spoil(layout.unsettled_result)  # type: ignore[operator]
     assert read_result(layout, "run-1") is None
 
 

@@ -25,6 +25,7 @@ from aiframe.core.errors import AiframeError
 from aiframe.idle import fast_tick
 from aiframe.process import now
 from aiframe.store.layout import Layout
+from aiframe.store.locks import RunLock
 from aiframe.store.project_store import ProjectStore
 
 ENV: Mapping[str, str] = {}
@@ -210,6 +211,18 @@ def test_files_that_are_too_fresh_leave_no_stamp(tmp_path: Path) -> None:
     assert not rests(root)
 
 
+def test_a_runner_that_closes_its_books_may_yet_leave_work(tmp_path: Path) -> None:
+    root = lay_idle(tmp_path)
+    (root / ".git" / "aiframe" / "idle").unlink()
+    lock = RunLock.try_take(Layout(root))
+    assert lock is not None
+    assert not stamp(root)
+    lock.close_here()
+    assert stamp(root)
+    (root / ".git" / "aiframe" / "carrying").touch()
+    assert not rests(root)
+
+
 def test_a_look_with_work_leaves_no_stamp(tmp_path: Path) -> None:
     root = lay_idle(tmp_path)
     (root / APPROVED).write_text("fine")
@@ -264,6 +277,8 @@ CONTENTS: Mapping[str, list[str]] = {
     "notes/review_rejection.md": ["", "no\n"],
     "notes/interrupt.flag": [""],
     "logs/events.ndjson": ["", "{}\n"],
+    "INTAKE_HISTORY.md": ["# History\n"],
+    ".git/aiframe/carrying": [""],
     ".git/aiframe/control.json": ["{"],
 }
 WRITES = st.sampled_from([(name, text) for name, texts in CONTENTS.items() for text in texts])

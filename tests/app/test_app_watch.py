@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from support.projects import DEADLINE_S, Bench, dev, lay_project, lock_free, play, task, wait_for
 
+from aiframe.store.layout import Layout
+from aiframe.store.locks import RunLock
+
 NEVER = 3600.0
 """An interval so long that only an event can be the reason for what happens."""
 
@@ -103,8 +106,7 @@ def lay(frame: Path, name: str, *tasks: dict[str, Any], run: str = "true", **mor
 
 def is_at(bench: Bench, state: str) -> None:
     """Wait until *bench* stands in *state* and rests."""
-    lock = bench.control_dir / "run.lock"
-    wait_for(lambda: bench.where == state and lock.exists() and lock_free(bench), f"{state} of {bench.root.name}")
+    wait_for(lambda: bench.where == state and lock_free(bench), f"{state} of {bench.root.name}")
 
 
 def test_a_project_goes_on_by_itself_from_run_to_run(frame: Path) -> None:
@@ -191,6 +193,20 @@ def test_no_more_steps_at_once_than_asked_for(frame: Path) -> None:
     assert kinds == ["step_started", "step_ended"] * 6  # one after the other, never two at once
 
 
+def test_a_runner_that_closes_its_books_still_has_its_place(frame: Path) -> None:
+    closing, next_one = lay(frame, "a", task("T1", "true", status="done"), state="DONE"), lay(frame, "b")
+    closing.git("init", "-q")
+    lock = RunLock.try_take(Layout(closing.root))
+    assert lock is not None
+    with watching(frame, parallel=1) as watch:
+        watch.says("b: waits for a free place: 1 of 1 are taken")
+        assert next_one.where == "DEV_READY"
+        lock.close_here()
+        is_at(next_one, "DONE")
+        watch.says("a: Done: no task is open")
+    assert not any("ended at once" in line for line in watch.lines)
+
+
 def test_turns_go_round(frame: Path) -> None:
     """With one place and one task a run, nobody is passed over."""
     benches = [lay(frame, name, *(task(f"T{n}", "true") for n in range(2))) for name in ("a", "b", "c")]
@@ -221,12 +237,11 @@ def test_trouble_in_one_project_is_told_once_and_stops_no_other(frame: Path) -> 
 
 def test_trouble_that_may_pass_is_tried_again_and_told_once(frame: Path) -> None:
     bench = lay(frame, "shop")
-    lock = bench.control_dir / "run.lock"
+    lock = Layout(bench.root).run_lock
     bench.git("init", "-q")
-    bench.control_dir.mkdir()
     lock.symlink_to(lock)
     with watching(frame, interval=0.2) as watch:
-        watch.says("run.lock: cannot look")
+        watch.says(f"{lock.name}: cannot look")
         time.sleep(1)  # some intervals
         assert sum(line.startswith("shop: ") for line in watch.lines) == 1
         lock.unlink()

@@ -260,8 +260,10 @@ def test_an_answer_to_no_open_question_is_refused(questions: tuple[Question, ...
 
 @pytest.mark.parametrize("state", [*State, UNKNOWN], ids=str)
 def test_a_changed_setting_moves_no_state(state: State | Unknown) -> None:
-    project, settings = in_state(state), Settings(timeout_sec=60, interactive_mode=False)
-    assert decide(project, Change(settings), RULES) == Decision(project.evolve(settings=settings))
+    values: dict[str, Any] = {"timeout_sec": 60, "interactive_mode": False}
+    project = in_state(state)
+    expected = Decision(project.evolve(settings=replace(project.settings, **values)))
+    assert decide(project, Change(values), RULES) == expected
 
 
 # Hand edits of STATE.json ---------------------------------------------------------------------------------------------
@@ -343,7 +345,7 @@ EVENTS: tuple[Event, ...] = (
     Replan(),
     AnswersDone(),
     AnswerGiven("Q2", "green"),
-    Change(Settings(interactive_mode=False)),
+    Change({"interactive_mode": False}),
 )
 
 

@@ -43,7 +43,7 @@ def test_an_unattended_task_gets_the_default_for_an_answer(default: str, answer:
     decision = end(running(interactive_mode=False), finished(question=question), task("T1"), task("T2"))
     project = decision.project
     assert [asked.answer for asked in project.questions] == [answer]
-    assert answer in project.requests["T1"]
+    assert answer in project.findings["T1"]
     assert GoOn() in decision.effects
     assert tick(project, seen(task("T1", TaskStatus.DONE), task("T2"))).project.state is State.DEV_READY
 

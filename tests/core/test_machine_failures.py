@@ -33,7 +33,6 @@ from aiframe.core.model import (
     Project,
     Role,
     Rules,
-    Settings,
     State,
     TaskStatus,
     Wait,
@@ -260,7 +259,7 @@ def test_another_tree_is_progress() -> None:
         pytest.param(at(S.PAUSED, paused_from=S.DEV_READY), Resume(seen(a_task())), id="resume from PAUSED"),
         pytest.param(at(S.ERROR), HandSet(seen(a_task()), S.DEV_READY), id="hand edit of ERROR"),
         pytest.param(at(S.INTAKE_READY), HandSet(seen(a_task()), S.DEV_READY), id="hand edit"),
-        pytest.param(at(S.DEV_READY), Change(Settings(timeout_sec=9999)), id="another setting"),
+        pytest.param(at(S.DEV_READY), Change({"timeout_sec": 9999}), id="another setting"),
     ],
 )
 def test_attempts_are_kept_by(project: Project, event: Resume | HandSet | Change) -> None:

@@ -371,7 +371,8 @@ class Walk(RuleBasedStateMachine):
 
     @rule(interactive=st.booleans(), locked=st.booleans(), confirm=st.booleans(), every=st.integers(0, 3))
     def changes_settings(self, interactive: bool, locked: bool, confirm: bool, every: int) -> None:
-        self.happen(Change(Settings(1800, interactive, locked, every, confirm)))
+        values = {"interactive_mode": interactive, "plan_locked": locked, "require_confirmations": confirm}
+        self.happen(Change({**values, "review_every_n_tasks": every}))
 
     @rule(number=st.integers(1, 5), command=st.sampled_from([None, Pause(), Replan(), AnswersDone()]))
     def commands_or_answers(self, number: int, command: Event | None) -> None:
