@@ -88,6 +88,10 @@ class Identity:
     email: str = "aiframe@localhost"
 
 
+DAMAGED = (
+    "the repository is damaged: `git fsck` names what is missing; restore .git from a backup or a clone, or move it "
+    "away: the next step then begins a new history with the files as they are"
+)
 CURES: tuple[tuple[str, str], ...] = (
     (
         r"Unable to create '(?P<path>[^']+\.lock)': File exists",
@@ -100,14 +104,8 @@ CURES: tuple[tuple[str, str], ...] = (
         r"Permission denied|insufficient permission|Operation not permitted",
         "make every file of the project and of its .git folder readable and writable for you (chown, chmod)",
     ),
-    (
-        r"unable to read|Needed a single revision|(bad|invalid|not a valid) object|corrupt|missing (blob|tree|commit)"
-        r"|bad signature|broken",
-        (
-            "the repository is damaged: `git fsck` names what is missing; restore .git from a backup or a clone, or "
-            "move it away: the next step then begins a new history with the files as they are"
-        ),
-    ),
+    (r"unable to read|(bad|invalid|not a valid) object|corrupt|missing (blob|tree|commit)", DAMAGED),
+    (r"single revision|bad signature|broken", DAMAGED),
     (r"bad config|unknown repository extension", "correct .git/config: git names the line"),
     (r"not a git repo", "the .git folder is incomplete: restore it, or move it away and let aiframe make a new one"),
 )

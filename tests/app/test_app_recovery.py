@@ -65,11 +65,22 @@ def _passed(bench: Bench, site: Site, run: Run) -> None:
     write_result(site.layout, result)
 
 
+def _lock_refs(bench: Bench) -> None:
+    branch = bench.git("symbolic-ref", "HEAD")
+    bench.write(f".git/{branch}.lock", "")
+    bench.write(".git/HEAD.lock", "")
+
+
+def _lose_tree(bench: Bench) -> None:
+    tree = bench.git("write-tree")
+    (bench.root / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(lambda bench: _lock_refs(bench), id="foreign lock"),
-        pytest.param(lambda bench: _lose_tree(bench), id="tree gone"),
+        pytest.param(_lock_refs, id="foreign lock"),
+        pytest.param(_lose_tree, id="tree gone"),
     ],
 )
 def test_a_result_that_git_cannot_settle_ends_its_step(tmp_path: Path, spoil: Callable[[Bench], None]) -> None:
@@ -82,17 +93,6 @@ def test_a_result_that_git_cannot_settle_ends_its_step(tmp_path: Path, spoil: Ca
     assert ending.failures[0].message
     after = advance(site, lambda seen: StepEnded(run.run_id, seen, ending), chain(may_start=False)).project
     assert after.run is None
-
-
-def _lock_refs(bench: Bench) -> None:
-    branch = bench.git("symbolic-ref", "HEAD")
-    bench.write(f".git/{branch}.lock", "")
-    bench.write(".git/HEAD.lock", "")
-
-
-def _lose_tree(bench: Bench) -> None:
-    tree = bench.git("write-tree")
-    (bench.root / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
 
 
 # Files that cannot be used while a run stands -------------------------------------------------------------------------
@@ -109,10 +109,7 @@ def _oversized(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_folder, _oversized], ids=["folder", "oversized"])
-@pytest.mark.parametrize(
-    "name",
-    ["SPEC.md", "notes/review_approval.md", "notes/review_rejection.md", "INTAKE_ANSWERS.md"],
-)
+@pytest.mark.parametrize("name", ["SPEC.md", "notes/review_approval.md", "notes/review_rejection.md"])
 def test_a_spoiled_file_does_not_hide_a_dead_run(tmp_path: Path, name: str, spoil: Callable[[Path], None]) -> None:
     bench, site, _ = begun(tmp_path)
     (bench.root / "notes").mkdir(exist_ok=True)
