@@ -45,6 +45,7 @@ def accept(site: Site) -> str:
         write_durable(path, text)
         with storage_errors(site.layout.offered_tasks, "remove"):
             site.layout.offered_tasks.unlink()
+            site.layout.added_tasks.unlink(missing_ok=True)  # a person has looked: agents may add tasks again
     return f"Accepted: {_summary(before, offered.tasks)}"
 
 

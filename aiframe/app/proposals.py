@@ -23,6 +23,8 @@ DOCUMENTS = ("SPEC.md", "ROLES.md")
 REMEMBERED = (*DOCUMENTS, "TASKS.yaml", "INTAKE_QUESTIONS.md")
 _PROPOSED = ("state", "timeout_sec", "diagnosis")
 """The fields of STATE.json by which an agent may propose something."""
+ADDED_LIMIT = 10
+"""How many tasks agents may add to a plan before a person has to look."""
 _NEW_STATUS = frozenset({TaskStatus.TODO, TaskStatus.BLOCKED, TaskStatus.CANCELLED})
 
 
@@ -130,7 +132,8 @@ def _take_tasks(site: Site, run: Run, before: TaskFile, after: TaskFile, found: 
     """Take from the new TASKS.yaml what a step of this role may change; statuses are aiframe's own."""
     statuses = _due_statuses(before, after)
     text = set_statuses(after.text, statuses) if statuses else after.text
-    refusal = _refusal(run.role, _by_id(before), _by_id(after))
+    added = sum(1 for task in after.tasks if task.id not in _by_id(before))
+    refusal = _refusal(run.role, _by_id(before), _by_id(after)) or _too_many(site, run.role, added)
     if refusal:
         offer = set_aside(site.layout, site.layout.tasks_yaml, refusal)
         # The offer first: a kill before the good copy is back has this done again, one after would leave no offer.
@@ -139,6 +142,7 @@ def _take_tasks(site: Site, run: Run, before: TaskFile, after: TaskFile, found: 
         write_durable(site.layout.tasks_yaml, last_good(site.layout, "TASKS.yaml") or b"")
         found.notes.append(f"{refusal}; the agent's version waits for `aiframe accept` (kept as {offer.name})")
         return
+    _count_added(site, run.role, added)
     if text != after.text:
         note = f"statuses in TASKS.yaml are set by aiframe alone; put back: {', '.join(statuses)}"
         if any(name != run.task_id and name in _by_id(before) for name in statuses):
@@ -170,6 +174,25 @@ def _refusal(role: Role, before: Mapping[str, Task], after: Mapping[str, Task]) 
     if role is Role.DIAGNOSE:
         return "" if len(changed) + len(added) <= 1 else "a diagnosis may change or add one task, it changed more"
     return f"a DEV step changed the definition of {', '.join(changed)}" if changed else ""
+
+
+def _too_many(site: Site, role: Role, added: int) -> str:
+    """Why no more tasks are taken from an agent: one that adds a task with each task it does would never be done."""
+    if role is Role.PO or not added or _added_before(site) + added <= ADDED_LIMIT:
+        return ""
+    return f"agents may add {ADDED_LIMIT} tasks to a plan, and this step adds more"
+
+
+def _count_added(site: Site, role: Role, added: int) -> None:
+    if role is Role.PO:
+        site.layout.added_tasks.unlink(missing_ok=True)
+    elif added:
+        write_durable(site.layout.added_tasks, str(_added_before(site) + added))
+
+
+def _added_before(site: Site) -> int:
+    said = (_read(site.layout.added_tasks) or b"").strip()
+    return int(said) if said.isdigit() else 0
 
 
 def _essence(task: Task | None) -> Task | None:

@@ -182,6 +182,11 @@ class Layout:
         return self.control_dir / "seal.json"
 
     @property
+    def added_tasks(self) -> Path:
+        """How many tasks agents have added since the plan was made, or since a person last took an offer."""
+        return self.control_dir / "added-tasks"
+
+    @property
     def unsettled_result(self) -> Path:
         """How the last run ended, for whoever has to settle it; logs/ has a copy for people."""
         return self.control_dir / "result.json"

@@ -476,3 +476,15 @@ def test_f28_a_result_that_the_agent_wrote_proves_nothing(tmp_path: Path) -> Non
     bench.do("stop")
     assert ended[0]["outcome"] == "interrupted"
     assert bench.statuses()["T1"] != "done"
+
+
+def test_f10_an_agent_that_adds_a_task_with_each_task_it_does_comes_to_an_end(tmp_path: Path) -> None:
+    more = """printf '  - {"id": "N%s", "title": "more", "verify": ["true"]}\\n' $(date +%N) >> TASKS.yaml"""
+    add = f"{more}; date +%N > work"
+    bench = lay_project(tmp_path, task("T1", "true"), turns=[dev(run=[add])], limits={"dev_chain_limit": 50})
+    bench.tick()
+    assert len(bench.statuses()) == 11
+    assert set(bench.statuses().values()) == {"done"}
+    assert "this step adds more" in bench.text("logs/events.ndjson")
+    assert bench.do("accept").code == 0
+    assert len(bench.statuses()) == 12
