@@ -93,12 +93,13 @@ def spawn_runner(
 
 def capture(
     argv: Sequence[str], *, cwd: PurePath, env: Mapping[str, str] | None = None, stdin: bytes = b"",
-    timeout_s: float = 60, limit_bytes: int = CAPTURE_BYTES,
+    timeout_s: float = 60, limit_bytes: int = CAPTURE_BYTES, keep_fds: Sequence[int] = (),
 ) -> Captured:  # fmt: skip
     """Run a short command to its end, in a session of its own, and return what it printed.
 
-    It is over when the command itself is, even where a daemon of it keeps the pipes. Raises MissingProgram,
-    MissingFolder, CommandTimeout, and TooMuchOutput past *limit_bytes*; the command is then gone with all below it.
+    It inherits *keep_fds* under the same numbers and no other descriptor. It is over when the command itself is, even
+    where a daemon of it keeps the pipes. Raises MissingProgram, MissingFolder, CommandTimeout, and TooMuchOutput past
+    *limit_bytes*; the command is then gone with all below it.
     """
     environment = dict(os.environ if env is None else env)
     check_startable(argv, cwd, environment)
@@ -106,6 +107,7 @@ def capture(
         child = subprocess.Popen(
             list(argv), cwd=cwd, env=environment, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True,
+            pass_fds=tuple(keep_fds),
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise not_started(argv, error) from error

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,8 +50,8 @@ class CleanRoom:
         self.home = home
         self.index = home / "index"
 
-    def call(self, *args: str, stdin: bytes = b"", index: Path | None = None) -> Captured:
-        """Run git on the project's files with the private index, or with *index*."""
+    def call(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> Captured:
+        """Run git on the project's files with the private index, or with *index*; it inherits *keep_fds*."""
         self.repo.assert_own()
         argv = [git_program(), f"--git-dir={self.home}", f"--work-tree={self.repo.root}", "--no-pager"]
         for setting in OVERRIDES:
@@ -62,12 +62,12 @@ class CleanRoom:
         }
         if (self.repo.common_dir / "shallow").is_file():
             env["GIT_SHALLOW_FILE"] = str(self.repo.common_dir / "shallow")
-        done = capture([*argv, *args], cwd=self.repo.root, env=env, stdin=stdin, timeout_s=TIMEOUT_S)
+        done = capture([*argv, *args], cwd=self.repo.root, env=env, stdin=stdin, timeout_s=TIMEOUT_S, keep_fds=keep_fds)
         return survived(args[0], done)
 
-    def run(self, *args: str, stdin: bytes = b"", index: Path | None = None) -> bytes:
+    def run(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> bytes:
         """Like ``call``, but raise GitError unless the command succeeds; returns its output."""
-        return checked(args[0], self.call(*args, stdin=stdin, index=index))
+        return checked(args[0], self.call(*args, stdin=stdin, index=index, keep_fds=keep_fds))
 
     def load(self, tree: str) -> None:
         """Set the private index to *tree*, keeping from the cache what is known about unchanged files."""

@@ -84,8 +84,9 @@ def move_head(repo: Repository, at: Head, new: str, reason: str, date: float) ->
     """Move the branch (or the detached HEAD) from *at* to *new*. Raises HeadMoved when it is not there any more."""
     target = "HEAD" if at.branch is None else f"refs/heads/{at.branch}"
     flags = ("--no-deref",) if at.branch is None else ()
-    with announced(repo, ref_locks(repo, target)):
-        done = repo.call("update-ref", *flags, "-m", reason, target, new, at.commit, env=signed(repo, date))
+    with announced(repo, ref_locks(repo, target)) as held:
+        who = signed(repo, date)
+        done = repo.call("update-ref", *flags, "-m", reason, target, new, at.commit, env=who, keep_fds=held)
     if done.code == 0 or repo.call("rev-parse", "-q", "--verify", target).out.decode().strip() == new:
         return
     if re.search(r"but expected|already exists|unable to resolve reference", message_of(done)):
@@ -138,8 +139,9 @@ def create_ref(repo: Repository, name: str, commit: str, date: float) -> str:
     """A new ref *name*, or *name*-2, -3, ... where it is taken by another commit; returns the full name."""
     candidate, number = name, 1
     while True:
-        with announced(repo, ref_locks(repo, candidate)):
-            done = repo.call("update-ref", "-m", "aiframe: backup", candidate, commit, NOT_YET, env=signed(repo, date))
+        with announced(repo, ref_locks(repo, candidate)) as held:
+            who = signed(repo, date)
+            done = repo.call("update-ref", "-m", "aiframe: backup", candidate, commit, NOT_YET, env=who, keep_fds=held)
         if done.code == 0:
             return candidate
         there = repo.call("rev-parse", "-q", "--verify", candidate)

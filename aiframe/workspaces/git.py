@@ -228,14 +228,16 @@ class Repository:
         name, email = clean_name(found.get("user.name", "")), clean_name(found.get("user.email", ""))
         return Identity(name or Identity().name, email or Identity().email)
 
-    def call(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Captured:
-        """Run a git command that touches commits and refs only, and return how it ended."""
+    def call(
+        self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, keep_fds: Sequence[int] = ()
+    ) -> Captured:
+        """Run a git command that touches commits and refs only, and return how it ended; it inherits *keep_fds*."""
         self.assert_own()
         argv = [program(), f"--git-dir={self.git_dir}", f"--work-tree={self.root}", "--no-pager"]
         for setting in OVERRIDES:
             argv += ["-c", setting]
         its_env = environment() | dict(env or {})
-        done = capture([*argv, *args], cwd=self.root, env=its_env, stdin=stdin, timeout_s=TIMEOUT_S)
+        done = capture([*argv, *args], cwd=self.root, env=its_env, stdin=stdin, timeout_s=TIMEOUT_S, keep_fds=keep_fds)
         return survived(args[0], done)
 
     def run(self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:

@@ -1,7 +1,8 @@
 """Lock files of git's that a killed aiframe left behind.
 
 ``git`` killed in the middle of a write leaves ``index.lock`` or ``refs/heads/main.lock``, and no later git gets past
-it. So every such write is announced by a marker that names the locks and that its writer holds (flock). A marker that
+it. So every such write is announced by a marker that names the locks. Its writer holds it (flock), and so does the git
+that the writer starts, which may outlive a killed writer: whoever comes next waits until it is let go. A marker that
 nobody holds is a dead writer's: the locks it names, if they are of that time, go away with it. A lock of anybody else's
 is left.
 """
@@ -20,13 +21,21 @@ from pathlib import Path
 from aiframe.workspaces.git import TIMEOUT_S, GitError, GitKilled, Repository
 
 MARKER_PREFIX = "writing-"
-SETTLE_S = 0.3
+WAIT_S = 10.0
+"""How long to wait for another writer before trying in spite of it: git then says itself what is in the way."""
+STRANGER_WAIT_S = 2.0
+"""How long to wait for a lock that is nobody's of ours: an editor that looks at the repository is done by then."""
+_POLL_S = 0.01
 
 
 @contextmanager
-def announced(repo: Repository, locks: Sequence[Path]) -> Iterator[None]:
-    """Announce that git is about to take *locks*, after clearing away what dead writers left."""
+def announced(repo: Repository, locks: Sequence[Path]) -> Iterator[tuple[int, ...]]:
+    """Announce that git is about to take *locks*, after clearing away what dead writers left.
+
+    Gives the descriptors that this git has to inherit.
+    """
     clear_leftovers(repo)
+    wait_for_strangers(locks)
     marker: Path | None = None
     descriptor = -1
     try:
@@ -43,7 +52,7 @@ def announced(repo: Repository, locks: Sequence[Path]) -> Iterator[None]:
             os.close(descriptor)
         raise GitError("prepare", f"{repo.private_dir}: {error.strerror}") from error
     try:
-        yield
+        yield (descriptor,)
         marker.unlink(missing_ok=True)
     except GitKilled:
         raise  # and leave the marker: whoever comes next clears away the locks that it names
@@ -55,21 +64,21 @@ def announced(repo: Repository, locks: Sequence[Path]) -> Iterator[None]:
 
 
 def clear_leftovers(repo: Repository) -> None:
-    """Remove the locks of writers that are dead."""
+    """Remove the locks of writers that are dead; wait for those that are alive, at most WAIT_S each."""
     for marker in repo.private_dir.glob(f"{MARKER_PREFIX}*"):
         with suppress(OSError, ValueError):
             clear_one(marker)
 
 
 def clear_one(marker: Path) -> None:
-    """Remove *marker* and its locks unless its writer is alive."""
+    """Remove *marker* and its locks as soon as its writer is gone. Raises BlockingIOError when that takes too long."""
     descriptor = os.open(marker, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take(descriptor, time.monotonic() + WAIT_S)
+        if os.fstat(descriptor).st_nlink == 0:
+            return  # its writer has finished: a lock that is there now is somebody else's
         begun = os.fstat(descriptor).st_mtime
         locks = [Path(name) for name in json.loads(os.read(descriptor, 65_536))]
-        if any(lock.exists() for lock in locks):
-            time.sleep(SETTLE_S)  # the git of a killed writer may still be on its last milliseconds
         for lock in locks:
             with suppress(FileNotFoundError):
                 if lock.suffix == ".lock" and begun - 1 <= lock.lstat().st_mtime <= begun + TIMEOUT_S:
@@ -77,6 +86,25 @@ def clear_one(marker: Path) -> None:
         marker.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def take(descriptor: int, deadline: float) -> None:
+    """Hold the marker of *descriptor*. Raises BlockingIOError when another holds it until *deadline* (monotonic)."""
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_S)
+
+
+def wait_for_strangers(locks: Sequence[Path]) -> None:
+    """Wait until none of *locks* is there, at most STRANGER_WAIT_S: git itself does not wait for its index."""
+    deadline = time.monotonic() + STRANGER_WAIT_S
+    while any(lock.exists() for lock in locks) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def ref_locks(repo: Repository, ref: str) -> tuple[Path, ...]:

@@ -150,19 +150,19 @@ def control_tree(repo: Repository, base: str, paths: Sequence[str]) -> str:
 def sync_index(repo: Repository, tree: str) -> None:
     """Set the repository's own index to *tree*; the files are not touched. Raises GitError when it is locked."""
     index = repo.git_dir / "index"
-    with clean_room(repo) as room, announced(repo, index_locks(repo)):
-        done = room.call("read-tree", "--reset", tree, index=index)
+    with clean_room(repo) as room, announced(repo, index_locks(repo)) as held:
+        done = room.call("read-tree", "--reset", tree, index=index, keep_fds=held)
         if done.code != 0 and not index.with_name("index.lock").exists():
             index.unlink(missing_ok=True)  # a flag in it (skip-worktree) refuses, and it is only a picture of the tree
-            done = room.call("read-tree", "--reset", tree, index=index)
+            done = room.call("read-tree", "--reset", tree, index=index, keep_fds=held)
         checked("read-tree", done)
 
 
 def stage_paths(repo: Repository, old: str, new: str) -> None:
     """Bring the repository's own index from tree *old* to *new* for the files that differ; the rest stays staged."""
     lines = index_lines(changed_files(repo, old, new))
-    with clean_room(repo) as room, announced(repo, index_locks(repo)):
-        room.run("update-index", "-z", "--index-info", stdin=lines, index=repo.git_dir / "index")
+    with clean_room(repo) as room, announced(repo, index_locks(repo)) as held:
+        room.run("update-index", "-z", "--index-info", stdin=lines, index=repo.git_dir / "index", keep_fds=held)
 
 
 def switch_files(repo: Repository, now: str, target: str) -> None:

@@ -83,6 +83,44 @@ def test_locks_of_a_dead_writer_go_away(repo: Repository, folder: Path, lock: st
     assert not marker.exists()
 
 
+HOLDER = """
+exec 9<>"$1"; flock 9; echo held
+sleep 0.4
+%s
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "committed"),
+    [('touch "$2"; sleep 0.3; rm "$2"', True), ('touch "$2"', True), ('rm "$1"; touch "$2"', False)],
+    ids=["outlives its writer and ends", "outlives its writer and is killed", "ends, and a stranger takes the lock"],
+)
+def test_git_that_is_still_at_work(repo: Repository, folder: Path, end: str, committed: bool) -> None:
+    """The marker is held, by a process that takes the lock later: the next writer waits for it."""
+    marker, lock = repo.private_dir / f"{MARKER_PREFIX}alive", repo.git_dir / "index.lock"
+    marker.write_text(f'["{lock}"]')
+    write(folder, {"SPEC.md": "new\n"})
+    argv = ["sh", "-c", HOLDER % end, "sh", str(marker), str(lock)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        if committed:
+            assert inplace.commit_control(repo, CONTROL, "m", {}, DAY) is not None
+        else:
+            with pytest.raises(GitError, match=r"index\.lock"):
+                inplace.commit_control(repo, CONTROL, "m", {}, DAY)
+    assert lock.exists() is not committed
+
+
+def test_a_strangers_short_lock_is_waited_for(repo: Repository, folder: Path) -> None:
+    """An editor takes the index's lock for a moment whenever it looks at the repository."""
+    lock = repo.git_dir / "index.lock"
+    lock.touch()
+    write(folder, {"SPEC.md": "new\n"})
+    with subprocess.Popen(["sh", "-c", 'sleep 0.3; rm "$1"', "sh", str(lock)]):
+        assert inplace.commit_control(repo, CONTROL, "m", {}, DAY) is not None
+
+
 def test_lock_of_another_time_stays(repo: Repository, folder: Path) -> None:
     """A marker left long ago says nothing about a lock of today: that one is somebody's who is alive."""
     marker = repo.private_dir / f"{MARKER_PREFIX}dead"
