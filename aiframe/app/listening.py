@@ -1,28 +1,48 @@
-"""Hears what changes in a few hundred or thousand folders, each by itself and never a whole tree."""
+"""Hears what changes in a few hundred or thousand folders, each by itself and never a whole tree.
+
+A companion process does it (`aiframe.app.listener`), so that the watch stays a process of one thread.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
-if TYPE_CHECKING:
-    from watchfiles import Change
+from aiframe.core.errors import AiframeError
+from aiframe.process.companion import Companion
 
-_WAIT_MS = 100
-_STEP_MS = 10
-_GROUP_MS = 50
+_WAIT_S = 0.1
+_AGAIN_S = 2.0
+"""A listener that dies is not started more often than this."""
+_TRIES = 3
+"""How many listeners in a row may die before they begin to listen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The *paths* that have changed. *missed*: others may have changed unheard, so look at all, and list all anew."""
+
+    paths: tuple[str, ...] = ()
+    missed: bool = False
 
 
 class Ears:
     """The changes in a set of folders that may itself change. Where the system grants no file events, it only waits."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self._environ = environ
         self._say = say
-        self._folders: frozenset[str] = frozenset()
-        self._changes: Generator[set[tuple[Change, str]], None, None] | None = None
+        self._listener: Companion | None = None
+        self._started = float("-inf")
+        self._tries = 0
+        self._wanted: dict[str, int] = {}
+        self._held = b""
         self._deaf = False
 
     def __enter__(self) -> Self:
@@ -31,46 +51,87 @@ class Ears:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def listen_to(self, folders: Iterable[str]) -> bool:
-        """Hear those of *folders* that exist from now on; whether that is new, so that changes may have been missed."""
-        wanted = frozenset(folder for folder in folders if os.path.isdir(folder))
-        if self._deaf or (wanted == self._folders and (self._changes is not None or not wanted)):
-            return False
+    def listen_to(self, folders: Iterable[str]) -> None:
+        """Hear those of *folders* that exist from soon on: `Heard.missed` tells when."""
+        wanted = {folder: number for folder in set(folders) if (number := _number(folder))}
+        if wanted != self._wanted:
+            self._wanted = wanted
+            if self._tries:
+                self._tell()
+            elif wanted:
+                self._start()
+
+    def hear(self) -> Heard:
+        """What has changed; nothing after a tenth of a second without a change."""
+        if self._deaf or not self._wanted:
+            time.sleep(_WAIT_S)
+            return Heard()
+        if self._listener is None and time.monotonic() - self._started >= _AGAIN_S:
+            self._start()
+        if self._listener is None:
+            time.sleep(_WAIT_S)
+            return Heard()
+        said = self._listener.receive(_WAIT_S)
+        if said is None:
+            return self._lose()
+        *lines, self._held = (self._held + said).split(b"\n")
+        return self._take([json.loads(line) for line in lines])
+
+    def _take(self, told: list[list[str]]) -> Heard:
+        paths: list[str] = []
+        missed = False
+        for kind, *words in told:
+            if kind == "changed":
+                paths += words
+            elif kind == "deaf":
+                self._give_up(*words)
+            elif kind == "lost":
+                missed = True
+                self._wanted = {}  # the next call of `listen_to` leaves out what has gone
+            else:
+                missed = True
+                self._tries = 0
+        return Heard(tuple(paths), missed)
+
+    def _lose(self) -> Heard:
+        how = _how(self._close())
+        if self._tries >= _TRIES:
+            self._give_up(f"what listens for them does not start ({how})")
+        elif self._tries <= 1:
+            self._say(f"what listens for changes has died ({how}); another one takes its place")
+        return Heard(missed=True)
+
+    def _start(self) -> None:
+        self._started = time.monotonic()
+        self._tries += 1
+        argv = [sys.executable, "-P", "-m", "aiframe.app.listener"]
+        try:
+            self._listener = Companion(argv, cwd=Path("/"), env=self._environ)
+        except AiframeError as error:
+            self._give_up(error.message)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener.send(json.dumps(sorted(self._wanted)).encode() + b"\n")
+
+    def _give_up(self, reason: str) -> None:
+        self._deaf = True
         self._close()
-        self._folders = wanted
-        if wanted:
-            self._open()
-        return True
+        self._say(f"no file events here, so only the timer looks: {reason}")
 
-    def hear(self) -> list[str]:
-        """The paths that have changed; none after a tenth of a second without a change."""
-        if self._changes is None:
-            time.sleep(_WAIT_MS / 1000)
-            return []
-        try:
-            return [path for _, path in next(self._changes)]
-        except (OSError, RuntimeError, StopIteration):  # a folder was removed just now, or the system refuses
-            self._close()
-            return []
+    def _close(self) -> int:
+        listener, self._listener, self._held = self._listener, None, b""
+        return listener.close() if listener is not None else 0
 
-    def _open(self) -> None:
-        from watchfiles import watch
 
-        self._changes = watch(
-            *self._folders, watch_filter=None, step=_STEP_MS, debounce=_GROUP_MS, rust_timeout=_WAIT_MS,
-            yield_on_timeout=True, recursive=False,
-        )  # fmt: skip
-        try:
-            next(self._changes)
-        except FileNotFoundError:
-            self._close()  # removed meanwhile: the next call leaves it out
-        except (OSError, RuntimeError) as error:
-            self._close()
-            self._deaf = True
-            self._say(f"no file events here, so only the timer looks: {error}")
+def _number(folder: str) -> int:
+    """What tells a folder from one that takes its place; 0 where there is none."""
+    try:
+        return os.stat(os.path.join(folder, "")).st_ino
+    except OSError:
+        return 0
 
-    def _close(self) -> None:
-        changes, self._changes = self._changes, None
-        if changes is not None:
-            with suppress(OSError, RuntimeError):
-                changes.close()
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

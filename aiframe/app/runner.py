@@ -1,7 +1,8 @@
 """The process that carries a project's steps: started by a tick with the run lock in hand, gone when nothing is left.
 
-``python -m aiframe.app.runner PROJECT LOCK_DESCRIPTOR``. It decides again by itself under the mutex; the tick only
-woke it. It lives in a session of its own, so the tick, the terminal or the watcher may end while the work goes on.
+It is a copy of the process that ticked, or ``python -m aiframe.app.runner PROJECT LOCK_DESCRIPTOR`` where that cannot
+be copied. It decides again by itself under the mutex; the tick only woke it. It lives in a session of its own, so the
+tick, the terminal or the watcher may end while the work goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from aiframe.process import this_process
 from aiframe.store.atomic import StorageError
 from aiframe.store.layout import CONTROL_PATHS
 from aiframe.store.locks import RunLock
-from aiframe.workspaces.git import Repository, again_if_killed
+from aiframe.workspaces.git import Repository, again_if_killed, personal_settings, program, search_path
 from aiframe.workspaces.inplace import commit_control
 
 
@@ -38,6 +39,8 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: setattr(stop, "requested", True))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for read_once in (search_path, program, personal_settings):
+        read_once.cache_clear()  # a watch may have read it long ago
     lock = RunLock.adopt(descriptor)
     try:
         site = open_site(root, os.environ)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiframe.app.advance import Look, look
@@ -12,11 +15,10 @@ from aiframe.app.follow import follow_run, log_names
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site, open_site
 from aiframe.app.stamp import Survey, leave_stamp, survey
-from aiframe.app.status import explain_now
 from aiframe.app.steplog import plain
 from aiframe.core.events import StopRunner
 from aiframe.core.model import Run, State, Unknown
-from aiframe.process import end_runner, spawn_runner
+from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock
 from aiframe.workspaces.create import ensure_repository
@@ -55,13 +57,14 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
         return _rest(site, seen, surveyed)
     older = log_names(site.layout)
     lock = _take_lock(site)
-    if lock is not None:
-        pid = _spawn(site, lock)
-        if not wait:
-            return TickReport(
-                0, f"a runner looks after it (process {pid}); follow it with `aiframe logs --follow`", "started", True
-            )
-    return _follow(site, wait, out, older if lock is not None else None)
+    if lock is None:
+        return _follow(site, wait, out)
+    pid = _start_runner(site, lock)
+    if not wait:
+        said = f"a runner looks after it (process {pid}); follow it with `aiframe logs --follow`"
+        return TickReport(0, said, "started", True)
+    gc.freeze()  # else the end of this process would look through all that was loaded once more
+    return _follow(site, wait, out, older, partial(wait_for_spawned, pid))
 
 
 def _take_lock(site: Site) -> RunLock | None:
@@ -71,20 +74,38 @@ def _take_lock(site: Site) -> RunLock | None:
     return RunLock.try_take(site.layout, retry_for_s=_RACE_S)
 
 
-def _spawn(site: Site, lock: RunLock) -> int:
+def _start_runner(site: Site, lock: RunLock) -> int:
     """Start the runner with the very descriptor of the lock, so that there is no gap in which nobody holds it."""
-    argv = [sys.executable, "-P", "-m", "aiframe.app.runner", str(site.root), str(lock.fd)]
+    words = ["aiframe.app.runner", str(site.root), str(lock.fd)]
+    place, env, log = site.root, site.environ, site.layout.runner_log
     try:
-        return spawn_runner(argv, cwd=site.root, env=dict(site.environ), keep_fds=[lock.fd], log=site.layout.runner_log)
+        if can_fork():
+            work = partial(_carry, words[1:])
+            return fork_runner(work, title=words, cwd=place, env=env, keep_fds=[lock.fd], log=log)
+        return spawn_runner([sys.executable, "-P", "-m", *words], cwd=place, env=env, keep_fds=[lock.fd], log=log)
     finally:
         lock.close_here()
 
 
-def _follow(site: Site, wait: bool, out: Callable[[str], None], older: frozenset[str] | None = None) -> TickReport:
+def _carry(words: list[str]) -> int:
+    return load_runner()(words)
+
+
+def load_runner() -> Callable[[list[str]], int]:
+    """Load what a step needs, which a tick does not; done ahead, copies of this process that carry steps have it."""
+    from aiframe.app.runner import main
+
+    return main
+
+
+def _follow(
+    site: Site, wait: bool, out: Callable[[str], None], older: frozenset[str] | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> TickReport:  # fmt: skip
     """Show the run that is alive until it ends; *older* are the logs from before it was started, when we started it."""
     if not wait:
         return TickReport(0, "a step is running; follow it with `aiframe logs --follow`", "running", True)
-    run_id = follow_run(site.layout, out, before=older)
+    run_id = follow_run(site.layout, out, before=older, pause=pause)
     after = look(site)
     project = after.loaded.project
     lost = project.state is State.RUNNING and not after.seen.lock_held  # its runner died, of a full disk for example
@@ -112,6 +133,8 @@ def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
 
 
 def _message(site: Site) -> str:
+    from aiframe.app.status import explain_now  # loaded while a runner is at work already, if there is one
+
     explained = explain_now(site)
     # It carries words of agents, and the idle stamp shows it again without another look.
     return plain("\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)]))

@@ -1,14 +1,17 @@
 """Child processes: started, supervised and ended here and nowhere else.
 
-`capture` runs a short command, `spawn_runner` starts the process that carries a run, and `supervise` runs an agent or a
-gate under a guardian (``aiframe.guardian``), so that nothing of it outlives its run. `reap` ends what a dead runner has
-left, found by the run's cookie: a variable, one for each run, in the environment of all its processes.
+`capture` runs a short command, `fork_runner` and `spawn_runner` start the process that carries a run, and `supervise`
+runs an agent or a gate under a guardian (``aiframe.guardian``), so that nothing of it outlives its run. `reap` ends
+what a dead runner has left, found by the run's cookie: a variable, one for each run, in the environment of all its
+processes.
+`aiframe.process.companion` is for a child that serves this process for as long as it lives.
 """
 
 from aiframe.process.cookies import carriers, cookie, reap
 from aiframe.process.foreground import run_in_terminal
+from aiframe.process.fork import can_fork, fork_runner
 from aiframe.process.hung import end_runner
-from aiframe.process.identity import ProcessId, boot_id, host_name, is_alive, now, this_process
+from aiframe.process.identity import ProcessId, boot_id, host_name, is_alive, now, this_process, wait_for_spawned
 from aiframe.process.signals import signal_runner
 from aiframe.process.start import (
     Captured,
@@ -30,10 +33,12 @@ __all__ = [
     "ProcessId",
     "TooMuchOutput",
     "boot_id",
+    "can_fork",
     "capture",
     "carriers",
     "cookie",
     "end_runner",
+    "fork_runner",
     "host_name",
     "is_alive",
     "never",
@@ -44,4 +49,5 @@ __all__ = [
     "spawn_runner",
     "supervise",
     "this_process",
+    "wait_for_spawned",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import select
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,27 @@ def start_time_from_psutil(pid: int) -> float | None:
 def remember_spawned(pid: int) -> None:
     """Note a child that nobody waits for, so that `collect_spawned` does."""
     _spawned.add(pid)
+
+
+def wait_for_spawned(pid: int, timeout_s: float) -> None:
+    """Wait for *timeout_s* seconds, or until the child *pid* ends where the system tells of that (Linux)."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        time.sleep(timeout_s)  # it has ended already, and nothing will tell again
+        return
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(timeout_s * 1000)
+    finally:
+        os.close(descriptor)
+    collect_spawned()
+
+
+def forget_spawned() -> None:
+    """Drop the noted children: for a copy of this process, which they are no children of."""
+    _spawned.clear()
 
 
 def collect_spawned() -> None:

@@ -49,8 +49,7 @@ class Captured:
 
 def check_startable(argv: Sequence[str], cwd: PurePath, env: Mapping[str, str]) -> None:
     """Refuse, with the cure and before anything is started, what cannot be. Raises MissingFolder, MissingProgram."""
-    if not Path(cwd).is_dir():
-        raise MissingFolder(f"the folder {cwd} does not exist", hint="create it, or correct the path in the settings")
+    check_folder(cwd)
     program = argv[0]
     place = str(Path(cwd, program)) if "/" in program else program
     if shutil.which(place, path=env.get("PATH", os.defpath)) is None:
@@ -58,6 +57,12 @@ def check_startable(argv: Sequence[str], cwd: PurePath, env: Mapping[str, str]) 
             f"the program {program!r} was not found",
             hint=f"install {program}, or put its folder on PATH, or name another program in the settings",
         )
+
+
+def check_folder(cwd: PurePath) -> None:
+    """Raise MissingFolder where a child could not work in *cwd*."""
+    if not Path(cwd).is_dir():
+        raise MissingFolder(f"the folder {cwd} does not exist", hint="create it, or correct the path in the settings")
 
 
 def not_started(argv: Sequence[str], reason: object) -> MissingProgram:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiframe.core.errors import AiframeError, Problem, UnreadableFile
+from aiframe.durable import replace_file, sync_folder, write_all
 
 LIMIT = 10 * 1024 * 1024
 """The most bytes that any file of a project may have to be read as a whole."""
@@ -67,18 +68,8 @@ def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
 
 def _replace(path: Path, data: str | bytes, mode: int, *, durable: bool) -> None:
     content = data.encode() if isinstance(data, str) else data
-    # Unique, so that two writers never share a temporary file and a leftover never blocks.
-    temporary = path.parent / f".aiframe-{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
     with storage_errors(path, "write"):
-        try:
-            _fill(temporary, content, _mode_of(path, mode), durable=durable)
-            os.rename(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        if durable:
-            _sync_directory(path.parent)  # a rename is durable only once its folder is
+        replace_file(path, content, _mode_of(path, mode), durable=durable)
 
 
 def sweep_temporaries(folder: Path) -> None:
@@ -101,24 +92,6 @@ def _mode_of(path: Path, default: int) -> int | None:
     return stat.S_IMODE(found.st_mode) if stat.S_ISREG(found.st_mode) else None
 
 
-def _fill(path: Path, content: bytes, mode: int | None, *, durable: bool) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644 if mode is None else 0o600)
-    try:
-        _write_all(descriptor, content)
-        if mode is not None:
-            os.fchmod(descriptor, mode)
-        if durable:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
 def append_durable(path: Path, line: bytes) -> None:
     """Add *line* to the end of *path*; a newline is added where one is missing, before it (a torn line) or after it.
 
@@ -131,26 +104,18 @@ def append_durable(path: Path, line: bytes) -> None:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             end = b"" if line.endswith(b"\n") else b"\n"
-            _write_all(descriptor, (b"\n" if torn else b"") + line + end)
+            write_all(descriptor, (b"\n" if torn else b"") + line + end)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         if size == 0:
-            _sync_directory(path.parent)
+            sync_folder(path.parent)
 
 
 def sync_directory(path: Path) -> None:
     """Make the names in the folder *path* survive a power cut. Raises StorageError."""
     with storage_errors(path, "sync"):
-        _sync_directory(path)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(path)
 
 
 def make_folder(path: Path) -> None:
@@ -159,7 +124,7 @@ def make_folder(path: Path) -> None:
         if path.is_dir():
             return
         path.mkdir(parents=True, exist_ok=True)
-        _sync_directory(path.parent)
+        sync_folder(path.parent)
 
 
 def read_bounded(path: Path, limit: int = LIMIT) -> bytes:

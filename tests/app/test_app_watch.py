@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support.projects import DEADLINE_S, Bench, dev, lay_project, lock_free, play, task, wait_for
 
@@ -58,10 +59,11 @@ class Watching:
 
 
 @contextmanager
-def watching(frame: Path, interval: float = NEVER, parallel: int = 2) -> Iterator[Watching]:
-    """Watch all projects of *frame*; once it listens, the block begins."""
+def watching(frame: Path, interval: float = NEVER, parallel: int = 2, path: Path | None = None) -> Iterator[Watching]:
+    """Watch all projects of *frame*; once it has begun, the block begins. *path* is where Python looks first."""
     printed = frame.parent / "printed"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    first = [str(path)] if path else []
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([*first, *(path for path in sys.path if path)])}
     with printed.open("ab") as out:
         argv = [sys.executable, "-c", SCRIPT, str(frame), str(interval), str(parallel)]
         process = subprocess.Popen(argv, cwd=frame, env=env, stdout=out, stderr=out)
@@ -266,6 +268,78 @@ def build_elsewhere(frame: Path, name: str) -> Bench:
     play(bench, [dev()])
     bench.root.rename(frame / "projects" / name)
     return Bench(frame / "projects" / name)
+
+
+def listener(watch: Watching, other_than: int = 0) -> psutil.Process:
+    """The companion of *watch* that listens, once there is one."""
+
+    def find() -> psutil.Process | None:
+        for process in psutil.Process(watch.process.pid).children():
+            with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                if process.pid != other_than and "aiframe.app.listener" in process.cmdline():
+                    return process
+        return None
+
+    found = wait_for(find, "the listener")
+    assert isinstance(found, psutil.Process)
+    return found
+
+
+def test_a_listener_that_dies_is_replaced_and_nothing_is_missed(frame: Path) -> None:
+    bench = lay(frame, "shop", state="PAUSED")
+    with watching(frame) as watch:
+        watch.says("Paused")
+        first = listener(watch)
+        first.send_signal(signal.SIGKILL)
+        watch.says("what listens for changes has died (signal 9); another one takes its place")
+        bench.edit_state(state="DEV_READY")
+        is_at(bench, "DONE")  # by the look at everything, or by the new one
+        second = listener(watch, other_than=first.pid)
+        watch.end()
+        assert not second.is_running()
+
+
+def test_nothing_listens_on_when_the_watch_is_killed(frame: Path) -> None:
+    lay(frame, "shop", state="PAUSED")
+    with watching(frame) as watch:
+        heard = listener(watch)
+        watch.end(signal.SIGKILL)
+        wait_for(lambda: not heard.is_running() or heard.status() == psutil.STATUS_ZOMBIE, "the end of the listener")
+
+
+def test_without_file_events_the_timer_looks(frame: Path) -> None:
+    bench = lay(frame, "shop", state="PAUSED")
+    program = frame.parent / "broken" / "watchfiles"
+    program.mkdir(parents=True)
+    (program / "__init__.py").write_text("def watch(*_, **__):\n    raise OSError('none left')\n    yield\n")
+    with watching(frame, interval=0.5, path=program.parent) as watch:
+        watch.says("no file events here, so only the timer looks: none left")
+        bench.edit_state(state="DEV_READY")
+        is_at(bench, "DONE")
+
+
+def test_a_listener_that_cannot_start_is_given_up(frame: Path) -> None:
+    bench = lay(frame, "shop", state="PAUSED")
+    program = frame.parent / "broken"
+    program.mkdir()
+    (program / "watchfiles.py").write_text("raise ImportError('broken')\n")
+    with watching(frame, interval=0.5, path=program) as watch:
+        watch.says("no file events here, so only the timer looks: what listens for them does not start (exit code 1)")
+        assert sum("has died" in line for line in watch.lines) == 1
+        bench.edit_state(state="DEV_READY")
+        is_at(bench, "DONE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a process is copied")
+def test_a_watch_has_one_thread_and_its_runners_are_copies_of_it(frame: Path) -> None:
+    lay(frame, "shop", run="touch ../here; sleep 1")
+    with watching(frame) as watch:
+        wait_for((frame / "projects" / "here").exists, "the agent")
+        of_watch = psutil.Process(watch.process.pid)
+        assert of_watch.num_threads() == 1
+        runner = next(p for p in of_watch.children() if "aiframe.app.runner" in p.cmdline())
+        assert not [word for word in runner.cmdline() if "python" in word]  # a new interpreter would show its own
+        assert os.getsid(runner.pid) == runner.pid
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])

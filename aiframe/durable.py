@@ -1,0 +1,54 @@
+"""A file replaced whole: the one way in which a file that must survive a crash is written."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes, mode: int | None = None, *, durable: bool = True) -> None:
+    """Make *content* all that *path* holds: a crash leaves the old bytes or the new, never a mix.
+
+    On return the new bytes survive a power cut, unless *durable* is false. *mode* are the permission bits, None what
+    the umask gives. Raises OSError; the old bytes then stand.
+    """
+    # Unique, so that two writers never share a temporary file and a leftover never blocks. Git ignores such names.
+    temporary = path.parent / f".aiframe-{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
+    try:
+        _fill(temporary, content, mode, durable=durable)
+        os.rename(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if durable:
+        sync_folder(path.parent)  # a rename is durable only once its folder is
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in the folder *path* survive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of *content*. Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _fill(path: Path, content: bytes, mode: int | None, *, durable: bool) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644 if mode is None else 0o600)
+    try:
+        write_all(descriptor, content)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
