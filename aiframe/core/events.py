@@ -76,6 +76,7 @@ class Proposal:
     question: Question | None = None
     diagnosis: str = ""
     timeout_sec: float | None = None
+    to_look_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,13 @@ class HandSet:
     state: State | Unknown | None = None
     settings: Settings | None = None
     fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The person says that the host which carries the step is gone."""
+
+    seen: Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +186,7 @@ Event: TypeAlias = (
     | StepEnded
     | RunLost
     | HandSet
+    | TakeOver
     | Pause
     | Resume
     | Retry

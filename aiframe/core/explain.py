@@ -12,20 +12,20 @@ from typing import assert_never
 from aiframe.core.events import Seen, StartStep, Tick
 from aiframe.core.machine import decide
 from aiframe.core.model import (
-    READY_STATE,
     Failure,
     FailureKind,
     Project,
     Question,
     Role,
     Rules,
+    Run,
     State,
     Task,
     TaskStatus,
     Unknown,
 )
 from aiframe.core.scheduling import CLOSED, all_closed
-from aiframe.core.timing import elapsed, rebased, remaining
+from aiframe.core.timing import is_past_its_time, rebased, remaining
 
 TICK = "aiframe tick"
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
@@ -93,20 +93,11 @@ def _running(project: Project, seen: Seen, rules: Rules) -> Explanation:
     assert run is not None  # a project that runs has a run
     step, since = _step(run.role, run.task_id, run.attempt), run.started.wall
     what = step[0].upper() + step[1:]
-    host = run.runner.host
-    if host and host != seen.clock.host:
-        return Explanation(
-            f"{what} runs on the host {host}; whether it is alive cannot be seen from here",
-            "that host",
-            since,
-            cures=(
-                f"aiframe status (on {host})",
-                f'set "state" in STATE.json to {READY_STATE[run.role]} once it is gone',
-            ),
-        )
+    if run.runner.host and run.runner.host != seen.clock.host:
+        return _elsewhere(run, what, seen, rules)
     if not seen.lock_held:
         return Explanation(f"{what} has lost its runner", "the next tick, which recovers it", since, cures=(TICK,))
-    if elapsed(run.started, seen.clock) > run.timeout_s + rules.hung_grace_sec:
+    if is_past_its_time(run, seen.clock, rules):
         return Explanation(
             f"{what} hangs: it is past its time and does not end", "the next tick, which stops it", since, cures=(TICK,)
         )
@@ -120,6 +111,26 @@ def _running(project: Project, seen: Seen, rules: Rules) -> Explanation:
             ("aiframe logs --follow", "aiframe resume"),
         )
     return Explanation(f"{what} runs", "the step", since, until, ("aiframe logs --follow", "aiframe stop"))
+
+
+def _elsewhere(run: Run, what: str, seen: Seen, rules: Rules) -> Explanation:
+    """A run of another host: never judged by the lock. Its runner ends it in time, if it lives."""
+    host, since = run.runner.host, run.started.wall
+    look = f"aiframe status (on {host})"
+    if is_past_its_time(run, seen.clock, rules):
+        return Explanation(
+            f"{what} ran on the host {host} and is past its time; whether it is alive cannot be seen from here",
+            "you",
+            since,
+            cures=(look, "aiframe stop (here, if that host is gone: the step is looked after then)"),
+        )
+    return Explanation(
+        f"{what} runs on the host {host}; whether it is alive cannot be seen from here",
+        "that host",
+        since,
+        since + run.timeout_s + rules.hung_grace_sec,
+        (look, "aiframe stop (here once its time is over, if that host is gone)"),
+    )
 
 
 def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
@@ -185,6 +196,7 @@ def _review(project: Project, seen: Seen) -> Explanation:
     about = f" of {', '.join(items)}" if items else ""
     last = "; it is the last one, every task is done" if seen.tasks and all_closed(seen.tasks) else ""
     checks = [f"{task.id} {check}" for task in seen.tasks if task.id in items for check in task.manual_checks]
+    checks += [f"{name}: {text}" for name in items for text in project.to_look_at.get(name, ())]
     look = (f"look at {'; '.join(checks)}",) if checks else ()
     return Explanation(
         f"A review{about} waits for you{last}",

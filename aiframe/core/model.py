@@ -136,6 +136,11 @@ class Task:
     notes: str = ""
 
     @property
+    def definition(self) -> Task:
+        """The task without what is no part of its definition, its status and its notes: for comparing two versions."""
+        return replace(self, status=TaskStatus.TODO, notes="")
+
+    @property
     def commands(self) -> tuple[str, ...]:
         """The verify entries that aiframe can run itself."""
         return tuple(entry for entry in self.verify if not is_manual(entry))
@@ -254,8 +259,8 @@ class Project:
     number people see per role or task (it never falls). *trees* is the candidate tree that the last failed attempt of
     a task left, *findings* what the next step has to mend (by task or role), *requests* what a person asked of a task
     (it is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
-    ``resume`` goes back to, *review_items* the tasks done since the last review, *planned_spec* the hash of SPEC.md
-    when the plan was made.
+    ``resume`` goes back to, *review_items* the tasks done since the last review, *to_look_at* what the agent asks the
+    reviewer to look at (by task), *planned_spec* the hash of SPEC.md when the plan was made.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -279,6 +284,7 @@ class Project:
     answers_done: bool = False
     interviews: int = 0
     review_items: tuple[str, ...] = ()
+    to_look_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
     planned_spec: str = ""
     generation: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiframe.core.model import Moment, Wait
+from aiframe.core.model import Moment, Rules, Run, Wait
 
 
 def elapsed(since: Moment, now: Moment) -> float:
@@ -14,6 +14,11 @@ def elapsed(since: Moment, now: Moment) -> float:
     if since.boot and since.boot == now.boot and since.host == now.host:
         return max(0.0, now.mono - since.mono)
     return max(0.0, now.wall - since.wall)
+
+
+def is_past_its_time(run: Run, clock: Moment, rules: Rules) -> bool:
+    """Whether *run* should have ended by itself, also after the grace that an ending takes."""
+    return elapsed(run.started, clock) > run.timeout_s + rules.hung_grace_sec
 
 
 def remaining(wait: Wait | None, now: Moment) -> float:

@@ -20,6 +20,8 @@ MAY_PROPOSE: Mapping[Role, frozenset[State]] = MappingProxyType(
 """The states that a step of each role may ask for."""
 
 _QUESTION_LIMIT = 4_000
+_LOOKS, _LOOK_LENGTH = 5, 300
+"""How many things a step may ask a person to look at, and how many characters each may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Claim:
     diagnosis: str = ""
     timeout_sec: float | None = None
     questions_written: bool = False
+    review_items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def judge(claim: Claim, role: Role, task_id: str, project: Project, rules: Rules
         question=_question(claim, task_id, project),
         diagnosis=claim.diagnosis if role is Role.DIAGNOSE else "",
         timeout_sec=_timeout(claim, role, project, rules, refused),
+        to_look_at=_to_look_at(claim) if role is Role.DEV else (),
     )
     return Verdict(proposal, tuple(refused))
 
@@ -83,6 +87,12 @@ def _question(claim: Claim, task_id: str, project: Project) -> Question | None:
         return None
     number = len(project.questions) + 1
     return Question(f"Q{number}", text, task_id, choices=claim.choices, default=claim.default)
+
+
+def _to_look_at(claim: Claim) -> tuple[str, ...]:
+    """What the agent wants a person to look at, each on one line."""
+    lines = (" ".join(item.split())[:_LOOK_LENGTH] for item in claim.review_items)
+    return tuple(line for line in lines if line)[:_LOOKS]
 
 
 def _timeout(claim: Claim, role: Role, project: Project, rules: Rules, refused: list[str]) -> float | None:

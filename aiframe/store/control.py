@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from aiframe.core.errors import Problem, UnreadableFile
-from aiframe.core.model import Project
+from aiframe.core.model import Project, Settings
 from aiframe.store.atomic import StorageError, make_folder, read_bounded, write_atomic, write_durable
 from aiframe.store.codec import decode_project, encode_project
 from aiframe.store.layout import Layout
-from aiframe.store.quarantine import set_aside
+from aiframe.store.quarantine import GUARDED, set_aside
 
 SCHEMA = 1
 
@@ -28,6 +28,8 @@ class ControlRecord:
     *written_state* is the fingerprint of the STATE.json written for it. *previous_state* and *previous_mtime_ns* are
     those of the file that this one replaced: they tell one left over by a crash from one that a person has edited.
     *outbox* is what the decision behind it still owes to other files: whoever comes next looks whether it was paid.
+    *shown_settings* is there while STATE.json was left as a step had changed it: the settings that aiframe last wrote
+    there. What differs from them is an edit, and what a command has changed since is none.
     """
 
     project: Project
@@ -35,11 +37,12 @@ class ControlRecord:
     previous_state: str = ""
     previous_mtime_ns: int = 0
     outbox: tuple[Mapping[str, Any], ...] = ()
+    shown_settings: Settings | None = None
 
 
 def good_control(layout: Layout) -> Path:
     """The second copy of the control record, used when the first is broken."""
-    return layout.control_json.with_name("control.json.good")
+    return layout.control_copy
 
 
 def read_control(layout: Layout) -> ControlRecord | None:
@@ -82,7 +85,7 @@ def keep_second_copy(layout: Layout, record: ControlRecord) -> None:
 def hold_records(layout: Layout) -> dict[Path, bytes]:
     """The control record and the last good copies as they are now, for `bring_back`."""
     held: dict[Path, bytes] = {}
-    for path in (layout.control_json, good_control(layout), *sorted(layout.last_good_dir.glob("*"))):
+    for path in (layout.control_json, good_control(layout), *(layout.last_good_dir / name for name in GUARDED)):
         with suppress(FileNotFoundError):
             held[path] = read_bounded(path)
     return held
@@ -128,6 +131,7 @@ def encode_record(record: ControlRecord) -> bytes:
         "previous_state": record.previous_state,
         "previous_mtime_ns": record.previous_mtime_ns,
         "outbox": record.outbox,
+        "shown_settings": record.shown_settings,
         "project": encode_project(record.project),
     }
     return msgspec.json.format(msgspec.json.encode(values), indent=2) + b"\n"
@@ -158,6 +162,7 @@ def _convert(values: dict[str, Any]) -> ControlRecord:
         previous_state=msgspec.convert(values.get("previous_state", ""), str),
         previous_mtime_ns=msgspec.convert(values.get("previous_mtime_ns", 0), int),
         outbox=msgspec.convert(values.get("outbox", ()), tuple[dict[str, Any], ...]),
+        shown_settings=msgspec.convert(values.get("shown_settings"), Settings | None),
     )
 
 

@@ -146,6 +146,11 @@ class Layout:
         return self.control_dir / "control.json"
 
     @property
+    def control_copy(self) -> Path:
+        """The second copy of the control record, used when the first is broken or lost."""
+        return self.control_dir / "control.json.good"
+
+    @property
     def run_lock(self) -> Path:
         """The file of the run lock: beside aiframe's folder, so that it holds when an agent removes that folder."""
         return self.git_dir / "aiframe-run.lock"
@@ -200,6 +205,11 @@ class Layout:
     def offered_tasks(self) -> Path:
         """The TASKS.yaml that a step left and that waits for a person's word."""
         return self.control_dir / "offered" / "TASKS.yaml"
+
+    @property
+    def dealt_with(self) -> Path:
+        """Which of the versions in quarantine a person has taken or dropped."""
+        return self.control_dir / "offered" / "dealt-with"
 
     @property
     def idle_stamp(self) -> Path:

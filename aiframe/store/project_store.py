@@ -115,7 +115,10 @@ class ProjectStore:
             return Loaded(project, Edits(), file)
         if _is_left_over(record, mark, changed):
             return Loaded(project, Edits(), file, stale=True)
-        return Loaded(project, find_edits(project, as_state_file(project), file), file)
+        written = as_state_file(project)
+        if record.shown_settings is not None:
+            written = replace(written, settings=record.shown_settings)
+        return Loaded(project, find_edits(project, written, file), file)
 
     def save(
         self, project: Project, clock: Moment, *, expect_generation: int,
@@ -129,7 +132,8 @@ class ProjectStore:
         then either the old or the new project stands, and a load says which.
         """
         layout = self.layout
-        current = _generation(read_control(layout))
+        stands = read_control(layout)
+        current = _generation(stands)
         if current != expect_generation:
             message = f"{layout.root} was changed meanwhile (generation {current}, expected {expect_generation})"
             raise StaleRecord(message, hint="run the command again")
@@ -139,7 +143,8 @@ class ProjectStore:
             # A file that stays is not the one that this save replaces: it is to be found edited, not left by a crash.
             replaced, changed, before = ("", 0, self._good_fields()) if keeps else self._replaced_state()
         data = render_state(to_state(saved, clock.wall, before))
-        record = ControlRecord(saved, fingerprint(data), replaced, changed, tuple(outbox))
+        shown = (stands.shown_settings or stands.project.settings) if keeps and stands else None
+        record = ControlRecord(saved, fingerprint(data), replaced, changed, tuple(outbox), shown)
         self.ensure_control_dir()
         write_control(layout, record)
         if not keeps:

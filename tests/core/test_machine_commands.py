@@ -6,7 +6,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from core.builders import RULES, T0, at, broken, end, finished, run_of, running, seen, started, statuses, task, tick
+from core.builders import (
+    RULES,
+    T0,
+    at,
+    broken,
+    end,
+    finished,
+    later,
+    run_of,
+    running,
+    seen,
+    started,
+    statuses,
+    task,
+    tick,
+)  # fmt: skip
 
 from aiframe.core.events import (
     AnswerGiven,
@@ -17,21 +32,26 @@ from aiframe.core.events import (
     Event,
     HandSet,
     Pause,
+    Recover,
     Replan,
     Resume,
     Retry,
     RunLost,
     RunStarted,
+    Seen,
     StepEnded,
+    TakeOver,
     Tick,
 )
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import (
     Failure,
     FailureKind,
+    Moment,
     Project,
     Question,
     Role,
+    Runner,
     Settings,
     State,
     TaskStatus,
@@ -270,9 +290,8 @@ def test_a_changed_setting_moves_no_state(state: State | Unknown) -> None:
 
 
 @pytest.mark.parametrize("wanted", [state for state in IDLE if state is not S.PAUSED], ids=str)
-@pytest.mark.parametrize("state", [*State, UNKNOWN], ids=str)
+@pytest.mark.parametrize("state", IDLE, ids=str)
 def test_a_hand_set_state_is_honoured_from_any_state(state: State | Unknown, wanted: State | Unknown) -> None:
-    """Also from RUNNING, once the runner is dead."""
     project = in_error(paused_from=S.SPEC_READY) if state is S.ERROR else in_state(state)
     after = decide(project, HandSet(seen(task()), wanted), RULES).project
     assert (after.state, after.run) == (wanted, None)
@@ -295,7 +314,6 @@ def test_running_cannot_be_set_by_hand(state: State | Unknown) -> None:
         pytest.param(in_error(paused_from=S.SPEC_READY), S.SPEC_READY, id="ERROR"),
         pytest.param(at(S.DONE), S.DEV_READY, id="DONE"),
         pytest.param(at(UNKNOWN), S.DEV_READY, id="unknown"),
-        pytest.param(running(Role.PO), S.SPEC_READY, id="RUNNING whose runner is dead"),
     ],
 )
 def test_paused_by_hand_knows_the_way_back(project: Project, back: State) -> None:
@@ -305,9 +323,40 @@ def test_paused_by_hand_knows_the_way_back(project: Project, back: State) -> Non
 
 
 @pytest.mark.parametrize("wanted", IDLE, ids=str)
-def test_while_a_step_runs_a_hand_edit_can_only_ask_for_a_pause(wanted: State | Unknown) -> None:
-    event = HandSet(seen(lock_held=True), wanted, Settings(timeout_sec=1))
+@pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param(seen(lock_held=True), id="alive"),
+        pytest.param(seen(clock=later(1861)), id="its runner is gone: what it left comes first"),
+        pytest.param(seen(clock=replace(later(1861), host="there")), id="another host's, past its time"),
+    ],
+)
+def test_while_a_step_is_not_settled_a_hand_edit_can_only_ask_for_a_pause(look: Seen, wanted: State | Unknown) -> None:
+    event = HandSet(look, wanted, Settings(timeout_sec=1))
     assert decide(running(), event, RULES) == Decision(running(pause_requested=wanted is S.PAUSED))
+
+
+@pytest.mark.parametrize("role", Role, ids=str)
+def test_the_run_of_a_host_that_is_gone_can_be_taken_over_once_its_time_is_over(role: Role) -> None:
+    there = seen(task("T1", TaskStatus.IN_PROGRESS), clock=replace(later(1861), host="there"))
+    taken = decide(running(role), TakeOver(there), RULES).project
+    assert taken == running(role, run=replace(run_of(role), runner=Runner(0, 0.0, host="there")))
+    assert tick(taken, there).effects == (Recover("run-1"),)
+
+
+@pytest.mark.parametrize(
+    ("project", "clock", "says"),
+    [
+        pytest.param(running(), replace(later(1859), host="there"), "out of reach", id="in time"),
+        pytest.param(running(), later(9999), "no step of another host", id="our own"),
+        pytest.param(running(run=run_of(runner=Runner(4, 1.0))), later(9999), "no step of another", id="no host known"),
+        pytest.param(at(S.PAUSED), later(9999), "no step of another host", id="nothing runs"),
+    ],
+)
+def test_a_run_that_may_live_is_not_taken_over(project: Project, clock: Moment, says: str) -> None:
+    with pytest.raises(Refused, match=says) as caught:
+        decide(project, TakeOver(seen(clock=clock)), RULES)
+    assert caught.value.hint
 
 
 def test_a_hand_edit_of_settings_and_fields() -> None:
@@ -336,6 +385,8 @@ EVENTS: tuple[Event, ...] = (
     StepEnded("run-1", LOOK, Broken((Failure(FailureKind.SETUP, ""),), question=PLAN_QUESTION)),
     RunLost("run-1", LOOK),
     *(HandSet(LOOK, state) for state in (*State, UNKNOWN, None)),
+    TakeOver(LOOK),
+    TakeOver(replace(LOOK, clock=replace(later(9999), host="there"))),
     Pause(),
     Resume(LOOK),
     Resume(LOOK, now=True),

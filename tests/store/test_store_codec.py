@@ -72,6 +72,7 @@ IDLE = st.builds(
     attempts=COUNTS,
     shown=COUNTS,
     trees=TEXTS,
+    to_look_at=st.dictionaries(TEXT, st.lists(TEXT, max_size=2).map(tuple), max_size=2),
     findings=TEXTS,
     diagnosis=TEXT,
     last_error=TEXT,
@@ -82,7 +83,7 @@ IDLE = st.builds(
         tuple
     ),
     planned_spec=TEXT,
-    generation=st.integers(0, 1 << 40),
+    generation=st.integers(0, 10**12),
 )
 PROJECTS = IDLE | st.builds(lambda project, run: project.evolve(state=State.RUNNING, run=run), IDLE, RUN)
 UNKNOWN_FIELDS = st.dictionaries(

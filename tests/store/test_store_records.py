@@ -91,6 +91,15 @@ def test_a_last_good_copy_that_a_step_changed_comes_back(store: ProjectStore) ->
     assert (tasks.read_bytes(), state.read_bytes()) == (b"tasks: []\n", b"{}\n")
 
 
+def test_what_a_writer_has_not_yet_finished_is_no_record(store: ProjectStore) -> None:
+    unfinished = store.layout.last_good_dir / ".aiframe-TASKS.yaml.4711.abcdef.tmp"
+    unfinished.write_bytes(b"tas")
+    held = hold_records(store.layout)
+    unfinished.unlink()
+    assert bring_back(store.layout, held) == ()
+    assert not unfinished.exists()
+
+
 def test_what_was_written_into_state_json_outlives_a_command(store: ProjectStore) -> None:
     edit(store, state="SPEC_READY", timeout_sec=77)
     written = store.layout.state_json.read_bytes()

@@ -1,0 +1,142 @@
+"""What a person does: commands, answers and edits of STATE.json by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aiframe.core.events import Decision, HandSet, Seen, SetStatus
+from aiframe.core.model import Project, Question, Role, Rules, Runner, State, TaskStatus, Unknown
+from aiframe.core.scheduling import all_closed
+from aiframe.core.timing import is_past_its_time
+from aiframe.core.transitions.notes import question_and_answer
+from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
+
+
+def on_hand_set(project: Project, event: HandSet) -> Decision:
+    """A person's edit of STATE.json is honoured from any state.
+
+    While a step runs or is not settled yet, it only asks for a pause: the step itself may have made the edit.
+    """
+    state = event.state
+    if project.run is not None:
+        return Decision(project.evolve(pause_requested=project.pause_requested or state is State.PAUSED))
+    after = project.evolve(settings=event.settings or project.settings, **event.fields)
+    if state is None or state is State.RUNNING or state == project.state:
+        return Decision(after)
+    if project.state is State.ERROR:
+        after = without_error(after)
+    stops = state in (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
+    back = _resting_place(project, event.seen) if stops else None
+    return Decision(after.evolve(state=state, paused_from=back))
+
+
+def _resting_place(project: Project, seen: Seen) -> State | None:
+    """Where to go on after a pause that interrupted *project* as it is."""
+    if project.state in (State.PAUSED, State.PAUSE_INTERACT, State.ERROR, State.DONE) or isinstance(
+        project.state, Unknown
+    ):
+        return project.paused_from or start_of(project, seen)
+    return way_back(project)
+
+
+def on_take_over(project: Project, seen: Seen, rules: Rules) -> Decision:
+    """Make another host's run our own once it is past its time: the next tick finds that it has no runner."""
+    run = project.run
+    if run is None or run.runner.host in ("", seen.clock.host):
+        raise Refused("no step of another host is recorded", hint="see `aiframe why`")
+    host = run.runner.host
+    if not is_past_its_time(run, seen.clock, rules):
+        cure = f"run `aiframe stop` on {host}; here it is taken over once its time is over (`aiframe why` says when)"
+        raise Refused(f"the step runs on the host {host}, out of reach", hint=cure)
+    return Decision(project.evolve(run=replace(run, runner=Runner(0, 0.0, host=seen.clock.host))))
+
+
+def on_pause(project: Project) -> Decision:
+    """Start no further step; a step that runs ends first."""
+    match project.state:
+        case State.RUNNING:
+            return Decision(project.evolve(pause_requested=True))
+        case State.PAUSED:
+            return Decision(project)
+        case State.DONE | State.ERROR | Unknown():
+            raise Refused(f"there is nothing to pause: the project is in {project.state}", hint="see `aiframe why`")
+        case _:
+            return Decision(project.evolve(state=State.PAUSED, paused_from=way_back(project)))
+
+
+def on_resume(project: Project, seen: Seen, now: bool) -> Decision:
+    """Go on from a pause, an error or the end; with *now* without waiting."""
+    if now:
+        project = project.evolve(wait=None)
+    match project.state:
+        case State.RUNNING:
+            return Decision(project.evolve(pause_requested=False))
+        case State.PAUSED | State.PAUSE_INTERACT:
+            return Decision(went_back(project, seen))
+        case State.ERROR:
+            return Decision(went_back(without_error(project), seen))
+        case State.DONE:
+            if all_closed(seen.tasks):
+                raise Refused(
+                    "the project is done and has no open task", hint="add a task with status todo to TASKS.yaml"
+                )
+            return Decision(project.evolve(state=State.DEV_READY))
+        case _:
+            if now:
+                return Decision(project)
+            raise Refused(f"there is nothing to resume: the project is in {project.state}", hint="see `aiframe why`")
+
+
+def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
+    """Give a failed task its attempts back and go on from an error."""
+    if project.state is State.RUNNING:
+        raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`")
+    if task_id and task_id not in {task.id for task in seen.tasks}:
+        known = ", ".join(task.id for task in seen.tasks) or "none"
+        raise Refused(f"there is no task {task_id}", hint=f"known tasks: {known}")
+    named = [t.id for t in seen.tasks if t.id == task_id or (not task_id and t.status is TaskStatus.FAILED)]
+    if not named and project.state is not State.ERROR:
+        raise Refused("no task has failed", hint="`aiframe retry TASK` starts a named task over")
+    attempts = {key: used for key, used in project.attempts.items() if key.partition("@")[0] not in named}
+    trees = {name: tree for name, tree in project.trees.items() if name not in named}
+    effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
+    after = project.evolve(attempts=attempts, trees=trees)
+    if project.state is State.ERROR or named:
+        after = without_error(after)
+        target = State.DEV_READY if named else after.paused_from or start_of(project, seen)
+        after = after.evolve(state=target, paused_from=None)
+    return Decision(after, effects)
+
+
+def on_replan(project: Project) -> Decision:
+    """Lift the lock of the plan and plan again, also after an error."""
+    if project.state is State.RUNNING:
+        raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`, then replan")
+    after = without_error(project) if project.state is State.ERROR else project
+    settings = replace(after.settings, plan_locked=False)
+    return Decision(after.evolve(state=State.SPEC_READY, settings=settings, paused_from=None))
+
+
+def on_answers_done(project: Project) -> Decision:
+    """The interview goes on with the form as it is."""
+    if project.state is not State.INTAKE_WAITING:
+        raise Refused(f"no interview waits for answers: the project is in {project.state}", hint="see `aiframe why`")
+    return Decision(project.evolve(answers_done=True))
+
+
+def on_answer_given(project: Project, question_id: str, text: str) -> Decision:
+    """Take a person's answer to an open question."""
+    asked = {question.id: question for question in project.open_questions()}
+    if question_id not in asked:
+        known = ", ".join(asked) or "none"
+        raise Refused(f"there is no open question {question_id}", hint=f"open questions: {known}")
+    return Decision(_with_answer(project, asked[question_id], text))
+
+
+def _with_answer(project: Project, question: Question, text: str) -> Project:
+    """A person's answer is new input for whoever asked."""
+    questions = tuple(replace(q, answer=text) if q.id == question.id else q for q in project.questions)
+    requests = dict(project.requests)
+    about = question.task_id or Role.PO.value
+    requests[about] = "\n\n".join(filter(None, [requests.get(about, ""), question_and_answer(question, text)]))
+    return project.evolve(questions=questions, requests=requests)

@@ -1,0 +1,164 @@
+"""How a step that failed moves the state: the table "Failure classes"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import assert_never
+
+from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
+from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
+from aiframe.core.transitions.notes import counted, one_more, subject_of, with_question
+from aiframe.core.transitions.paths import in_error
+
+SEVERITY = {kind: rank for rank, kind in enumerate(FailureKind)}
+"""Of two failures at once the one with the lower number decides."""
+
+
+USES_ATTEMPT = frozenset(
+    {
+        FailureKind.TIMEOUT,
+        FailureKind.STALLED,
+        FailureKind.VERIFY_FAILED,
+        FailureKind.AUDIT_REJECTED,
+        FailureKind.NO_PROGRESS,
+    }
+)
+"""The failures after real work: each costs one of a task's attempts."""
+
+
+JUDGED = frozenset({FailureKind.VERIFY_FAILED, FailureKind.AUDIT_REJECTED})
+"""The failures of a candidate that was looked at: the same tree once more is no progress."""
+
+
+FINISHES_STEP = JUDGED | {FailureKind.NO_PROGRESS}
+"""The failures of a step that ran to its end: they end a streak of crashes and waits."""
+
+
+def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules) -> Decision:
+    """The table "Failure classes": the gravest failure decides."""
+    failure = min(ending.failures, key=lambda each: SEVERITY[each.kind])
+    tree = ending.tree
+    if failure.kind in JUDGED and tree and project.trees.get(run.task_id) == tree:
+        failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
+    project = project.evolve(failure=failure)
+    if tree and run.task_id:
+        project = project.evolve(trees={**project.trees, run.task_id: tree})
+    if ending.findings:
+        project = project.evolve(findings={**project.findings, subject_of(run): ending.findings})
+    project = with_question(project, run, ending.question)
+    if failure.kind in FINISHES_STEP:
+        project = project.evolve(streaks={})
+    project = _used(project, run, failure.kind)
+    decision = _after_failure(project, run, seen, failure, rules)
+    if run.task_id and not _sets_status(decision, run.task_id):
+        decision = Decision(decision.project, (SetStatus(run.task_id, TaskStatus.TODO), *decision.effects))
+    return decision
+
+
+def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Decision:
+    ready = READY_STATE[run.role]
+    match failure.kind:
+        case FailureKind.CANCELLED if seen.interrupt_flag and project.settings.interactive_mode:
+            return Decision(project.evolve(state=State.PAUSE_INTERACT, paused_from=ready, last_error=failure.message))
+        case FailureKind.CANCELLED | FailureKind.BUDGET:
+            return Decision(project.evolve(state=State.PAUSED, paused_from=ready, last_error=failure.message))
+        case FailureKind.AUTH | FailureKind.SETUP:
+            return Decision(in_error(project, failure, ready))
+        case FailureKind.QUOTA:
+            return Decision(_wait_for_quota(project, seen, failure, rules))
+        case FailureKind.TRANSIENT:
+            return Decision(_back_off(project, run, seen, failure, rules))
+        case FailureKind.INTERRUPTED:
+            return Decision(_again_unless(project, failure, rules.interrupted_limit, ready))
+        case FailureKind.INVALID_OUTPUT:
+            after = _again_unless(project, failure, rules.repairs + 1, ready)
+            return Decision(after, () if after.state is State.ERROR else (GoOn(),))
+        case FailureKind.TIMEOUT | FailureKind.STALLED | FailureKind.NO_PROGRESS:
+            if _attempts_used_up(project, run, rules):
+                return give_up(project, run.task_id, failure, rules)
+            return Decision(_diagnose(project, run, failure))
+        case FailureKind.VERIFY_FAILED | FailureKind.AUDIT_REJECTED:
+            if _attempts_used_up(project, run, rules):
+                return give_up(project, run.task_id, failure, rules)
+            return Decision(project.evolve(state=ready, last_error=failure.message), (GoOn(),))
+        case _:
+            assert_never(failure.kind)
+
+
+def _wait_for_quota(project: Project, seen: Seen, failure: Failure, rules: Rules) -> Project:
+    count = project.streaks.get(failure.kind, 0) + 1
+    wait = min(rules.quota_base_sec * 2 ** min(count - 1, 20), rules.quota_max_sec)
+    # A reset that has passed already would start the step again at once, and again.
+    if failure.reset_at is not None and failure.reset_at > seen.clock.wall:
+        wait = failure.reset_at - seen.clock.wall
+    return project.evolve(
+        wait=Wait(seen.clock.wall, wait), last_error=failure.message, streaks={**project.streaks, failure.kind: count}
+    )
+
+
+def _back_off(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Project:
+    after = _again_unless(project, failure, rules.transient_limit, READY_STATE[run.role])
+    if after.state is State.ERROR:
+        return after
+    count = after.streaks[failure.kind]
+    wait = min(rules.transient_base_sec * 2 ** (count - 1), rules.transient_max_sec)
+    return after.evolve(wait=Wait(seen.clock.wall, wait))
+
+
+def _again_unless(project: Project, failure: Failure, limit: int, ready: State) -> Project:
+    """The same ready state again; the *limit*-th failure of this kind in a row is an ERROR."""
+    count = project.streaks.get(failure.kind, 0) + 1
+    project = project.evolve(streaks={**project.streaks, failure.kind: count})
+    if count >= limit:
+        message = f"{failure.message} ({failure.kind}, {count} times in a row)"
+        return in_error(project, replace(failure, message=message), ready)
+    return project.evolve(state=ready, last_error=failure.message)
+
+
+def _diagnose(project: Project, run: Run, failure: Failure) -> Project:
+    """One diagnosis, then one more try; what hangs again, or hangs while diagnosing, needs a person."""
+    if run.role is Role.DIAGNOSE:
+        return in_error(project, failure, project.resume_state or State.DEV_READY, code=f"{failure.kind}_in_diagnosis")
+    ready = READY_STATE[run.role]
+    if project.diagnosis_done and project.diagnosed_role is run.role:
+        return in_error(project, failure, ready, code=f"{failure.kind}_after_diagnosis")
+    return project.evolve(
+        state=State.DIAGNOSE_READY,
+        resume_state=ready,
+        diagnosed_role=run.role,
+        diagnosis_done=False,
+        last_error=failure.kind.value,
+    )
+
+
+def give_up(project: Project, task_id: str, failure: Failure, rules: Rules) -> Decision:
+    """The task has used up its attempts: it failed; go on with others only where the person said so."""
+    effects = (SetStatus(task_id, TaskStatus.FAILED),)
+    if rules.continue_on_task_failure:
+        return Decision(project.evolve(state=State.DEV_READY, last_error=failure.message), (*effects, GoOn()))
+    message = f"task {task_id} failed: {failure.message}"
+    named = replace(
+        failure, message=message, hint=failure.hint or f"read `aiframe logs`, then `aiframe retry {task_id}`"
+    )
+    return Decision(in_error(project, named, State.DEV_READY), effects)
+
+
+def used_up(rules: Rules) -> Failure:
+    """Why a task is not tried again."""
+    return Failure(FailureKind.VERIFY_FAILED, f"all {rules.max_attempts} attempts are used up")
+
+
+def _attempts_used_up(project: Project, run: Run, rules: Rules) -> bool:
+    return bool(run.task_id) and project.attempts.get(run.input_key, 0) >= rules.max_attempts
+
+
+def _used(project: Project, run: Run, kind: FailureKind) -> Project:
+    if kind in USES_ATTEMPT:
+        return counted(project, run)
+    if kind is FailureKind.INVALID_OUTPUT:
+        return project.evolve(shown=one_more(project.shown, subject_of(run)))
+    return project
+
+
+def _sets_status(decision: Decision, task_id: str) -> bool:
+    return any(isinstance(effect, SetStatus) and effect.task_id == task_id for effect in decision.effects)

@@ -1,0 +1,179 @@
+"""What a tick does in each state: the table "States and what a tick does"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from aiframe.core.events import Archive, Decision, Effect, Recover, Seen, SetStatus, StartStep, StopRunner, Tick
+from aiframe.core.model import (
+    READY_STATES,
+    Failure,
+    FailureKind,
+    Project,
+    Role,
+    Rules,
+    State,
+    Task,
+    TaskStatus,
+    Unknown,
+)
+from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_startable, ready_tasks
+from aiframe.core.timing import is_past_its_time, rebased, remaining
+from aiframe.core.transitions.failures import give_up, used_up
+from aiframe.core.transitions.paths import in_error, went_back
+from aiframe.core.transitions.reviews import accept_reviewed, archived_words, look_question, look_review
+
+
+def on_tick(project: Project, event: Tick, rules: Rules) -> Decision:
+    """Follow the states until one rests, asks for a step, or asks for recovery."""
+    effects: list[Effect] = []
+    while True:
+        decision = _look(project, event, rules)
+        effects.extend(decision.effects)
+        resting = decision.project == project and not decision.effects
+        if resting or _asks_for_work(decision):
+            return Decision(decision.project, tuple(effects))
+        seen = seen_after(event.seen, decision.effects)
+        project, event = decision.project, Tick(seen, event.may_start, event.tasks_taken)
+
+
+def _asks_for_work(decision: Decision) -> bool:
+    return any(isinstance(effect, StartStep | StopRunner | Recover) for effect in decision.effects)
+
+
+def seen_after(seen: Seen, effects: Iterable[Effect]) -> Seen:
+    """What the files will say once *effects* are carried out, so that one look can follow several transitions."""
+    for effect in effects:
+        match effect:
+            case SetStatus(task_id, status):
+                seen = replace(seen, tasks=_with_status(seen.tasks, task_id, status))
+            case Archive("approval"):
+                seen = replace(seen, approval=False)
+            case Archive("rejection"):
+                seen = replace(seen, rejection=None)
+            case _:
+                pass
+    return seen
+
+
+def _look(project: Project, event: Tick, rules: Rules) -> Decision:
+    """One row of the table "States and what a tick does"."""
+    seen, settings = event.seen, project.settings
+    wait = rebased(project.wait, seen.clock)
+    if wait != project.wait:
+        project = project.evolve(wait=wait)
+    may_go_on = project.state in READY_STATES or (project.state is State.INTAKE_WAITING and _answered(project, seen))
+    if may_go_on and seen.interrupt_flag and settings.interactive_mode:
+        return Decision(project.evolve(state=State.PAUSE_INTERACT, paused_from=project.state))
+    if may_go_on and project.state is not State.REVIEW_READY and remaining(project.wait, seen.clock) > 0:
+        return Decision(project)
+    match project.state:
+        case State.INTAKE_READY:
+            if not settings.interactive_mode:
+                return Decision(project.evolve(state=State.SPEC_READY))
+            return _start(project, event, Role.INTAKE)
+        case State.INTAKE_WAITING:
+            if _answered(project, seen):
+                return _start(project, event, Role.INTAKE)
+            return Decision(project)
+        case State.SPEC_READY:
+            if settings.plan_locked:
+                return Decision(project.evolve(state=State.DEV_READY))
+            return _start(project, event, Role.PO)
+        case State.DEV_READY:
+            return _look_dev(project, event, rules)
+        case State.DIAGNOSE_READY:
+            return _start(project, event, Role.DIAGNOSE)
+        case State.RUNNING:
+            return _look_running(project, seen, rules)
+        case State.REVIEW_READY:
+            if not settings.interactive_mode:
+                return Decision(project.evolve(state=State.DEV_READY))
+            # A word from before the review began was not said about what is to be reviewed.
+            return Decision(project.evolve(state=State.REVIEW_WAITING), archived_words(seen))
+        case State.REVIEW_WAITING:
+            return look_review(project, seen)
+        case State.QUESTION_WAITING:
+            return look_question(project, seen)
+        case State.PAUSE_INTERACT:
+            if seen.interrupt_flag and settings.interactive_mode:
+                return Decision(project)
+            return Decision(went_back(project, seen))
+        case State.PAUSED | State.DONE | State.ERROR | Unknown():
+            return Decision(project)
+        case _:
+            assert_never(project.state)
+
+
+def _answered(project: Project, seen: Seen) -> bool:
+    """Whether the interview goes on: the form is filled in, or nobody is there to do so."""
+    return seen.form_done or project.answers_done or not project.settings.interactive_mode
+
+
+def _start(project: Project, event: Tick, role: Role) -> Decision:
+    if not event.may_start:
+        return Decision(project)
+    attempt = project.shown.get(role.value, 0) + 1
+    return Decision(project, (StartStep(role, project.settings.timeout_sec, attempt=attempt),))
+
+
+def _look_running(project: Project, seen: Seen, rules: Rules) -> Decision:
+    run = project.run
+    if run is None or (run.runner.host and run.runner.host != seen.clock.host):
+        return Decision(project)
+    if not seen.lock_held:
+        return Decision(project, (Recover(run.run_id),))
+    if is_past_its_time(run, seen.clock, rules):
+        return Decision(project, (StopRunner(run.runner, run.run_id),))
+    return Decision(project)
+
+
+def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
+    """Start the next ready task, or say why there is none: the first rule that holds."""
+    tasks = event.seen.tasks
+    waiting = {question.task_id for question in project.open_questions()}
+    for task in ready_tasks(tasks, waiting):
+        key = input_key(task, project.requests.get(task.id, ""))
+        if project.attempts.get(key, 0) >= rules.max_attempts:
+            return give_up(project, task.id, used_up(rules), rules)
+        if not event.may_start or event.tasks_taken >= rules.dev_chain_limit:
+            return Decision(project)
+        attempt = project.shown.get(task.id, 0) + 1
+        return Decision(project, (StartStep(Role.DEV, _timeout(project, task), task.id, attempt, key),))
+    return _no_task_ready(project, tasks, waiting)
+
+
+def _no_task_ready(project: Project, tasks: tuple[Task, ...], waiting: set[str]) -> Decision:
+    interactive = project.settings.interactive_mode
+    if any(is_startable(task) and task.id in waiting for task in tasks):
+        return Decision(project.evolve(state=State.QUESTION_WAITING, paused_from=State.DEV_READY))
+    in_review = [task.id for task in tasks if task.status is TaskStatus.REVIEW]
+    if in_review and interactive:
+        return Decision(project.evolve(state=State.REVIEW_READY))
+    if in_review:
+        return accept_reviewed(project, in_review)
+    if not tasks:
+        return Decision(project.evolve(state=State.SPEC_READY, settings=replace(project.settings, plan_locked=False)))
+    if all_closed(tasks):
+        return Decision(project.evolve(state=State.REVIEW_READY if interactive else State.DONE))
+    message = "no task can go on: " + "; ".join(_why_stuck(task, tasks) for task in tasks if task.status not in CLOSED)
+    cure = "`aiframe retry TASK` gives a failed task its attempts back; set a blocked one to todo in TASKS.yaml"
+    return Decision(in_error(project, Failure(FailureKind.VERIFY_FAILED, message, cure), State.DEV_READY))
+
+
+def _why_stuck(task: Task, tasks: tuple[Task, ...]) -> str:
+    if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED):
+        return f"{task.id} is {task.status}"
+    done = {other.id for other in tasks if other.status is TaskStatus.DONE}
+    return f"{task.id} waits for {', '.join(need for need in task.blocked_by if need not in done)}"
+
+
+def _timeout(project: Project, task: Task) -> float:
+    own = task.max_duration_min
+    return project.settings.timeout_sec if own is None else min(project.settings.timeout_sec, own * 60)
+
+
+def _with_status(tasks: tuple[Task, ...], task_id: str, status: TaskStatus) -> tuple[Task, ...]:
+    return tuple(replace(task, status=status) if task.id == task_id else task for task in tasks)
