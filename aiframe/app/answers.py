@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aiframe.app.advance import held
 from aiframe.app.intake import BOX, FormQuestion, blank_form, parse_answers, parse_questions
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site
@@ -52,15 +53,16 @@ def write_answers(site: Site, given: Mapping[str, str], *, done: bool = False) -
 
     Raises Refused where no interview waits, UsageError for an answer that is no text.
     """
-    if site.store.load(tolerate_unreadable=True).project.state is not State.INTAKE_WAITING:
-        raise Refused("no interview waits for answers", hint="see `aiframe why`")
-    questions = parse_questions(read_text(site.layout.questions))
-    before = parse_answers(read_text(site.layout.answers), questions)
-    answers = {**before.answers, **{name: checked_text(text, f"the answer to {name}") for name, text in given.items()}}
-    if before.free:
-        raise Refused("INTAKE_ANSWERS.md holds free text", hint="add to that text in an editor")
-    text = _filled_form(questions, answers, before.rest, done=done or before.done_box)
-    write_durable(site.layout.answers, text)
+    words = {name: checked_text(text, f"the answer to {name}") for name, text in given.items()}
+    with held(site) as draft:
+        if draft.project.state is not State.INTAKE_WAITING:
+            raise Refused("no interview waits for answers", hint="see `aiframe why`")
+        questions = parse_questions(read_text(site.layout.questions))
+        before = parse_answers(read_text(site.layout.answers), questions)
+        if before.free:
+            raise Refused("INTAKE_ANSWERS.md holds free text", hint="add to that text in an editor")
+        text = _filled_form(questions, {**before.answers, **words}, before.rest, done=done or before.done_box)
+        write_durable(site.layout.answers, text)
     left = len(parse_answers(text, questions).open(questions))
     told = f"{len(given)} {'answer' if len(given) == 1 else 'answers'} written into INTAKE_ANSWERS.md"
     return f"{told}, {left} still open" if left else f"{told}; none is open"

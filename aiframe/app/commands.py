@@ -11,28 +11,38 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiframe.app.advance import advance
+from aiframe.app.advance import advance, held
+from aiframe.app.draft import Draft
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site, open_site
 from aiframe.app.texts import checked_text
 from aiframe.core.errors import StepError, UnreadableFile, UsageError
-from aiframe.core.events import AnswerGiven, AnswersDone, Change, Pause, Replan, Resume, Retry, SetStatus
+from aiframe.core.events import (
+    AnswerGiven,
+    AnswersDone,
+    Change,
+    Pause,
+    Replan,
+    Resume,
+    Retry,
+    SetStatus,
+    TakeOver,
+    Tick,
+)
 from aiframe.core.machine import Refused
-from aiframe.core.model import Settings, State, Unknown
+from aiframe.core.model import Run, Settings, State, Unknown
 from aiframe.process import end_runner, host_name, is_alive, now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
 from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
-from aiframe.store.tasks_file import load_tasks
 
 STOP_PATIENCE_S = 20.0
 """How long a runner gets to end its step by itself (its agent gets some seconds of that)."""
 
 _ENDED = (State.DONE, State.ERROR)
 _RESUMABLE = (*_ENDED, State.PAUSED, State.PAUSE_INTERACT, State.RUNNING)
-_IN_REVIEW = (State.REVIEW_WAITING, State.REVIEW_READY)
 
 
 def state_of(site: Site) -> State | Unknown:
@@ -51,22 +61,25 @@ def _state(loaded: Loaded) -> State | Unknown:
 
 def pause(site: Site) -> str:
     """Start no further step."""
-    before = state_of(site)
-    project = advance(site, lambda seen: Pause()).project
-    if project.state is State.RUNNING:
+    with held(site) as draft:
+        before = draft.project.state
+        draft.decide(Pause())
+    if before is State.RUNNING:
         return "The step that runs may end, then the project pauses"
     return "It was paused already" if before is State.PAUSED else f"Paused in {before}"
 
 
 def go_on(site: Site, *, cut_wait_short: bool = False) -> str:
     """Go on from a pause, an interrupt, an error or the end, and take back an interrupt that is not yet obeyed."""
-    withdrawn = site.layout.interrupt_flag.is_file()
-    with storage_errors(site.layout.interrupt_flag, "remove"):
-        site.layout.interrupt_flag.unlink(missing_ok=True)
-    before = state_of(site)
-    if withdrawn and not cut_wait_short and before not in _RESUMABLE:
-        return "The interrupt is taken back"
-    after = advance(site, lambda seen: Resume(seen, cut_wait_short)).project.state
+    flag = site.layout.interrupt_flag
+    with held(site) as draft, storage_errors(flag, "remove"):
+        before = draft.project.state
+        if flag.is_file() and not cut_wait_short and before not in _RESUMABLE:
+            flag.unlink()
+            return "The interrupt is taken back"
+        draft.decide(Resume(draft.seen, cut_wait_short))
+        flag.unlink(missing_ok=True)
+        after = draft.project.state
     if after is State.RUNNING:
         return "The step runs on, and the project after it"
     return f"The wait is cut short in {after}" if after == before else f"{before} is over: the project is in {after}"
@@ -74,14 +87,14 @@ def go_on(site: Site, *, cut_wait_short: bool = False) -> str:
 
 def interrupt(site: Site) -> str:
     """Have the project stop for a talk before the next step."""
-    loaded = site.store.load(tolerate_unreadable=True)
-    state = _state(loaded)
-    if not _settings(loaded).interactive_mode:
-        raise Refused("interactive_mode is off, so interrupts are not looked for", hint="use `aiframe pause`")
-    if state in (*_ENDED, State.PAUSED) or isinstance(state, Unknown):
-        raise Refused(f"there is nothing to interrupt: the project is in {state}", hint="see `aiframe why`")
-    make_folder(site.layout.notes)
-    write_durable(site.layout.interrupt_flag, "Delete this file, or run `aiframe continue`, to go on.\n")
+    with held(site) as draft:
+        state = draft.project.state
+        if not draft.project.settings.interactive_mode:
+            raise Refused("interactive_mode is off, so interrupts are not looked for", hint="use `aiframe pause`")
+        if state in (*_ENDED, State.PAUSED) or isinstance(state, Unknown):
+            raise Refused(f"there is nothing to interrupt: the project is in {state}", hint="see `aiframe why`")
+        make_folder(site.layout.notes)
+        write_durable(site.layout.interrupt_flag, "Delete this file, or run `aiframe continue`, to go on.\n")
     if state is State.PAUSE_INTERACT:
         return "It was interrupted already"
     return "Interrupted: no further step starts; what you `aiframe note` now reaches the next one"
@@ -91,19 +104,46 @@ def stop(root: Path, environ: Mapping[str, str], *, then_pause: bool = True) -> 
     """End the step that runs, and pause unless *then_pause* is off; where nothing runs, pause.
 
     Works with files that cannot be read, too: whoever stops a step may do so because of what it did to them.
-    Raises Refused for a runner on another host, GuardError, StepError where the step does not end.
+    Raises Refused for a runner on another host that may be alive, GuardError, StepError where the step does not end.
     """
     layout = Layout(root.resolve())
     check_project_folder(layout.root)
     run = ProjectStore(layout).load(tolerate_unreadable=True).project.run
+    if run is None and not then_pause:
+        return "No step is running"
     if run is None:
-        return pause(open_site(root, environ)) if then_pause else "No step is running"
+        return _pause_instead(open_site(root, environ)) or stop(root, environ)
     if run.runner.host and run.runner.host != host_name():
-        host = run.runner.host
-        raise Refused(f"the step runs on the host {host}, out of reach", hint=f"run `aiframe stop` on {host}")
+        return _take_over(open_site(root, environ), run.runner.host, then_pause=then_pause)
     if then_pause:
         with suppress(UnreadableFile):  # the signal says the same, only a runner that must be killed cannot tell it
             pause(open_site(root, environ))
+    return _end(layout, run)
+
+
+def _pause_instead(site: Site) -> str:
+    """Pause a project that does nothing; empty where a step has begun meanwhile."""
+    with held(site) as draft:
+        state = draft.project.state
+        if state is State.RUNNING:
+            return ""
+        if state in _ENDED or isinstance(state, Unknown):
+            return f"No step is running, and none starts: the project is in {state}"
+        draft.decide(Pause())
+    already = state is State.PAUSED
+    return f"No step is running; {'it was paused already' if already else f'paused in {state}, so that none starts'}"
+
+
+def _take_over(site: Site, host: str, *, then_pause: bool) -> str:
+    with held(site) as draft:
+        draft.decide(TakeOver(draft.seen))
+        if then_pause:
+            draft.decide(Pause())
+    return f"The host {host} is given up; the next tick looks after its step"
+
+
+def _end(layout: Layout, run: Run) -> str:
+    """End *run*, whose runner is on this host."""
     if not is_run_locked(layout) and not is_alive(run.runner):
         return "The step has lost its runner already; the next tick looks after it"
     if end_runner(run.runner, run.run_id, term_grace_s=STOP_PATIENCE_S):
@@ -161,42 +201,60 @@ def shown(value: object) -> str:
 
 
 def approve(site: Site, text: str = "") -> str:
-    """Say yes to a review; the next tick takes it."""
-    _check_review(site)
-    if _is_there(site.layout.rejection):
-        cure = f"delete {site.layout.rejection.relative_to(site.root)} first, if you have changed your mind"
-        raise Refused("a rejection is there already, and goes before an approval", hint=cure)
-    make_folder(site.layout.notes)
-    write_durable(site.layout.approval, checked_text(text or "approved", "the note") + "\n")
+    """Say yes to a review; the next tick takes it. Words that are there already are kept."""
+    words = checked_text(text, "the note") if text else ""
+    _begin_review(site)
+    approval, rejection = site.layout.approval, site.layout.rejection
+    with held(site) as draft:
+        _check_review(draft)
+        if _said(rejection):
+            cure = f"delete {rejection.relative_to(site.root)} first, if you have changed your mind"
+            raise Refused("a rejection is there already, and goes before an approval", hint=cure)
+        said = _said(approval)
+        if said and not words:
+            return "It was approved already"
+        make_folder(site.layout.notes)
+        write_durable(approval, "\n\n".join(filter(None, [said, words or "approved"])) + "\n")
     return "Approved"
 
 
 def reject(site: Site, notes: str, task_ids: Sequence[str] = ()) -> str:
     """Send work back with *notes*; *task_ids* names the tasks (none: those of the review). The next tick takes it."""
-    _check_review(site)
     words = checked_text(notes, "the notes")
-    known = [task.id for task in load_tasks(site.layout.tasks_yaml).tasks]
-    strangers = [name for name in task_ids if name not in known]
-    if strangers:
-        cure = f"known tasks: {', '.join(known) or 'none'}"
-        raise UsageError(f"there is no task {', '.join(strangers)}", hint=cure)
-    if _is_there(site.layout.approval):
-        cure = f"delete {site.layout.approval.relative_to(site.root)} first, if you have changed your mind"
-        raise Refused("an approval is there already, and would be taken for the next review", hint=cure)
-    named = f"\ntasks: {', '.join(task_ids)}\n" if task_ids else ""
-    make_folder(site.layout.notes)
-    write_durable(site.layout.rejection, f"{words}\n{named}")
+    _begin_review(site)
+    approval, rejection = site.layout.approval, site.layout.rejection
+    with held(site) as draft:
+        _check_review(draft)
+        _check_known(draft, task_ids)
+        if _said(approval):
+            cure = f"delete {approval.relative_to(site.root)} first, if you have changed your mind"
+            raise Refused("an approval is there already, and would be taken for the next review", hint=cure)
+        named = f"\ntasks: {', '.join(task_ids)}\n" if task_ids else ""
+        make_folder(site.layout.notes)
+        write_durable(rejection, "\n\n".join(filter(None, [_said(rejection), f"{words}\n{named}"])))
     return f"Rejected: {', '.join(task_ids) if task_ids else 'the reviewed tasks'} will go back with your notes"
 
 
-def _check_review(site: Site) -> None:
-    state = state_of(site)
-    if state not in _IN_REVIEW:
-        raise Refused(f"no review waits: the project is in {state}", hint="see `aiframe why`")
+def _begin_review(site: Site) -> None:
+    """Let a review begin that is due: words from before it would not count."""
+    if state_of(site) is State.REVIEW_READY:
+        advance(site, lambda seen: Tick(seen, may_start=False))
 
 
-def _is_there(path: Path) -> bool:
-    return bool(read_text(path).strip())
+def _check_review(draft: Draft) -> None:
+    if draft.project.state is not State.REVIEW_WAITING:
+        raise Refused(f"no review waits: the project is in {draft.project.state}", hint="see `aiframe why`")
+
+
+def _check_known(draft: Draft, task_ids: Sequence[str]) -> None:
+    known = [task.id for task in draft.seen.tasks]
+    strangers = [name for name in task_ids if name not in known]
+    if strangers:
+        raise UsageError(f"there is no task {', '.join(strangers)}", hint=f"known tasks: {', '.join(known) or 'none'}")
+
+
+def _said(path: Path) -> str:
+    return read_text(path).strip()
 
 
 # Words to the agents --------------------------------------------------------------------------------------------------

@@ -80,7 +80,8 @@ def _has_record(folder: Path) -> bool:
     from aiframe.core.errors import AiframeError
 
     try:
-        return Layout(folder).control_json.exists()
+        layout = Layout(folder)
+        return layout.control_json.exists() or layout.control_copy.exists()
     except (AiframeError, OSError):  # a `.git` that names no repository
         return False
 
@@ -144,6 +145,8 @@ def _project_above(cwd: Path) -> Path:
             raise GuardError(f"{where}: which project?", hint=cure)
         if is_project(folder):
             return folder
+        if _was_project(folder):
+            raise _lost_project(folder)
     raise UsageError(f"{cwd} is in no project", hint=f"go into a project's folder, or {cure}")
 
 
@@ -156,6 +159,9 @@ def _no_such_project(argument: str, path: Path, frame: Path | None) -> Exception
     names = [project.name for project in all_projects(frame)] if frame else []
     if argument and is_frame(path):
         return GuardError(f"{path} is the frame itself, not a project", hint=_known(names))
+    for folder in (path, frame / "projects" / argument if frame and os.path.basename(argument) == argument else path):
+        if argument and folder.is_dir() and _was_project(folder):
+            return _lost_project(folder)
     if argument and path.is_dir():
         cure = "make a project with `aiframe init NAME`, or write a STATE.json with a state such as INTAKE_READY there"
         return UsageError(f"{path} is a folder, but no project: it has no STATE.json", hint=cure)
@@ -164,6 +170,25 @@ def _no_such_project(argument: str, path: Path, frame: Path | None) -> Exception
         return UsageError(f"there is no project {argument!r}", hint=f"did you mean {' or '.join(close)}?")
     where = "" if frame else f": there is no folder {path}, and {path.parent} is in no frame"
     return UsageError(f"there is no project {argument!r}{where}", hint=_known(names) if frame else _HOW)
+
+
+def _was_project(folder: Path) -> bool:
+    """Whether *folder* holds what only a project has, though neither its state nor the record of it."""
+    return any(os.path.lexists(folder / name) for name in ("TASKS.yaml", "PROJECT.yaml", ".git/aiframe"))
+
+
+def _lost_project(folder: Path) -> Exception:
+    from shlex import quote
+
+    from aiframe.core.errors import UsageError
+
+    state, good = folder / "STATE.json", folder / ".git" / "aiframe" / "good" / "STATE.json"
+    said = f"{folder} has files of a project, but neither STATE.json nor aiframe's own record of it in .git/aiframe"
+    if good.exists():
+        return UsageError(said, hint=f"put the last good copy back: cp {quote(str(good))} {quote(str(state))}")
+    start = "DEV_READY" if (folder / "TASKS.yaml").exists() else "INTAKE_READY"
+    write = f"""echo '{{"state": "{start}"}}' > {quote(str(state))}"""
+    return UsageError(said, hint=f"say where it stands, for example: {write}")
 
 
 def _known(names: list[str]) -> str:
@@ -179,14 +204,19 @@ def _known(names: list[str]) -> str:
 def lay_frame(root: Path) -> LaidFrame:
     """Lay a frame in the folder *root*, which is made where it is missing; a file that exists is never changed.
 
-    Raises GuardError inside a project or another frame's projects/, StorageError where the disk refuses.
+    Raises GuardError inside a project or another frame's projects/, UsageError for a folder that cannot be made,
+    StorageError where the disk refuses.
     """
-    from aiframe.store.atomic import make_folder, read_bounded, write_durable
+    from aiframe.core.errors import UsageError
+    from aiframe.store.atomic import StorageError, make_folder, read_bounded, write_durable
 
     root = Path(os.path.abspath(root))
     _check_place(root)
     created, kept = [], []
-    make_folder(root)
+    try:
+        make_folder(root)
+    except StorageError as error:
+        raise UsageError(f"{error.message}: no frame can be laid there", hint="choose another folder") from error
     for name, content in sorted(_frame_files().items()):
         path = root / name
         if not os.path.lexists(path):

@@ -9,9 +9,10 @@ from pathlib import Path
 from aiframe.app.intake import form_done
 from aiframe.app.site import Site
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import Rejection, Seen
-from aiframe.core.model import Moment, Project, State, Task
+from aiframe.core.events import HandSet, Rejection, Seen
+from aiframe.core.model import Moment, Project, State, Task, Wait
 from aiframe.store.atomic import read_bounded
+from aiframe.store.hand_edits import Edits
 from aiframe.store.quarantine import last_good
 from aiframe.store.tasks_file import load_tasks, parse_tasks
 
@@ -60,6 +61,17 @@ def _or_empty(read: Callable[[Path], str]) -> Callable[[Path], str]:
             return ""
 
     return tolerant
+
+
+def hand_edit(edits: Edits, seen: Seen) -> HandSet | None:
+    """What was written into STATE.json by hand, as an event; None for nothing that counts."""
+    if not edits.changed:
+        return None
+    fields, wall = dict(edits.fields), seen.clock.wall
+    if "not_before" in fields:  # epoch seconds there, a wait in the project
+        until = fields.pop("not_before")
+        fields["wait"] = Wait(wall, max(0.0, until - wall)) if isinstance(until, int | float) and until else None
+    return HandSet(seen, edits.state, edits.settings, fields)
 
 
 def read_text(path: Path) -> str:

@@ -15,7 +15,7 @@ from aiframe.app.intake import blank_form, history_entry, in_history, parse_ques
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site
 from aiframe.core.model import Project, State
-from aiframe.store.atomic import make_folder, read_bounded, sync_directory, write_durable
+from aiframe.store.atomic import make_folder, read_bounded, storage_errors, sync_directory, write_durable
 from aiframe.store.journal import append_event, last_events
 from aiframe.store.quarantine import last_good
 
@@ -94,7 +94,8 @@ def _archive(site: Site, debt: Debt) -> None:
         return
     shelf = site.layout.notes / "reviews"
     make_folder(shelf)
-    note.rename(shelf / debt["name"])
+    with storage_errors(note, "move to notes/reviews/"):
+        note.rename(shelf / debt["name"])
     sync_directory(shelf)
 
 
@@ -109,7 +110,8 @@ def _archive_answers(site: Site, note: Path, debt: Debt) -> None:
             write_durable(site.layout.history, history + entry)
     if debt["asked"]:
         write_durable(note, _new_form(site))
-    else:
+        return
+    with storage_errors(note, "remove"):
         note.unlink(missing_ok=True)
 
 

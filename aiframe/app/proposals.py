@@ -6,14 +6,15 @@ may change is taken; the rest is put back and said.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiframe.app.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Project, Role, Run, State, Task, TaskStatus
-from aiframe.store.atomic import make_folder, read_bounded, write_durable
+from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.hand_edits import Edits
 from aiframe.store.project_store import Loaded
 from aiframe.store.quarantine import last_good, remember_good, set_aside
@@ -169,7 +170,7 @@ def _refusal(role: Role, before: Mapping[str, Task], after: Mapping[str, Task]) 
         return ""
     if role is Role.INTAKE:
         return "an INTAKE step changed TASKS.yaml" if before else ""
-    changed = [name for name, task in before.items() if _essence(after.get(name)) != _essence(task)]
+    changed = [name for name, task in before.items() if name not in after or after[name].definition != task.definition]
     added = [name for name in after if name not in before]
     if role is Role.DIAGNOSE:
         return "" if len(changed) + len(added) <= 1 else "a diagnosis may change or add one task, it changed more"
@@ -185,7 +186,8 @@ def _too_many(site: Site, role: Role, added: int) -> str:
 
 def _count_added(site: Site, role: Role, added: int) -> None:
     if role is Role.PO:
-        site.layout.added_tasks.unlink(missing_ok=True)
+        with storage_errors(site.layout.added_tasks, "remove"):
+            site.layout.added_tasks.unlink(missing_ok=True)
     elif added:
         write_durable(site.layout.added_tasks, str(_added_before(site) + added))
 
@@ -195,25 +197,19 @@ def _added_before(site: Site) -> int:
     return int(said) if said.isdigit() else 0
 
 
-def _essence(task: Task | None) -> Task | None:
-    """A task without what an agent may touch freely."""
-    return None if task is None else replace(task, status=TaskStatus.TODO, notes="")
-
-
 def _by_id(file: TaskFile) -> dict[str, Task]:
     return {task.id: task for task in file.tasks}
 
 
 def _put_back(site: Site, name: str, why: str) -> None:
     path = site.root / name
-    if path.exists() or path.is_symlink():
+    if os.path.lexists(path):
         set_aside(site.layout, path, why)
-    if path.is_dir() and not path.is_symlink():
-        path.rename(site.layout.quarantine_dir / f"{name}-folder-{path.stat().st_mtime_ns}")
     good = last_good(site.layout, name)
     if good:
         write_durable(path, good)
-    else:
+        return
+    with storage_errors(path, "remove"):
         path.unlink(missing_ok=True)
 
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aiframe.app.follow import last_lines, newest_log
 from aiframe.app.intake import open_questions
-from aiframe.app.observe import observe, read_text
+from aiframe.app.observe import hand_edit, observe, read_text
+from aiframe.app.offers import waiting
 from aiframe.app.site import Site, open_site
 from aiframe.core.errors import AiframeError, Problem, UnreadableFile
-from aiframe.core.events import HandSet, Pause, Seen
+from aiframe.core.events import Seen
 from aiframe.core.explain import Explanation, explain
 from aiframe.core.machine import decide
-from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus, Wait
+from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
 from aiframe.core.timing import elapsed
 from aiframe.process import now
 from aiframe.store.guards import check_project_folder
@@ -212,17 +213,8 @@ def _is_in_the_way(loaded: Loaded, *, alive: bool) -> bool:
 
 def _with_hand_edits(site: Site, loaded: Loaded, seen: Seen) -> Project:
     """The project as the next tick takes it: with what a person wrote into STATE.json."""
-    project, edits = loaded.project, loaded.edits
-    if project.state is State.RUNNING:
-        return decide(project, Pause(), site.rules).project if edits.state is State.PAUSED else project
-    if not edits.changed:
-        return project
-    fields = dict(edits.fields)
-    if "not_before" in fields:
-        until = fields.pop("not_before")
-        wall = seen.clock.wall
-        fields["wait"] = Wait(wall, max(0.0, until - wall)) if isinstance(until, int | float) and until else None
-    return decide(project, HandSet(seen, edits.state, edits.settings, fields), site.rules).project
+    event = hand_edit(loaded.edits, seen)
+    return loaded.project if event is None else decide(loaded.project, event, site.rules).project
 
 
 def _about_run(project: Project, clock: Moment, beat: float) -> dict[str, Any]:
@@ -258,7 +250,8 @@ def _agent(settings: ProjectSettings, project: Project) -> str:
 
 
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
-    return explain(project, seen, site.rules, open_form_questions=_open_form_questions(site, project))
+    said = explain(project, seen, site.rules, open_form_questions=_open_form_questions(site, project))
+    return replace(said, cures=(*said.cures, *waiting(site)))
 
 
 def _explain_or_blame(site: Site, project: Project, seen: Seen, readings: _Readings) -> Explanation:

@@ -61,12 +61,12 @@ def reject(args: Namespace) -> int:
 
 
 def accept(args: Namespace) -> int:
-    """Take, show or drop the task changes that a step proposed."""
+    """Take, show or drop changes that do not count by themselves."""
     site = where.site(args)
     if args.diff:
-        print(offers.offered_difference(site))
+        print(offers.offered_difference(site, args.file))
         return 0
-    return then(args, offers.discard(site) if args.discard else offers.accept(site))
+    return then(args, offers.discard(site, args.file) if args.discard else offers.accept(site, args.file))
 
 
 def note(args: Namespace) -> int:

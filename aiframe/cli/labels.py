@@ -1,4 +1,4 @@
-"""The words of the status panel in English and Chinese. Names of states, roles and files are the same in both."""
+"""The labels of the status panel in English and Chinese; the words behind them: `aiframe.cli.chinese`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "since": "since {time}",
         "until": "until {time}",
         "gone": "its runner is gone",
-        "offered": "task changes wait for `aiframe accept`",
         "empty": "no step has run yet",
     },
     "zh": {
@@ -56,23 +55,6 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "since": "自 {time}",
         "until": "至 {time}",
         "gone": "运行进程已不存在",
-        "offered": "任务改动等待 `aiframe accept`",
         "empty": "还没有运行过任何步骤",
     },
-}
-
-STATES_ZH: Mapping[str, str] = {
-    "INTAKE_READY": "准备访谈",
-    "INTAKE_WAITING": "等待回答",
-    "SPEC_READY": "准备规划",
-    "DEV_READY": "准备开发",
-    "DIAGNOSE_READY": "准备诊断",
-    "RUNNING": "运行中",
-    "REVIEW_READY": "准备评审",
-    "REVIEW_WAITING": "等待评审",
-    "QUESTION_WAITING": "等待答复",
-    "PAUSE_INTERACT": "已打断",
-    "PAUSED": "已暂停",
-    "DONE": "已完成",
-    "ERROR": "出错",
 }

@@ -15,7 +15,7 @@ from aiframe.core.errors import UsageError
 
 
 def status(args: Namespace) -> int:
-    """Show where a project stands."""
+    """Show where a project stands; 2 where a file of it cannot be read."""
     from aiframe.app.status import take_snapshot
     from aiframe.cli import render
 
@@ -27,7 +27,7 @@ def status(args: Namespace) -> int:
         text = render.as_json(snapshot) if args.json else render.as_text(snapshot, language, typed_here, height=height)
         if args.watch is None:
             print(text)
-            return 0
+            return 2 if snapshot.problems else 0
         print(render.redrawn(text), flush=True)
         time.sleep(args.watch)
 

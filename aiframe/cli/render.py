@@ -7,9 +7,10 @@ import shutil
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiframe.cli.labels import LABELS, PANEL, STATES_ZH
+from aiframe.cli.chinese import in_chinese, with_word
+from aiframe.cli.labels import LABELS, PANEL
 from aiframe.cli.paint import is_terminal, paint
 from aiframe.cli.reporting import harmless
 
@@ -31,7 +32,7 @@ def as_text(snapshot: Snapshot, language: str, typed: Callable[[str], str] = str
     labels = LABELS[language]
     width = max(_width(labels[name]) for name in PANEL)
     panel = []
-    for name, text in _rows(snapshot, labels, language, typed):
+    for name, text in _rows(snapshot, labels, Tongue(language), typed):
         told = harmless(text)
         if name == "state":
             told = told.replace(snapshot.state, paint(snapshot.state, _COLOURS.get(snapshot.state, "bold")), 1)
@@ -55,25 +56,37 @@ def screen_height() -> int:
     return shutil.get_terminal_size().lines if is_terminal(sys.stdout) else 0
 
 
+class Tongue(NamedTuple):
+    """How the words of the panel are said."""
+
+    language: str
+
+    def word(self, name: str) -> str:
+        """A state, role or status."""
+        return with_word(name) if self.language == "zh" else name
+
+    def sentence(self, text: str) -> str:
+        """What aiframe says of a project."""
+        return in_chinese(text) if self.language == "zh" else text
+
+
 def _rows(
-    snapshot: Snapshot, labels: Mapping[str, str], language: str, typed: Callable[[str], str]
+    snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue, typed: Callable[[str], str]
 ) -> Iterator[tuple[str, str]]:
     """The lines of the panel: always the same ones, in the same order, then those that only trouble brings."""
     waits = snapshot.waits
     yield "project", f"{snapshot.name} ({snapshot.path})"
-    yield "state", _state(snapshot, labels, language)
-    yield "role", _role(snapshot, labels)
+    yield "state", _state(snapshot, labels, tongue)
+    yield "role", _role(snapshot, labels, tongue)
     yield "runtime", duration(snapshot.runtime_s)
     yield "timeout", duration(snapshot.timeout_s)
     yield "heartbeat", _age(snapshot.heartbeat_age_s, labels)
-    yield "tasks", _tasks(snapshot, labels)
+    yield "tasks", _tasks(snapshot, labels, tongue)
     yield "diagnosis", snapshot.diagnosis or _NOTHING
     yield "error", snapshot.last_error or _NOTHING
-    yield "waits", _waits(snapshot, labels)
+    yield "waits", _waits(snapshot, labels, tongue)
     for cure in waits.cures:
-        yield "to_do", typed(cure)
-    if snapshot.offered_tasks:
-        yield "to_do", labels["offered"]
+        yield "to_do", typed(tongue.sentence(cure))
     for problem in snapshot.problems:
         place = f"{problem.path}:{problem.line}" if problem.line else problem.path
         yield "problem", f"{place}: {problem.message}" if place else problem.message
@@ -84,34 +97,32 @@ def _line(label: str, text: str, width: int) -> str:
     return f"{label}:{' ' * (width - _width(label) + 2)}" + text.replace("\n", "\n" + " " * (width + 3))
 
 
-def _state(snapshot: Snapshot, labels: Mapping[str, str], language: str) -> str:
-    told = snapshot.state or _NOTHING
-    if language == "zh" and snapshot.state in STATES_ZH:
-        told = f"{told} {STATES_ZH[snapshot.state]}"
+def _state(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str:
+    told = tongue.word(snapshot.state) or _NOTHING
     if snapshot.state == "RUNNING" and not snapshot.alive:
         told = f"{told} ({labels['gone']})"
     return told
 
 
-def _role(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+def _role(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str:
     if not snapshot.role:
         return _NOTHING
     parts = [snapshot.task, labels["attempt"].format(number=snapshot.attempt), snapshot.agent]
-    return f"{snapshot.role} ({', '.join(part for part in parts if part)})"
+    return f"{tongue.word(snapshot.role)} ({', '.join(part for part in parts if part)})"
 
 
 def _age(age_s: float | None, labels: Mapping[str, str]) -> str:
     return _NOTHING if age_s is None else labels["ago"].format(age=duration(age_s))
 
 
-def _tasks(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+def _tasks(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str:
     counts = snapshot.tasks_by_status
     told = labels["done"].format(done=counts.get("done", 0), total=snapshot.tasks_total)
-    others = [f"{number} {status}" for status, number in counts.items() if status != "done"]
+    others = [f"{number} {tongue.word(status)}" for status, number in counts.items() if status != "done"]
     return f"{told} ({', '.join(others)})" if others else told
 
 
-def _waits(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+def _waits(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str:
     waits = snapshot.waits
     times = [
         labels[name].format(time=clock_time(at))
@@ -119,7 +130,7 @@ def _waits(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
         if at is not None
     ]
     when = f" ({', '.join(times)})" if times else ""
-    return f"{waits.waiting_for or _NOTHING}{when}\n{waits.headline}".rstrip()
+    return f"{tongue.sentence(waits.waiting_for) or _NOTHING}{when}\n{tongue.sentence(waits.headline)}".rstrip()
 
 
 def duration(seconds: float | None) -> str:

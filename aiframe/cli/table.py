@@ -122,6 +122,7 @@ def _accept(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--diff", action="store_true", help="only show what would change")
     what.add_argument("--discard", action="store_true", help="drop the changes instead")
+    parser.add_argument("file", metavar="FILE", nargs="*", help="what to take (default: TASKS.yaml; see `aiframe why`)")
     _project(parser)
 
 
@@ -216,8 +217,8 @@ COMMANDS = (
         ('aiframe reject --notes "the totals are wrong" --task T2',), "acting:reject", _reject,
     ),
     Command(
-        "accept", "Decide", "take task changes that a step proposed",
-        ("aiframe accept --diff", "aiframe accept"), "acting:accept", _accept,
+        "accept", "Decide", "take changes that a step may not make",
+        ("aiframe accept --diff", "aiframe accept", "aiframe accept AGENTS.md"), "acting:accept", _accept,
     ),
     Command("note", "Decide", "tell the next step something", ('aiframe note "use tabs"',), "acting:note", _note),
     Command("pause", "Steer", "start no further step", ("aiframe pause" + _P,), "acting:pause", _project),

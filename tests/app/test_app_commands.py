@@ -20,13 +20,15 @@ from aiframe.app.answers import open_now, write_answers
 from aiframe.app.intake import blank_form, parse_answers, parse_questions
 from aiframe.app.site import Site, open_site
 from aiframe.app.texts import MAX_TEXT, checked_text
+from aiframe.app.tick import tick
 from aiframe.cli.values import parse_values
 from aiframe.core.errors import UsageError
 from aiframe.core.machine import Refused
-from aiframe.core.model import State
+from aiframe.core.model import State, TaskStatus
 from aiframe.process import now, signal_runner
 from aiframe.process.identity import start_time
 from aiframe.store.locks import RunLock
+from aiframe.store.tasks_file import load_tasks
 
 TEXTS = st.text(max_size=200)
 
@@ -62,10 +64,12 @@ def test_a_signal_reaches_the_very_process_and_no_other() -> None:
             child.kill()
 
 
-def _running(site: Site, pid: int, started: float) -> None:
-    """A control record that shows a step, carried by the process *pid*."""
+def _running(site: Site, pid: int, started: float, *, host: str = "", ago_s: float = 0) -> None:
+    """A control record that shows a step of 60 s, begun *ago_s* ago and carried by the process *pid*."""
     here = now()
-    commands.pause(site)
+    here = replace(here, wall=here.wall - ago_s, host=host or here.host)
+    if not site.layout.control_json.exists():
+        commands.pause(site)
     path = site.layout.control_json
     record = json.loads(path.read_bytes())
     runner = {"pid": pid, "started": started, "boot": here.boot, "host": here.host}
@@ -80,6 +84,18 @@ def test_stop_of_a_step_whose_runner_is_gone_leaves_it_to_the_next_tick(tmp_path
     _running(site, 2**22 - 1, 1.0)
     assert "lost its runner" in commands.stop(site.root, os.environ)
     assert site.store.load(tolerate_unreadable=True).project.pause_requested
+
+
+def test_stop_takes_over_the_step_of_a_host_that_is_gone_once_its_time_is_over(tmp_path: Path) -> None:
+    site = site_in(tmp_path, "DEV_READY", task("T1", "true", status="in_progress"))
+    _running(site, 2**22 - 1, 1.0, host="elsewhere")
+    with pytest.raises(Refused, match="on the host elsewhere, out of reach"):
+        commands.stop(site.root, os.environ)
+    _running(site, 2**22 - 1, 1.0, host="elsewhere", ago_s=3600)
+    assert "The host elsewhere is given up" in commands.stop(site.root, os.environ)
+    tick(site.root, os.environ, wait=True, out=print)
+    assert commands.state_of(site) is State.PAUSED
+    assert load_tasks(site.layout.tasks_yaml).tasks[0].status is TaskStatus.TODO
 
 
 def test_stop_does_not_hit_a_process_that_merely_has_the_number(tmp_path: Path) -> None:

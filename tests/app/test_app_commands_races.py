@@ -13,11 +13,13 @@ import pytest
 from support.projects import lay_project, task
 
 from aiframe.app import commands
+from aiframe.app.advance import advance
 from aiframe.app.outbox import debt_for, has_debts, settle_debts
 from aiframe.app.site import Site, open_site
 from aiframe.app.telling import tell_note
+from aiframe.core.events import RunLost
 from aiframe.core.machine import Refused
-from aiframe.core.model import Moment, Project, Role, Run, Runner, State
+from aiframe.core.model import Moment, Project, Role, Run, Runner, Settings, State
 from aiframe.process import now
 from aiframe.store.journal import read_events
 
@@ -75,6 +77,24 @@ def test_what_an_agent_wrote_into_state_json_is_not_set_with_a_setting(site: Sit
     assert "plan_locked" in site.store.load().edits.changed
 
 
+def test_a_setting_changed_beside_an_edited_state_json_is_no_wish_of_the_agent(site: Site) -> None:
+    """STATE.json stays as the agent left it, with the old value: the person's change must not look undone by it."""
+    save(site, state=State.RUNNING, run=RUN)
+    edit(site, diagnosis="it hung")
+    for seconds in (600.0, 900.0):
+        commands.set_values(site, {"timeout_sec": seconds, "plan_locked": True})
+        assert site.store.load().edits.changed == ("diagnosis",)
+    edit(site, timeout_sec=3000)
+    edits = site.store.load().edits
+    assert edits.changed == ("timeout_sec", "diagnosis")
+    assert edits.settings == Settings(timeout_sec=3000, interactive_mode=True, plan_locked=True)
+    with site.store.mutex():
+        project = site.store.load().project
+        site.store.save(project.evolve(state=State.PAUSED, run=None), now(), expect_generation=project.generation)
+    edit(site, timeout_sec=1800)
+    assert site.store.load().edits.changed == ("timeout_sec",)
+
+
 def test_an_agent_can_neither_switch_interrupts_off_nor_on(site: Site) -> None:
     save(site, state=State.RUNNING, run=RUN)
     edit(site, interactive_mode=False)
@@ -102,6 +122,24 @@ def test_f28_however_many_events_are_told_once(site: Site, count: int) -> None:
         settle_debts(site, debts)
         assert not has_debts(site, debts)
     assert len(site.layout.events.read_text().splitlines()) == len(list(read_events(site.layout))) == count
+
+
+def test_f27_f28_what_is_owed_is_paid_when_the_step_has_ended_whatever_it_made_of_logs(
+    site: Site, tmp_path: Path
+) -> None:
+    owed = tell_note(RUN, 1, "owed", 1.0)
+    with site.store.mutex():
+        project = site.store.load().project.evolve(state=State.RUNNING, run=RUN)
+        site.store.save(project, now(), expect_generation=0, outbox=[owed])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    site.layout.logs.symlink_to(elsewhere)
+    commands.pause(site)
+    assert list(elsewhere.iterdir()) == []
+    site.layout.logs.unlink()
+    advance(site, lambda seen: RunLost(RUN.run_id, seen))
+    keys = [event["key"] for event in read_events(site.layout)]
+    assert keys == [owed["key"], "run-1:step_ended"]
 
 
 def test_f28_a_form_left_blank_and_asked_again_is_archived_once(site: Site) -> None:

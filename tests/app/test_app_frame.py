@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from aiframe.app.frame import all_projects, find_frame, lay_frame, resolve_project
 from aiframe.app.resources import data_root, files_below, prompt_dirs, template_folder, template_text
 from aiframe.core.errors import GuardError, UsageError
+from aiframe.store.layout import Layout
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -135,6 +138,39 @@ def test_no_such_project(
     assert type(raised.value) is error
     assert message in raised.value.message
     assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize("argument", ["blog", "projects/blog", None], ids=["name", "path", "inside"])
+@pytest.mark.parametrize(
+    ("left", "cure"),
+    [
+        pytest.param("TASKS.yaml", 'echo \'{"state": "DEV_READY"}\' > {root}/STATE.json', id="with tasks"),
+        pytest.param("PROJECT.yaml", 'echo \'{"state": "INTAKE_READY"}\' > {root}/STATE.json', id="with settings"),
+        pytest.param(
+            ".git/aiframe/good/STATE.json", "cp {root}/.git/aiframe/good/STATE.json {root}/STATE.json", id="copy"
+        ),
+    ],
+)
+def test_a_project_that_lost_its_state_is_told_how_to_go_on(
+    frame: Path, argument: str | None, left: str, cure: str
+) -> None:
+    root = frame / "projects" / "blog"
+    shutil.rmtree(root / ".git")
+    (root / left).parent.mkdir(parents=True, exist_ok=True)
+    (root / left).write_text('{"state": "DEV_READY"}')
+    with pytest.raises(UsageError, match="neither STATE") as caught:
+        resolve_project(argument, None, {}, frame if argument else root)
+    said = caught.value.hint
+    assert said.endswith(cure.replace("{root}", str(root)))
+    subprocess.run(said.partition(": ")[2], shell=True, check=True)
+    assert resolve_project(argument, None, {}, frame if argument else root) == root
+
+
+def test_a_project_is_known_by_the_second_copy_of_its_record(frame: Path) -> None:
+    control = Layout(frame / "projects" / "blog").control_json
+    control.rename(Layout(frame / "projects" / "blog").control_copy)
+    assert resolve_project("blog", None, {}, frame) == frame / "projects" / "blog"
+    assert frame / "projects" / "blog" in all_projects(frame)
 
 
 def test_the_original_frame_that_holds_a_state_is_still_no_project(tmp_path: Path) -> None:

@@ -31,6 +31,16 @@ def test_a_frame_is_laid_and_laid_again_without_loss(tmp_path: Path) -> None:
     assert own.read_text() == "mine\n"
 
 
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x", "file/x"])
+def test_a_frame_that_cannot_be_laid_is_a_wrong_argument(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    ended = Bench(tmp_path).run("frame", place)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert "cannot make the folder" in ended.err
+    assert "cure: choose another folder" in ended.err
+
+
 def test_init_says_the_exact_next_commands(frame: Bench) -> None:
     frame.write("idea.md", "# A tool\n\nthat counts words.\n")
     made = frame.run("init", "words", "--idea", "idea.md", "--agent", "scripted")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
-from support.projects import Bench, lay_project, task
+from support.projects import Bench, dev, lay_project, play, task
 
 READY = ("INTAKE_READY", "SPEC_READY", "DEV_READY", "REVIEW_READY")
 WAITING = ("INTAKE_WAITING", "REVIEW_WAITING", "QUESTION_WAITING")
@@ -40,9 +41,17 @@ def in_state(folder: Path, state: str, *, interactive: bool = True, **fields: ob
         pytest.param("ERROR", ["replan"], "SPEC_READY", "The plan is open again", id="replan after an error"),
         pytest.param("DEV_READY", ["interrupt"], "DEV_READY", "Interrupted", id="interrupt"),
         pytest.param("PAUSE_INTERACT", ["interrupt"], "PAUSE_INTERACT", "already", id="interrupt twice"),
-        pytest.param("DEV_READY", ["stop"], "PAUSED", "Paused in DEV_READY", id="stop where nothing runs"),
+        pytest.param(
+            "DEV_READY", ["stop"], "PAUSED", "No step is running; paused in DEV_READY", id="stop: nothing runs"
+        ),
+        pytest.param("PAUSED", ["stop"], "PAUSED", "No step is running; it was paused already", id="stop a pause"),
+        *(
+            pytest.param(s, ["stop"], s, f"No step is running, and none starts: the project is in {s}", id=f"stop {s}")
+            for s in ("DONE", "ERROR", "WEIRD")
+        ),
         pytest.param("REVIEW_WAITING", ["approve"], "REVIEW_WAITING", "Approved", id="approve"),
-        pytest.param("REVIEW_READY", ["approve"], "REVIEW_READY", "Approved", id="approve early"),
+        pytest.param("REVIEW_READY", ["approve"], "REVIEW_WAITING", "Approved", id="approve early"),
+        pytest.param("REVIEW_READY", ["reject", "--notes", "no"], "REVIEW_WAITING", "Rejected", id="reject early"),
         pytest.param("REVIEW_WAITING", ["reject", "--notes", "no"], "REVIEW_WAITING", "Rejected", id="reject"),
         pytest.param("INTAKE_WAITING", ["answer", "--done"], "INTAKE_WAITING", "as they are", id="answers done"),
         pytest.param("DEV_READY", ["set", "plan_locked=on"], "DEV_READY", "Set plan_locked to true", id="set"),
@@ -210,6 +219,29 @@ def test_an_approval_is_a_note_that_the_next_tick_takes(tmp_path: Path) -> None:
     assert bench.statuses() == {"T1": "done"}
 
 
+@pytest.mark.parametrize("state", ["REVIEW_READY", "REVIEW_WAITING"])
+def test_an_approval_counts_from_when_the_review_is_due(tmp_path: Path, state: str) -> None:
+    bench = lay_project(tmp_path, task("T1", status="review"), state={"state": state})
+    bench.write("notes/review_approval.md", "said of another review\n" if state == "REVIEW_READY" else "")
+    assert bench.do("approve").code == 0
+    assert bench.text("notes/review_approval.md") == "approved\n"
+    bench.tick()
+    assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done"})
+
+
+def test_words_said_twice_are_all_kept(tmp_path: Path) -> None:
+    bench = in_state(tmp_path, "REVIEW_WAITING")
+    for words in (["--notes", "fine"], [], ["--notes", "very fine"]):
+        assert bench.do("approve", *words).code == 0
+    assert bench.text("notes/review_approval.md") == "fine\n\nvery fine\n"
+    (bench.root / "notes/review_approval.md").unlink()
+    for words in (["--notes", "no", "--task", "T1"], ["--notes", "and no", "--task", "T2"]):
+        assert bench.do("reject", *words).code == 0
+    bench.tick()
+    assert bench.control["requests"].keys() == {"T1", "T2"}
+    assert all(text in bench.control["requests"]["T1"] for text in ("no", "and no"))
+
+
 def test_a_rejection_sends_the_named_tasks_back(tmp_path: Path) -> None:
     tasks = [
         task("T1", status="done"),
@@ -237,6 +269,34 @@ def test_two_minds_are_not_guessed_at(tmp_path: Path, first: list[str], second: 
     ended = bench.do(*second)
     assert ended.code == 2
     assert "delete notes/review_" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("state", "blocked", "words"),
+    [
+        pytest.param("PAUSE_INTERACT", "notes/interrupt.flag", ["continue"], id="the flag is a folder"),
+        pytest.param("REVIEW_WAITING", "notes/review_approval.md", ["approve"], id="the approval is a folder"),
+        pytest.param("REVIEW_WAITING", "notes/reviews/approval-000001.md", ["tick"], id="its place is taken"),
+        pytest.param("DEV_READY", ".git/aiframe/offered/dealt-with", ["accept", "--discard"], id="the list"),
+    ],
+)
+def test_what_the_disk_refuses_is_told_with_a_cure(tmp_path: Path, state: str, blocked: str, words: list[str]) -> None:
+    bench = in_state(tmp_path, state)
+    if words == ["tick"]:
+        bench.write("notes/review_approval.md", "yes")
+        play(bench, [dev("T2")])
+    if words[0] == "accept":
+        offer(bench, task("T9", "true"))
+    (bench.root / blocked / "in the way").mkdir(parents=True)
+    ended = bench.do(*words)
+    assert ended.code in (1, 2)
+    assert "error: " in ended.said
+    assert "cure: " in ended.said
+    told = ended.said + bench.text(".git/aiframe/runner.log")
+    assert not [word for word in ("Traceback", "fault") if word in told]
+    assert bench.where == state or words == ["tick"]
+    shutil.rmtree(bench.root / blocked)
+    assert bench.do(*words).code == 0
 
 
 # Notes ----------------------------------------------------------------------------------------------------------------
@@ -269,7 +329,8 @@ def test_an_offer_is_shown_then_taken_with_the_statuses_of_now(tmp_path: Path) -
     assert shown.code == 0
     assert "make check" in shown.out
     assert "make check" not in bench.text("TASKS.yaml")
-    assert "task changes wait for `aiframe accept`" in bench.do("status").out
+    for words in (["status"], ["why"]):
+        assert f"aiframe accept --diff --project {bench.root} (shows the changes to TASKS.yaml" in bench.do(*words).out
     taken = bench.do("accept")
     assert "changed: T2; new: T3" in taken.out
     assert bench.statuses() == {"T1": "done", "T2": "todo", "T3": "todo"}
