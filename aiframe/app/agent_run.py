@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from aiframe.app.log_holds import hold_log
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.core.errors import LockHeld, UnreadableFile
@@ -73,6 +74,7 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
     raw_path = folder / "agent.jsonl"
     lines = Lines(lambda line: log.say(reader.feed(line)))
     with storage_errors(raw_path, "write"), raw_path.open("ab", buffering=0) as raw:
+        hold_log(site, raw_path)
 
         def take(chunk: bytes) -> None:
             raw.write(chunk)

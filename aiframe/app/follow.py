@@ -172,7 +172,7 @@ class _Follower:
         """The logs that were not there before, in order; the folder is read only when it can have changed."""
         try:
             changed = os.stat(self.layout.logs).st_mtime_ns
-        except FileNotFoundError:
+        except OSError:
             return
         if changed == self._folder_ns:
             return
@@ -220,7 +220,7 @@ def _log_entries(layout: Layout) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(layout.logs) as entries:
             return [entry for entry in entries if _run_id(entry.name) and entry.is_file(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # not there yet, or an agent made something else of it, which the next step puts right
         return []
 
 

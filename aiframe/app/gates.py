@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiframe.app.agent_run import Stop, agent_environment, beat, time_left
+from aiframe.app.log_holds import hold_log
 from aiframe.app.results import GateResult
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog, plain
@@ -51,6 +52,7 @@ def verify(site: Site, run: Run, task: Task, log: StepLog, stop: Stop) -> GateRe
 def _run(site: Site, run: Run, line: str, output: _Output, stop: Stop) -> Exit:
     make_folder(output.path.parent)
     with storage_errors(output.path, "write"), output.path.open("wb", buffering=0) as file:
+        hold_log(site, output.path)
 
         def take(chunk: bytes) -> None:
             file.write(chunk)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
-from aiframe.core.errors import StepError
+from aiframe.core.errors import AiframeError
 from aiframe.core.model import Run, Task, TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import write_durable
@@ -28,11 +28,16 @@ _KEPT = frozenset({TaskStatus.DONE, TaskStatus.REVIEW})
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt that an agent was let at. *work* tells its files, once it has ended without being kept."""
+    """An attempt that an agent was let at.
+
+    *tip* is HEAD at the end of its agent: what came on top later is not the agent's. *work* tells the attempt's files,
+    once it has ended without being kept.
+    """
 
     task_id: str = ""
     base: str = ""
     work: str = ""
+    tip: str = ""
 
 
 def begin(site: Site, task: Task, tasks: Sequence[Task], log: StepLog) -> Head:
@@ -51,6 +56,11 @@ def begin(site: Site, task: Task, tasks: Sequence[Task], log: StepLog) -> Head:
     return at
 
 
+def agent_ended(site: Site) -> None:
+    """Remember where the branch stands now that the agent's processes are gone. Raises GitError, StorageError."""
+    _write(site, replace(_read(site), tip=head(Repository(site.root)).commit))
+
+
 def leave(site: Site, run: Run) -> str:
     """After an attempt that was not kept: take its commits off the branch, and remember the files that it left.
 
@@ -61,13 +71,16 @@ def leave(site: Site, run: Run) -> str:
         return ""
     try:
         return _leave(site, Repository(site.root), run, begun)
-    except StepError as error:  # the step's own ending must not be lost over this
+    except AiframeError as error:  # the step's own ending must not be lost over this
         return f"what the attempt left could not be looked at: {error.message}"
 
 
 def _leave(site: Site, repo: Repository, run: Run, begun: Begun) -> str:
     said, tip = "", head(repo)
-    if tip.commit != begun.base and repo.is_ancestor(begun.base, tip.commit):
+    last = begun.tip or tip.commit
+    if last != begun.base and tip.commit != last and repo.is_ancestor(last, tip.commit):
+        said = "the attempt's own commits are not proven, and stay on the branch: somebody has committed on top of them"
+    elif last != begun.base and repo.is_ancestor(begun.base, tip.commit):
         kept = keep_ref(repo, f"{run.task_id}/{run.run_id}-commits", tip.commit, "", now().wall)
         sync_index(repo, repo.tree_of(begun.base))
         move_head(repo, tip, begun.base, "aiframe: unproven commits taken back", now().wall)

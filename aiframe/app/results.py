@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import Broken, Ending, Finished
 from aiframe.core.model import Run
 from aiframe.core.ports import Answer
-from aiframe.store.atomic import make_folder, read_bounded, write_durable
+from aiframe.store.atomic import StorageError, make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import Layout
 
 
@@ -43,7 +44,12 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How run *run_id* ended, before it is settled. Times are epoch seconds."""
+    """How run *run_id* ended, before it is settled. Times are epoch seconds.
+
+    *input_key* names the task as it was worked on. *ignored_inputs*: the gates ran in a folder with files that git
+    ignores, which they may have read and which are not in the commit. *unverified* are the checks of a task that was
+    taken without anybody having made them.
+    """
 
     run_id: str
     role: str
@@ -51,10 +57,13 @@ class Result:
     attempt: int
     started_at: float
     completed_at: float
+    input_key: str = ""
     finished: Finished | None = None
     broken: Broken | None = None
     kept: Kept | None = None
     gates: tuple[GateResult, ...] = ()
+    ignored_inputs: bool = False
+    unverified: tuple[str, ...] = ()
     agent: str = ""
     model: str = ""
     output: str = ""
@@ -74,18 +83,28 @@ class Result:
 
 
 def write_result(layout: Layout, result: Result) -> None:
-    """Write result.json durably, with the fields that people and scripts look for beside those of the replay."""
+    """Keep *result* durably for the replay, and a copy for people. Raises StorageError."""
+    make_folder(layout.control_dir)
+    write_durable(layout.unsettled_result, _as_text(result))
+    publish_result(layout, result)
+
+
+def publish_result(layout: Layout, result: Result) -> None:
+    """Write the copy for people, logs/runs/RUNID/result.json; what hinders that decides nothing."""
+    with suppress(StorageError):
+        make_folder(layout.run_dir(result.run_id))
+        write_durable(layout.result_json(result.run_id), _as_text(result))
+
+
+def _as_text(result: Result) -> str:
+    """*result* with the fields that people and scripts look for beside those of the replay."""
     failures = result.broken.failures if result.broken else ()
     data = msgspec.to_builtins(result) | {
         "success": result.finished is not None,
         "error": "; ".join(f"{failure.kind}: {failure.message}" for failure in failures),
         "duration_ms": round((result.completed_at - result.started_at) * 1000),
     }
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    make_folder(layout.control_dir)
-    write_durable(layout.unsettled_result, text)
-    make_folder(layout.run_dir(result.run_id))
-    write_durable(layout.result_json(result.run_id), text)
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
 def read_result(layout: Layout, run_id: str) -> Result | None:
@@ -93,12 +112,24 @@ def read_result(layout: Layout, run_id: str) -> Result | None:
 
     Read from aiframe's own folder: the copy in logs/ lies where an agent could have written it.
     """
+    result = left_result(layout)
+    return result if result is not None and result.run_id == run_id else None
+
+
+def left_result(layout: Layout) -> Result | None:
+    """The result that the last run left, whichever that was; None when there is none that is whole."""
     try:
         data = json.loads(read_bounded(layout.unsettled_result))
         result = msgspec.convert(data, Result)
     except (FileNotFoundError, UnreadableFile, ValueError, RecursionError, msgspec.ValidationError):
         return None
-    return result if result.run_id == run_id and (result.finished or result.broken) else None
+    return result if result.finished or result.broken else None
+
+
+def forget_result(layout: Layout) -> None:
+    """See to it that no result is there: what an agent writes there proves nothing. Raises StorageError."""
+    with storage_errors(layout.unsettled_result, "remove"):
+        layout.unsettled_result.unlink(missing_ok=True)
 
 
 def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **more: Any) -> Result:
@@ -108,6 +139,7 @@ def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **m
         role=run.role.value,
         task_id=run.task_id,
         attempt=run.attempt,
+        input_key=run.input_key,
         started_at=run.started.wall,
         completed_at=completed_at,
         finished=ending if isinstance(ending, Finished) else None,

@@ -6,6 +6,7 @@ is in result.json before anything is made of it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,12 @@ from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
 from aiframe.app.agent_run import Stop, run_agent
 from aiframe.app.gates import verify
-from aiframe.app.leftovers import begin, leave
+from aiframe.app.leftovers import agent_ended, begin, leave
 from aiframe.app.mending import mend
 from aiframe.app.prompts import render_prompt
 from aiframe.app.proposals import Inspection, inspect, remember
-from aiframe.app.results import GateResult, Kept, Result, result_of, write_result
+from aiframe.app.proven import take_up
+from aiframe.app.results import GateResult, Kept, Result, forget_result, publish_result, result_of, write_result
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import Sealed, check_seal, drop_seal, seal_project
@@ -28,17 +30,18 @@ from aiframe.core.ports import AgentRequest, Answer
 from aiframe.core.scheduling import CLOSED
 from aiframe.core.verdict import Claim, Verdict, judge
 from aiframe.process import now
-from aiframe.store.atomic import make_folder, write_durable
-from aiframe.store.layout import CONTROL_PATHS
+from aiframe.store.atomic import StorageError, make_folder, write_durable
+from aiframe.store.layout import CONTROL_PATHS, IGNORED
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import RUN_TRAILER
-from aiframe.workspaces.git import GitKilled, HeadMoved, Repository, again_if_killed
+from aiframe.workspaces.git import GitBusy, GitKilled, HeadMoved, Repository, again_if_killed
 from aiframe.workspaces.inplace import (
     Candidate,
     Head,
     candidate,
     commit_candidate,
     head,
+    ignored_files,
     keep_ref,
     unchanged,
     work_of,
@@ -53,9 +56,10 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
     try:
         with StepLog(site.layout, run) as log:
             ending, notes = _perform(site, project, run, stop, log)
-            log.say(_closing_line(ending))
+            with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
+                log.say(_closing_line(ending))
     except AiframeError as error:  # of the log itself
-        ending, notes = Broken((Failure(FailureKind.SETUP, error.message, error.hint),)), ()
+        ending, notes = _refused(error), ()
     return ending, notes
 
 
@@ -66,11 +70,9 @@ def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
         notes = result.notes
         write_result(site.layout, result)
         drop_seal(site)
-        ending = conclude(site, result)
-    except (HeadMoved, GitKilled) as error:
-        ending = Broken((Failure(FailureKind.TRANSIENT, error.message, error.hint),))
+        ending = settle(site, result)
     except AiframeError as error:
-        ending = Broken((Failure(FailureKind.SETUP, error.message, error.hint),))
+        ending = _refused(error)
         notes = (*notes, *mend(site, run, judged=False))
     if isinstance(ending, Broken):
         said = leave(site, run)
@@ -78,15 +80,27 @@ def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
     return ending, notes
 
 
-def conclude(site: Site, result: Result) -> Ending:
+def settle(site: Site, result: Result) -> Ending:
     """Make of a result what it promises; for a task that passed its gates, its commit. Doing it again changes nothing.
 
-    Raises HeadMoved, GitError.
+    What is in the way is a failure in the ending. The result itself stays as it is, for whoever tries again.
     """
     kept, finished = result.kept, result.finished
     if kept is None or finished is None:
         return result.ending
-    return replace(finished, commit=again_if_killed(lambda: _commit(site, kept)))
+    try:
+        return replace(finished, commit=again_if_killed(lambda: _commit(site, kept)))
+    except AiframeError as error:
+        ending = _refused(error)
+        publish_result(site.layout, replace(result, finished=None, broken=ending))
+        return ending
+
+
+def _refused(error: AiframeError) -> Broken:
+    """The ending of a step that *error* stopped: somebody else's git passes, all else needs a person."""
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled)
+    kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
+    return Broken((Failure(kind, error.message, error.hint),))
 
 
 def _commit(site: Site, kept: Kept) -> str:
@@ -108,18 +122,26 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
         raise StepError(f"TASKS.yaml has no task {run.task_id} any more", hint="put it back, or `aiframe resume`")
     remember(site)
     base = begin(site, task, tasks, log) if task is not None else head(Repository(site.root))
+    proven = take_up(site, run, base) if task is not None else None
+    if proven is not None:
+        log.say(f"-- {proven.notes[0]}")
+        return proven
     request = _request(site, project, run, tasks, task)
     agent = find_agent(request_agent(site, run, task), request.options)
     sealed = seal_project(site, run)
+    forget_result(site.layout)
     try:
         answer = run_agent(site, run, agent, request, log, stop)
     finally:
         breaches = check_seal(site, sealed)
+        forget_result(site.layout)
+    if task is not None:
+        agent_ended(site)
     found = inspect(site, run)
     others_open = any(other.status not in CLOSED and other.id != run.task_id for other in tasks)
     verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=others_open)
     refused = (f"refused: {refusal}" for refusal in verdict.refused)
-    notes = (*breaches, *found.notes, *refused, *_unverified(task, project))
+    notes = (*breaches, *found.notes, *refused)
     for note in notes:
         log.say(f"-- {note}")
     more: dict[str, Any] = {"agent": agent.name, "model": request.model, "notes": notes}
@@ -129,6 +151,7 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
     if task is None:
         ending = _planned(site, run, verdict)
         return result_of(run, now().wall, answer, ending, **more)
+    more["unverified"] = _unverified(task, project)
     return _prove(site, run, task, base, sealed, answer, verdict, log, stop, more)
 
 
@@ -173,6 +196,7 @@ def _claim(answer: Answer, found: Inspection) -> Claim:
         diagnosis=closing.get("diagnosis") or found.diagnosis,
         timeout_sec=timeout if timeout is not None else found.timeout_sec,
         questions_written=found.questions_written,
+        review_items=tuple(closing.get("review_items") or ()),
     )
 
 
@@ -196,10 +220,13 @@ def _planned(site: Site, run: Run, verdict: Verdict) -> Ending:
     return Finished(verdict.proposal)
 
 
-def _unverified(task: Task | None, project: Project) -> tuple[str, ...]:
-    """The checks of *task* that only a person can make, where no person looks."""
-    checks = task.manual_checks if task and not project.settings.interactive_mode else ()
-    return tuple(f"not verified, nobody is there to look: {check}" for check in checks)
+def _unverified(task: Task, project: Project) -> tuple[str, ...]:
+    """What of *task* only a person could check, where no person looks: it is taken all the same."""
+    if project.settings.interactive_mode:
+        return ()
+    nothing = () if task.verify else ("it has no verify command",)
+    review = ("it asks for a review",) if task.review else ()
+    return (*task.manual_checks, *nothing, *review)
 
 
 def _prove(
@@ -209,6 +236,8 @@ def _prove(
     """Run the task's own checks on the very files that are kept, as the task stood before the attempt."""
     repo = Repository(site.root)
     measured = candidate(repo, base.commit, CONTROL_PATHS)
+    if task.commands:
+        more["ignored_inputs"] = _has_ignored_files(repo, measured, log)
     try:
         report = verify(site, run, task, log, stop)
     finally:
@@ -216,7 +245,12 @@ def _prove(
     more["gates"] = report.results
     broken = _unproven(repo, run, measured, report.failure, report.findings, verdict)
     if broken is not None:
+        more["unverified"] = ()  # it is not taken
         return result_of(run, now().wall, answer, broken, **more)
+    taken = tuple(f"{task.id} is taken unverified, nobody is there to look: {check}" for check in more["unverified"])
+    more["notes"] = (*more["notes"], *taken)
+    for note in taken:
+        log.say(f"-- {note}")
     kept = Kept(
         base=base.commit,
         branch=base.branch,
@@ -227,6 +261,15 @@ def _prove(
         date=now().wall,
     )
     return result_of(run, now().wall, answer, Finished(verdict.proposal), kept=kept, **more)
+
+
+def _has_ignored_files(repo: Repository, measured: Candidate, log: StepLog) -> bool:
+    """Whether there are files that the verify commands may read and that the commit will not hold."""
+    found = ignored_files(repo, measured.tree, IGNORED)
+    if found:
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        log.say(f"-- here, and not in the commit, because git ignores them: {', '.join(found[:5])}{more}")
+    return bool(found)
 
 
 def _unproven(

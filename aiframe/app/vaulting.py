@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiframe.app.log_holds import bring_logs_back, hold_logs, let_go_of_logs
 from aiframe.app.site import Site
 from aiframe.core.model import Run
 from aiframe.process import now
@@ -34,19 +37,23 @@ class Sealed:
     records: Mapping[Path, bytes] = field(default_factory=dict)
 
 
-def mend_folders(site: Site) -> tuple[str, ...]:
-    """Make logs/ and notes/ folders of the project's own again, where a step put something else in their place.
+def mend_folders(site: Site, run_id: str = "") -> tuple[str, ...]:
+    """Make logs/, notes/ and the folder of the run real ones again, where a step put something else in their place.
 
-    A link would have aiframe write outside the project. What stands there goes to quarantine. Raises StorageError.
+    The journal becomes a file again: nothing can be told without it. A link would have aiframe write outside the
+    project. What stands there goes to quarantine. Raises StorageError.
     """
-    notes: list[str] = []
-    for folder in (site.layout.logs, site.layout.notes):
+    layout, notes = site.layout, []
+    of_run = (layout.run_dir(run_id).parent, layout.run_dir(run_id)) if run_id else ()
+    for folder in (layout.logs, layout.notes, *of_run):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            set_aside(site.layout, folder, "a step put this in the place of a folder")
-            if folder.exists():
-                folder.unlink()
-            notes.append(f"{folder.name}/ was replaced by the step: it is a folder again")
+            set_aside(layout, folder, "a step put this in the place of a folder")
+            folder.unlink(missing_ok=True)  # of a file only a copy was set aside
+            notes.append(f"{folder.relative_to(site.root)}/ was replaced by the step: it is a folder again")
         make_folder(folder)
+    if os.path.lexists(layout.events) and not stat.S_ISREG(layout.events.lstat().st_mode):
+        set_aside(layout, layout.events, "a step put this in the place of the journal")
+        notes.append("logs/events.ndjson was replaced by the step: it is a file again")
     return tuple(notes)
 
 
@@ -54,6 +61,7 @@ def seal_project(site: Site, run: Run) -> Sealed:
     """Remember, durably, what the step of *run* must leave alone. Raises StepError."""
     sealed = seal(site.root, SEALED, run.run_id)
     sealed.write(site.layout.seal)
+    hold_logs(site, run)
     return Sealed(sealed, hold_records(site.layout))
 
 
@@ -62,12 +70,14 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
 
     To be called after anything of the agent's has run: the agent itself, and the commands that run its code.
     """
-    folders = mend_folders(site)
+    folders = mend_folders(site, sealed.seal.run_id)
     breaches = compare_and_restore(sealed.seal, site.layout.quarantine_dir)
     lost = bring_back(site.layout, sealed.records)
+    logs = bring_logs_back(site)
     breaches += settle_refs(Repository(site.root), sealed.seal, site.layout.quarantine_dir, now().wall)
     return (
         *folders,
+        *logs,
         *(_in_words(breach) for breach in breaches),
         *(f"aiframe's own {name} was lost: restored" for name in lost),
     )
@@ -78,6 +88,7 @@ def drop_seal(site: Site) -> None:
     path = site.layout.seal
     with storage_errors(path, "remove"):
         path.unlink(missing_ok=True)
+    let_go_of_logs(site)
 
 
 def _in_words(breach: Breach) -> str:

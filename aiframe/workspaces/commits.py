@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiframe.workspaces.git import NOT_YET, GitError, HeadMoved, Repository, message_of
+from aiframe.workspaces.git import NOT_YET, HeadMoved, Repository, message_of, refused
 from aiframe.workspaces.locks import announced, ref_locks
 
 RUN_TRAILER = "Aiframe-Run"
@@ -91,7 +91,7 @@ def move_head(repo: Repository, at: Head, new: str, reason: str, date: float) ->
         return
     if re.search(r"but expected|already exists|unable to resolve reference", message_of(done)):
         raise moved(repo, at)
-    raise GitError("update-ref", message_of(done))
+    raise refused("update-ref", done)
 
 
 def moved(repo: Repository, expected: Head) -> HeadMoved:
@@ -146,7 +146,7 @@ def create_ref(repo: Repository, name: str, commit: str, date: float) -> str:
             return candidate
         there = repo.call("rev-parse", "-q", "--verify", candidate)
         if there.code != 0:
-            raise GitError("update-ref", message_of(done))
+            raise refused("update-ref", done)
         if there.out.decode().strip() == commit:
             return candidate
         number += 1

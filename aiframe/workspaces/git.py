@@ -65,6 +65,10 @@ class HeadMoved(GitError):
     """The branch is no longer where it was when the work was measured; nothing was written."""
 
 
+class GitBusy(GitError):
+    """Another git command holds a lock that this one needs, or left it when it crashed; nothing was written."""
+
+
 class GitKilled(GitError):
     """Somebody killed git. Whether it had done its work is not known; its lock files may be left."""
 
@@ -98,7 +102,10 @@ CURES: tuple[tuple[str, str], ...] = (
         "another git command is at work, or one has crashed: when no git process is left, remove {path}",
     ),
     (r"cannot lock ref", "another git command moved the branch at the same time; run the command again"),
-    (r"No space left on device|Disk quota exceeded", "make room on the disk and run the command again"),
+    (
+        r"No space left on device|Out of diskspace|Disk quota exceeded",
+        "make room on the disk and run the command again",
+    ),
     (r"Read-only file system", "the disk is mounted read-only: make it writable and run the command again"),
     (
         r"Permission denied|insufficient permission|Operation not permitted",
@@ -252,6 +259,10 @@ class Repository:
         """The tree id of *commit* (or of a tree)."""
         return self.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
 
+    def holds(self, name: str) -> bool:
+        """Whether the commit or tree *name* is there, and its tree with it."""
+        return self.call("cat-file", "-e", f"{name}^{{tree}}").code == 0
+
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether *new* is *old* or descends from it."""
         if old == new:
@@ -266,7 +277,17 @@ def checked(command: str, done: Captured) -> bytes:
     """The output of a command that succeeded; GitError for one that did not."""
     if done.code == 0:
         return done.out
-    raise GitError(command, message_of(done))
+    raise refused(command, done)
+
+
+def refused(command: str, done: Captured) -> GitError:
+    """The error for a command that did not succeed."""
+    detail = message_of(done)
+    lock = re.search(r"Unable to create '([^']+\.lock)': File exists", detail)
+    if lock is None:
+        return GitError(command, detail)
+    said = f"{lock[1]} is there: another git command is at work in this folder, or has crashed"
+    return GitBusy(command, said, hint=cure(detail))
 
 
 def survived(command: str, done: Captured) -> Captured:

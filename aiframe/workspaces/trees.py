@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
@@ -122,6 +123,18 @@ def refuse_new_gitlinks(repo: Repository, base: str | None, tree: str) -> None:
         found = [entry.partition("\t")[2] for entry in entries if entry.startswith(f"{GITLINK} ")]
     if found:
         raise EmbeddedRepositories(found)
+
+
+def ignored_files(repo: Repository, tree: str, left_out: Sequence[str]) -> tuple[str, ...]:
+    """The files that git ignores and that *tree* does not hold; a folder stands for all in it where it holds none.
+
+    *left_out* are patterns of names in the top folder.
+    """
+    with clean_room(repo) as room:
+        room.load(tree)
+        found = names(room.run("ls-files", "-o", "-i", "-z", "--directory", "--exclude-standard"))
+    patterns = [pattern.rstrip("/") for pattern in left_out]
+    return tuple(name for name in found if not any(fnmatchcase(name.partition("/")[0], each) for each in patterns))
 
 
 def first_tree(repo: Repository) -> str:

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiframe.core.errors import StepError
+from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import cache_of
 from aiframe.workspaces.commits import Head, create_ref, current_branch, move_head, safe_ref
 from aiframe.workspaces.git import GitError, Repository
-from aiframe.workspaces.vault_files import Breach, Entry, Quarantine, failed, put_back, snapshot, write_durable
+from aiframe.workspaces.vault_files import Breach, Entry, Quarantine, failed, put_back, snapshot
 from aiframe.workspaces.vault_refs import OBJECT_ID, Refs, foreign_refs, put_refs_back, read_refs
 
 __all__ = ["Breach", "Seal", "compare_and_restore", "seal", "settle_refs"]
@@ -90,7 +91,7 @@ class Seal:
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_durable(path, json.dumps(record).encode(), 0o600)
+            replace_file(path, json.dumps(record).encode(), 0o600)
         except OSError as error:
             raise StepError(
                 f"{path}: {error.strerror or error}", hint="make room, or make .git writable, and run it again"
@@ -236,7 +237,7 @@ def put_head_back(sealed: Seal, quarantine: Quarantine) -> list[Breach]:
     if now == sealed.head or (sealed.branch is None and now is not None and OBJECT_ID.match(now)):
         return []
     kept_at = quarantine.take(path, "git/HEAD") if os.path.lexists(path) else ""
-    write_durable(path, sealed.head.encode("utf-8", "surrogateescape") + b"\n")
+    replace_file(path, sealed.head.encode("utf-8", "surrogateescape") + b"\n")
     return [Breach("git/HEAD", "changed" if kept_at else "deleted", "restored", kept_at)]
 
 
@@ -251,20 +252,15 @@ def settle_refs(repo: Repository, sealed: Seal, quarantine_dir: Path, date: floa
         if OBJECT_ID.match(value):
             with suppress(GitError):  # a ref to nothing: the note in the quarantine is all there is to keep
                 create_ref(repo, prefix + safe_ref(name), value, date)
-    if not is_there(repo, sealed.head_commit):
+    if not repo.holds(sealed.head_commit):
         return (Breach("git/objects", "deleted", "failed", hint=LOST_OBJECTS),)
     at = Head(repo.text("rev-parse", "--verify", "HEAD"), current_branch(repo))
     kept_at = ""
     if at.commit == sealed.head_commit:
         return ()
-    if is_there(repo, at.commit):
+    if repo.holds(at.commit):
         if repo.is_ancestor(sealed.head_commit, at.commit):
             return ()
         kept_at = create_ref(repo, prefix + "head", at.commit, date)
     move_head(repo, at, sealed.head_commit, "aiframe: back to the base of the step", date)
     return (Breach("git/HEAD", "changed", "restored", kept_at),)
-
-
-def is_there(repo: Repository, commit: str) -> bool:
-    """Whether the repository holds *commit* and its tree."""
-    return repo.call("cat-file", "-e", f"{commit}^{{tree}}").code == 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
+
+from aiframe.durable import replace_file
 
 Kind: TypeAlias = Literal["file", "link", "other"]
 What: TypeAlias = Literal["created", "changed", "deleted"]
@@ -176,28 +177,7 @@ def write_entry(path: Path, entry: Entry) -> None:
         os.symlink(os.fsdecode(entry.data), path)
     elif entry.kind == "file":
         try:
-            write_durable(path, entry.data, entry.mode)
+            replace_file(path, entry.data, entry.mode)
         except PermissionError:
             open_up(path.parent)
-            write_durable(path, entry.data, entry.mode)
-
-
-def write_durable(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace *path* whole; on return the new content survives a power cut. Raises OSError; the old one then stands."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+            replace_file(path, entry.data, entry.mode)

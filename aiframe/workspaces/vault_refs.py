@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from aiframe.workspaces.vault_files import Breach, Quarantine, What, failed, make_way, open_up, write_durable
+from aiframe.durable import replace_file
+from aiframe.workspaces.vault_files import Breach, Quarantine, What, failed, make_way, open_up
 
 OURS = "refs/aiframe/"
 OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
@@ -124,7 +125,7 @@ def mend_places(common_dir: Path, sealed: Refs, quarantine: Quarantine) -> list[
     if os.path.lexists(packed) and not (plain and is_sound(read_refs(common_dir).packed)):
         breaches += set_aside(common_dir, "packed-refs", quarantine)
         if sealed.packed:
-            write_durable(packed, sealed.packed)
+            replace_file(packed, sealed.packed)
     return breaches
 
 
@@ -165,7 +166,7 @@ def remove_ref(common_dir: Path, name: str, value: str, quarantine: Quarantine) 
             quarantine.take(path, f"git/{name}")
     packed = common_dir / "packed-refs"
     if packed.is_file() and name in parse_packed(packed.read_bytes()):
-        write_durable(packed, without(packed.read_bytes(), name))
+        replace_file(packed, without(packed.read_bytes(), name))
 
 
 def without(packed: bytes, name: str) -> bytes:
@@ -186,7 +187,7 @@ def bring_ref_back(common_dir: Path, name: str, value: str, what: What, quaranti
         if value.startswith(LINK):
             os.symlink(value.removeprefix(LINK), path)
         else:
-            write_durable(path, value.encode("utf-8", "surrogateescape") + b"\n")
+            replace_file(path, value.encode("utf-8", "surrogateescape") + b"\n")
     except OSError as error:
         return failed(f"git/{name}", what, error)
     return Breach(f"git/{name}", what, "restored", str(quarantine.home / FOREIGN_REFS) if what == "changed" else "")

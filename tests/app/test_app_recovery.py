@@ -77,19 +77,21 @@ def _lose_tree(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "kind"),
     [
-        pytest.param(_lock_refs, id="foreign lock"),
-        pytest.param(_lose_tree, id="tree gone"),
+        pytest.param(_lock_refs, FailureKind.TRANSIENT, id="foreign lock"),
+        pytest.param(_lose_tree, FailureKind.SETUP, id="tree gone"),
     ],
 )
-def test_a_result_that_git_cannot_settle_ends_its_step(tmp_path: Path, spoil: Callable[[Bench], None]) -> None:
+def test_a_result_that_git_cannot_settle_ends_its_step(
+    tmp_path: Path, spoil: Callable[[Bench], None], kind: FailureKind
+) -> None:
     bench, site, run = begun(tmp_path)
     _passed(bench, site, run)
     spoil(bench)
     ending, _ = recover(site, run)
     assert isinstance(ending, Broken)
-    assert [failure.kind for failure in ending.failures] == [FailureKind.SETUP]
+    assert [failure.kind for failure in ending.failures] == [kind]
     assert ending.failures[0].message
     after = advance(site, lambda seen: StepEnded(run.run_id, seen, ending), chain(may_start=False)).project
     assert after.run is None

@@ -24,14 +24,19 @@ from aiframe.store.layout import Layout
 RUN = Run("run-1", Role.DEV, Moment(1_000.0), 1800, Runner(1, 1.0), task_id="T1")
 
 
-@given(st.text(alphabet=st.sampled_from("[]end of data 123:\n")) | st.text())
+FENCES = st.sampled_from(["[data 1", "[data 2: SPEC.md]", "[end of data 1: SPEC.md]", "[end of data 3", "\n", " ", "x"])
+
+
+@given(st.lists(FENCES, max_size=12).map("".join) | st.text())
 def test_no_text_closes_its_own_fence(text: str) -> None:
     first, *body, last = fenced("SPEC.md", text).split("\n")
-    assert (first.partition(":")[0], last.partition(":")[0]) == (
-        first.partition(":")[0],
-        f"[end of {first[1:].partition(':')[0]}",
-    )
-    assert all(first.partition(":")[0] not in line and last.partition(":")[0] not in line for line in body)
+    number = first.removeprefix("[data ").removesuffix(": SPEC.md]")
+    assert number.isdecimal()
+    assert last == f"[end of data {number}: SPEC.md]"
+    inside = "\n".join(body)
+    assert inside == (text.rstrip("\n") or "(empty)")
+    assert f"[data {number}" not in inside
+    assert f"[end of data {number}" not in inside
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6))

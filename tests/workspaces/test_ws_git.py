@@ -18,6 +18,7 @@ from aiframe.workspaces.git import GitError, Repository, checked, cure
         pytest.param("fatal: Unable to create '/p/index.lock': File exists.", "remove /p/index.lock", id="lock"),
         pytest.param("fatal: cannot lock ref 'refs/heads/main': x", "run the command again", id="ref"),
         pytest.param("error: write error: No space left on device", "make room", id="disk full"),
+        pytest.param("sha1 file 'index.lock' write error. Out of diskspace", "make room", id="disk full, index"),
         pytest.param("fatal: cannot create: Read-only file system", "writable", id="read-only"),
         pytest.param("error: open(\"x\"): Permission denied", "chmod", id="permission"),
         pytest.param("fatal: bad object 1234", "git fsck", id="damaged"),

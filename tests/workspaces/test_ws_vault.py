@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from support.needs import needs
+from support.projects import dev, lay_project, task
 from workspaces.person import CONTROL, DAY, commit_all, files_of, git, sound, write
 
 from aiframe.workspaces import inplace, vault
@@ -373,3 +377,21 @@ def test_seal_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "seal.json").write_text(text)
     assert vault.Seal.read(tmp_path / "seal.json") is None
     assert vault.Seal.read(tmp_path / "absent.json") is None
+
+
+@needs("strace")
+def test_what_a_write_leaves_when_it_is_killed_is_no_work(tmp_path: Path) -> None:
+    bench = lay_project(tmp_path, task("T1", "test -e one"), turns=[dev("T1", run=["echo x > AGENTS.md; touch one"])])
+    bench.write("AGENTS.md", "Be kind.\n")
+    code = (
+        "from pathlib import Path; from aiframe.workspaces.vault_files import Entry, write_entry;"
+        "write_entry(Path('AGENTS.md'), Entry('file', 0o644, b'x'))"
+    )
+    inject = "inject=?rename,?renameat,?renameat2:signal=KILL"
+    words = ["strace", "-f", "-q", "-o", os.devnull, "-e", inject, sys.executable, "-c", code]
+    assert subprocess.run(words, cwd=bench.root, check=False).returncode != 0
+    (left,) = bench.root.glob(".*AGENTS*")
+    assert bench.tick().code == 0
+    assert bench.commits() == ["T1: Task T1"]
+    assert left.name not in bench.git("log", "--format=", "--name-only")
+    assert not left.exists()

@@ -1,0 +1,119 @@
+"""F22: a disk that is full in the moments that count: after room is made, the project goes on and nothing is lost.
+
+How far the step comes differs: to the check's own log, the result, the commit, the control record, the journal. What
+must hold afterwards does not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.chaos import check_whole, dev_turn, ground, one_task_plan, reached, rest, start_runner
+from support.needs import needs
+from support.projects import Bench, dev, lay_project, task
+
+from aiframe.core.model import TaskStatus
+
+DISK = """\
+project=$1 disk=$2 python=$3 seen=$4
+mount -t tmpfs -o size=8m tmpfs "$disk"
+cp -a "$project/." "$disk"
+cd "$disk"
+say() { "$python" -m aiframe "$@" --project "$disk" >> "$seen/said" 2>&1; echo "$1: exit $?" >> "$seen/said"; }
+say tick
+say status
+cp -a "$disk/." "$seen/full"
+touch ../mended
+rm -f notes/fill
+for round in 1 2 3; do
+    say tick
+    say resume --now
+done
+cp -a "$disk/." "$seen/end"
+"""
+
+FILL = (
+    "[ -e ../mended ] || {{ mkdir -p notes; cat /dev/zero > notes/fill 2>/dev/null; truncate -s -{room}K notes/fill; }}"
+    "; echo proven; cat one"
+)
+
+
+def mounting() -> tuple[str, ...]:
+    """What starts a command that may mount file systems for itself alone; skips the test where that is forbidden."""
+    words = ("unshare", "-rm") if os.geteuid() else ("unshare", "-m")
+    tried = subprocess.run([*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no file system can be mounted here: {tried.stderr.decode(errors='replace').strip()}")
+    return words
+
+
+@needs("unshare")
+@pytest.mark.parametrize(
+    ("room", "stopped"),
+    [
+        pytest.param(0, "gates/verify-1.log", id="the check's log"),
+        pytest.param(8, "git prepare", id="the files are measured again"),
+        pytest.param(16, "git add", id="git hashes"),
+        pytest.param(64, "", id="room enough"),
+    ],
+)
+def test_a_check_that_fills_the_disk(tmp_path: Path, room: int, stopped: str) -> None:
+    work = dev("T1", run=["echo x >> ../starts", "echo done > one"])
+    bench = lay_project(tmp_path, task("T1", FILL.format(room=room)), turns=[work])
+    seen, disk = tmp_path / "seen", tmp_path / "disk"
+    seen.mkdir()
+    disk.mkdir()
+    words = [*mounting(), "sh", "-c", DISK, "sh", str(bench.root), str(disk), sys.executable, str(seen)]
+    subprocess.run(words, check=True, capture_output=True, timeout=100)
+    said = (seen / "said").read_text()
+    full, end = Bench(seen / "full"), Bench(seen / "end")
+    assert "Traceback" not in said
+    assert full.text("one") == "done\n"
+    if stopped:
+        assert full.where == "ERROR"
+        assert stopped in full.state["failure"]["message"]
+        assert re.search("free some space|make room", full.state["failure"]["hint"])
+    assert (end.where, end.statuses(), end.commits()) == ("DONE", {"T1": "done"}, ["T1: Task T1"])
+    assert end.git("show", "HEAD:one") == "done"
+    end.git("fsck", "--strict")
+
+
+RENAMES = {"rename": "?rename,?renameat,?renameat2", "fsync": "?fsync,?fdatasync"}
+
+
+@needs("strace")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its processes in /proc")
+@pytest.mark.parametrize(
+    ("call", "first", "stride"),
+    [*[("rename", first, 6) for first in range(4, 10, 2)], *[("fsync", first, 16) for first in range(7, 23, 8)]],
+)
+def test_a_disk_that_is_full_from_any_moment_of_a_step_on(call: str, first: int, stride: int, tmp_path: Path) -> None:
+    """The runner's own writes fail from some call on: its result, STATE.json, the journal. Then there is room again."""
+    number = first
+    while True:
+        turn = dev_turn("T1", seconds=0) | {"delay": 0}
+        state = {"state": "DEV_READY"}
+        with ground(tmp_path / f"{number}", state=state, turns=[turn], plan=one_task_plan()) as site:
+            inject = f"inject={RENAMES[call]}:error=ENOSPC:when={number}+"
+            log = tmp_path / f"{number}.strace"
+            runner = start_runner(site, ["strace", "-q", "-o", str(log), "-e", f"trace={RENAMES[call]}", "-e", inject])
+            runner.wait(60)
+            hit = "(INJECTED)" in log.read_text()
+            errors = rest(site)
+            assert all("space" in error for error in errors)
+            # Where the very last writes failed, the mark of a living step is left, and the next runner keeps the books.
+            site.layout.agent_lock.unlink(missing_ok=True)
+            if site.git("status", "--porcelain").split() == ["M", "TASKS.yaml"]:
+                site.git("-c", "user.name=P", "-c", "user.email=p@q", "commit", "-qam", "books")
+            check_whole(site)
+            assert reached(site).statuses == {"T1": TaskStatus.DONE}
+            assert site.git("show", "HEAD:T1.txt") == "T1\n"
+        if not hit:
+            break
+        number += stride
+    assert number > first, "the disk was never full"
