@@ -17,7 +17,6 @@ from typing import Self
 from aiframe.core.errors import AiframeError
 from aiframe.process.companion import Companion
 
-_WAIT_S = 0.1
 _AGAIN_S = 2.0
 """A listener that dies is not started more often than this."""
 _TRIES = 3
@@ -61,17 +60,17 @@ class Ears:
             elif wanted:
                 self._start()
 
-    def hear(self) -> Heard:
-        """What has changed; nothing after a tenth of a second without a change."""
+    def hear(self, timeout_s: float) -> Heard:
+        """What has changed; nothing after *timeout_s* seconds without a change."""
         if self._deaf or not self._wanted:
-            time.sleep(_WAIT_S)
+            time.sleep(timeout_s)
             return Heard()
         if self._listener is None and time.monotonic() - self._started >= _AGAIN_S:
             self._start()
         if self._listener is None:
-            time.sleep(_WAIT_S)
+            time.sleep(timeout_s)
             return Heard()
-        said = self._listener.receive(_WAIT_S)
+        said = self._listener.receive(timeout_s)
         if said is None:
             return self._lose()
         *lines, self._held = (self._held + said).split(b"\n")

@@ -105,13 +105,14 @@ def _follow(
     """Show the run that is alive until it ends; *older* are the logs from before it was started, when we started it."""
     if not wait:
         return TickReport(0, "a step is running; follow it with `aiframe logs --follow`", "running", True)
+    message_of = _load_message()
     run_id = follow_run(site.layout, out, before=older, pause=pause)
     after = look(site)
     project = after.loaded.project
     lost = project.state is State.RUNNING and not after.seen.lock_held  # its runner died, of a full disk for example
     failed = lost or project.state is State.ERROR or project.failure is not None
-    message = "\n".join([*_last_words(site, project.run), _message(site)]) if lost else _message(site)
-    return TickReport(1 if failed else 0, message, run_id)
+    words = [*(_last_words(site, project.run) if lost else ()), message_of(site)]
+    return TickReport(1 if failed else 0, "\n".join(words), run_id)
 
 
 def _last_words(site: Site, run: Run | None) -> list[str]:
@@ -127,14 +128,18 @@ def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
     """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap."""
     state = seen.loaded.project.state
     code = 2 if isinstance(state, Unknown) else 1 if state is State.ERROR else 0
-    message = _message(site)
+    message = _load_message()(site)
     leave_stamp(site, seen, message, code, surveyed)
     return TickReport(code, message)
 
 
-def _message(site: Site) -> str:
-    from aiframe.app.status import explain_now  # loaded while a runner is at work already, if there is one
+def _load_message() -> Callable[[Site], str]:
+    """Load what says how a project stands. A tick that waits does so while its step runs, where it costs nothing."""
+    from aiframe.app.status import explain_now
 
-    explained = explain_now(site)
-    # It carries words of agents, and the idle stamp shows it again without another look.
-    return plain("\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)]))
+    def message(site: Site) -> str:
+        explained = explain_now(site)
+        # It carries words of agents, and the idle stamp shows it again without another look.
+        return plain("\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)]))
+
+    return message

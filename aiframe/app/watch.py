@@ -37,6 +37,9 @@ _SLICE_S = 0.5
 _SETTLE_S = 0.3
 """When to look again at a project whose files were too fresh for a stamp."""
 
+_BUSY_WAIT_S, _REST_WAIT_S = 0.1, 0.5
+"""How long to listen at a time: while steps live or are due, and while nothing but a change can make one due."""
+
 _TOLD_AT_START = 20
 """With more projects than this, those at rest are not told one by one when the watch begins."""
 
@@ -54,7 +57,7 @@ def watch(
 
     *projects* lists the folders anew each time, *interval* is the timer in seconds, *out* gets one line per event.
     """
-    watcher = _Watch(projects, environ, interval, max(1, parallel), out)
+    watcher = _Watch(projects, dict(environ), interval, max(1, parallel), out)
     ended = threading.Event()
     with _terminated_by(ended), suppress(KeyboardInterrupt):
         watcher.run(lambda: ended.is_set() or stop())
@@ -89,7 +92,7 @@ class _Watch:
                     self.folders_changed = False
                     ears.listen_to(self._folders())
                 self._work_off(stop)
-                self._take(ears.hear())
+                self._take(ears.hear(self._patience_s()))
                 self._look_after_runs()
                 self._take_times()
 
@@ -135,6 +138,10 @@ class _Watch:
 
     def _enqueue(self, project: Watched) -> None:
         self.queue.setdefault(project)
+
+    def _patience_s(self) -> float:
+        busy = self.live or self.queue or any(project.look_at for project in self.known.values())
+        return _BUSY_WAIT_S if busy else _REST_WAIT_S
 
     def _take(self, heard: Heard) -> None:
         if heard.missed:
