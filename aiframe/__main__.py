@@ -1,6 +1,10 @@
 """The console script ``aiframe``, and ``python -m aiframe``."""
 
+import gc
 import sys
+
+_ALLOCATIONS = 50_000
+"""How many new objects call for a look for garbage. Loading a command makes tens of thousands, all of them to stay."""
 
 
 def main() -> int:
@@ -10,6 +14,7 @@ def main() -> int:
         code = _fast_tick(argv) if argv and argv[0] == "tick" else None
         if code is not None:
             return code
+        gc.set_threshold(_ALLOCATIONS)
         from aiframe.cli.main import run
 
         return run(argv)

@@ -1,7 +1,8 @@
 """The guardian of one command: its parent, which sees to it that nothing of the command outlives the runner.
 
-It runs as a program of its own (``python -I -S guardian.py ...``) and imports the standard library only, and little of
-it, so that it is up in a few milliseconds. The runner holds one end of a pipe, the *lifeline*:
+It runs in an interpreter of its own (``python -I -S``, started by ``aiframe.process.tree``) and imports the standard
+library only, and little of it, so that it is up in a few milliseconds. The runner holds one end of a pipe, the
+*lifeline*:
 
 - the runner dies, or closes the lifeline: the whole tree is ended at once;
 - the runner writes ``T``: the tree is asked to end (SIGTERM);
@@ -184,7 +185,7 @@ def _libc() -> Any:
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """``guardian.py LIFELINE STATUS COOKIE LC_CTYPE PROGRAM ARGUMENT...``: two descriptors, two words, the command."""
+    """Arguments ``LIFELINE STATUS COOKIE LC_CTYPE PROGRAM ARGUMENT...``: two descriptors, two words, the command."""
     lifeline, status = int(arguments[0]), int(arguments[1])
     os.set_inheritable(lifeline, False)
     os.set_inheritable(status, False)
@@ -327,7 +328,3 @@ def _report(status: int, line: str) -> None:
     except OSError as error:
         if error.errno != errno.EPIPE:  # a dead runner reads nothing, and the tree has to be ended all the same
             raise
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

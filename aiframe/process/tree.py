@@ -16,6 +16,10 @@ from aiframe.process.cookies import carrying
 from aiframe.process.pump import Pump
 from aiframe.process.start import not_started, wait_within
 
+_FOLDER = os.path.dirname(guardian.__file__)
+_GUARDIAN = f"import sys; sys.path.append({_FOLDER!r}); from guardian import main; main(sys.argv[1:])"
+"""Imported rather than run as a script: then Python takes it from its cache instead of compiling it each time."""
+
 PATIENCE_S = guardian.END_WITHIN_S + 1.0
 """How long a guardian may take to end its tree before this process does it instead."""
 
@@ -134,7 +138,7 @@ def _start_guardian(
     words = [str(life_read), str(status_write), cookie, env.get("LC_CTYPE", "")]
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guardian.__file__, *words, *command.argv], cwd=command.cwd, env=dict(env),
+            [sys.executable, "-I", "-S", "-c", _GUARDIAN, *words, *command.argv], cwd=command.cwd, env=dict(env),
             stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, bufsize=0, start_new_session=True, pass_fds=(life_read, status_write),
         )  # fmt: skip

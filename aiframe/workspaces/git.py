@@ -199,6 +199,11 @@ def names(raw: bytes) -> tuple[str, ...]:
     return tuple(os.fsdecode(name) for name in raw.split(b"\0") if name)
 
 
+OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_TREES: dict[str, str] = {}
+"""The trees of commits that were asked for by their full id, which never comes to mean something else."""
+
+
 class Repository:
     """The project's own repository at *root*. Raises GitError when *root* has none.
 
@@ -257,7 +262,13 @@ class Repository:
 
     def tree_of(self, commit: str) -> str:
         """The tree id of *commit* (or of a tree)."""
-        return self.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+        known = _TREES.get(commit)
+        if known is not None:
+            return known
+        tree = self.text("rev-parse", "--verify", "--end-of-options", f"{commit}^{{tree}}")
+        if OBJECT_ID.match(commit):
+            _TREES[commit] = tree
+        return tree
 
     def holds(self, name: str) -> bool:
         """Whether the commit or tree *name* is there, and its tree with it."""

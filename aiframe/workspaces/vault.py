@@ -24,9 +24,9 @@ from aiframe.core.errors import StepError
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import cache_of
 from aiframe.workspaces.commits import Head, create_ref, current_branch, move_head, safe_ref
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import OBJECT_ID, GitError, Repository
 from aiframe.workspaces.vault_files import Breach, Entry, Quarantine, failed, put_back, snapshot
-from aiframe.workspaces.vault_refs import OBJECT_ID, Refs, foreign_refs, put_refs_back, read_refs
+from aiframe.workspaces.vault_refs import Refs, foreign_refs, put_refs_back, read_refs
 
 __all__ = ["Breach", "Seal", "compare_and_restore", "seal", "settle_refs"]
 

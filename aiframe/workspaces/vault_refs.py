@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from aiframe.durable import replace_file
+from aiframe.workspaces.git import OBJECT_ID
 from aiframe.workspaces.vault_files import Breach, Quarantine, What, failed, make_way, open_up
 
 OURS = "refs/aiframe/"
-OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 LINK = "link: "
 FOREIGN_REFS = "refs.jsonl"
 

@@ -262,7 +262,7 @@ def test_a_run_inside_a_run(tmp_path: Path, runner: Callable[..., subprocess.Pop
 
 @pytest.mark.parametrize(("trap", "code"), [("", -15), ("trap '' TERM", -9)], ids=["it obeys SIGTERM", "it does not"])
 def test_reap(tmp_path: Path, trap: str, code: int) -> None:
-    script = f"env -i sleep 60 & echo $! > new; mv new bare\n{trap}\nwhile :; do sleep 0.1; done"
+    script = f"env -i sleep 60 & echo $! > new\n{trap}\nmv new bare\nwhile :; do sleep 0.1; done"
     name = cookie(str(tmp_path))
     env = {**os.environ, name: "1"}
     with (

@@ -237,7 +237,7 @@ def _kind(argv: tuple[str, ...], parent: Process | None) -> str:
     above = parent.kind if parent else ""
     if "aiframe.app.runner" in argv:
         return "runner"
-    if len(argv) > 3 and argv[3].endswith("guardian.py"):
+    if len(argv) > 4 and argv[3] == "-c" and "guardian" in argv[4]:
         return "guardian"
     if above == "guardian":
         return "agent" if any(word.startswith("--workspace=") for word in argv) else "verify"
