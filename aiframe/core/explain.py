@@ -139,7 +139,8 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
     interrupted = seen.interrupt_flag and project.settings.interactive_mode
     if project.state is not State.REVIEW_READY and wait and remaining(wait, seen.clock) > 0 and not interrupted:
         why = f": {project.last_error}" if project.last_error else ""
-        return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, ("aiframe resume --now",))
+        cures = (*_hint(project.failure), "aiframe resume --now")
+        return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, cures)
     return Explanation(_headline(project), _next(project, seen, rules), cures=(TICK,))
 
 

@@ -101,6 +101,12 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
             id="not_before",
         ),
         pytest.param(
+            at(S.DEV_READY, wait=Wait(T0, 900), failure=Failure(FailureKind.TRANSIENT, "git is busy", "rm index.lock")),
+            seen(task(), clock=later(300)),
+            Explanation("The next step waits", "a time", T0, T0 + 900, cures=("rm index.lock", "aiframe resume --now")),
+            id="not_before, and a cure",
+        ),
+        pytest.param(
             at(S.DEV_READY, wait=Wait(T0, 900)),
             seen(task(), clock=later(-5000)),
             Explanation("The next step waits", "a time", T0 - 5000, T0 - 4100, ("aiframe resume --now",)),
