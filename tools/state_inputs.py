@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
+    Approve,
+    Ending,
     Event,
     HandSet,
+    Held,
     Pause,
     Proposal,
     Rejection,
@@ -17,9 +20,11 @@ from aiframe.core.events import (
     Resume,
     Retry,
     Seen,
+    SendBack,
 )
 from aiframe.core.model import (
     FailureKind,
+    HeldWork,
     Moment,
     Project,
     Question,
@@ -119,6 +124,16 @@ DEV, REVIEWS, QUESTIONS, RUNS = (
     frozenset({state}) for state in (S.DEV_READY, S.REVIEW_WAITING, S.QUESTION_WAITING, S.RUNNING)
 )
 UNATTENDED = setting(interactive_mode=False)
+IN_REVIEW = tasks(TaskStatus.REVIEW)
+HELD = having(held={"T1": HeldWork("exceeds its scope", "tree", "ref", "commit")})
+TAKEN = having(held={"T1": HeldWork("exceeds its scope", "tree", "ref", "commit", approved=True)})
+
+
+def held_and_unattended(project: Project) -> Project:
+    """A held candidate in a project that nobody attends."""
+    return HELD(UNATTENDED(project))
+
+
 USED_UP = having(attempts={input_key(TODO): LIMITS.max_attempts})
 VARIANTS = (
     Variant(USUAL),
@@ -136,6 +151,7 @@ VARIANTS = (
     Variant("every ready task waits for an answer", having(questions=(replace(ASK, task_id="T1"),)), only=DEV),
     Variant("a task is in review, none is ready", seen=tasks(TaskStatus.REVIEW), only=DEV),
     Variant("the same, unattended", UNATTENDED, tasks(TaskStatus.REVIEW), only=DEV, flow=False),
+    Variant("the same, its work is held, unattended", held_and_unattended, IN_REVIEW, only=DEV, flow=False),
     Variant("a task has failed, none is ready", seen=tasks(TaskStatus.FAILED), only=DEV),
     Variant("a task is blocked, none is ready", seen=tasks(TaskStatus.BLOCKED), only=DEV),
     Variant("the next task has no attempts left", USED_UP, only=DEV),
@@ -153,6 +169,13 @@ VARIANTS = (
     Variant("approved, a task is left", seen=lambda s: replace(s, approval=True), only=REVIEWS),
     Variant(
         "approved, no task is left", seen=lambda s: replace(tasks(TaskStatus.REVIEW)(s), approval=True), only=REVIEWS
+    ),
+    Variant(
+        "approved, work of a task is held",
+        HELD,
+        lambda s: replace(IN_REVIEW(s), approval=True),
+        only=REVIEWS,
+        flow=False,
     ),
     Variant("rejected", seen=lambda s: replace(tasks(TaskStatus.REVIEW)(s), rejection=Rejection("why")), only=REVIEWS),
     Variant("past `timeout_sec` + 60 s, the lock is held: it hangs", seen=later(1861), flow=False),
@@ -175,6 +198,7 @@ class Success:
     proposal: Proposal = NOTHING
     project: Callable[[Project], Project] = lambda project: project
     task: Task = TODO
+    ending: Ending | None = None
 
 
 ASKS = Proposal(questions_written=True)
@@ -197,6 +221,8 @@ SUCCESSES = (
     Success(Role.DEV, "passed; `review_every_n_tasks` is reached", project=setting(review_every_n_tasks=1)),
     Success(Role.DEV, "passed; `review: true`, a manual check, or no verify", task=LOOKED_AT),
     Success(Role.DEV, "the same, unattended", project=UNATTENDED, task=LOOKED_AT),
+    Success(Role.DEV, "passed, and is held: only a person may take it", ending=Held("why", (), "tree", "ref")),
+    Success(Role.DEV, "passed; held work that a person has approved", project=TAKEN),
     Success(Role.DEV, "passed; proposes REVIEW_READY", Proposal(S.REVIEW_READY)),
     Success(Role.DEV, "passed; proposes SPEC_READY", Proposal(S.SPEC_READY)),
     Success(
@@ -220,6 +246,8 @@ COMMANDS: tuple[tuple[str, Event], ...] = (
     ("retry T1", Retry(Seen(NOW, tasks=(replace(TODO, status=TaskStatus.FAILED),)), "T1")),
     ("replan", Replan()),
     ("answer --done", AnswersDone()),
+    ("approve T1, whose work is held", Approve(IN_REVIEW(Seen(NOW)), "T1")),
+    ("reject T1, whose work is held", SendBack(IN_REVIEW(Seen(NOW)), "T1", "why")),
     ("answer, to a question", AnswerGiven("Q1", "this")),
     ("STATE.json set to DEV_READY by hand", HandSet(Seen(NOW, tasks=(TODO,)), S.DEV_READY)),
     ("STATE.json set to PAUSED by hand", HandSet(Seen(NOW, tasks=(TODO,)), S.PAUSED)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from aiframe.core.events import (
+    Approve,
     Broken,
     Decision,
     Event,
@@ -15,6 +16,7 @@ from aiframe.core.events import (
     Recover,
     RunStarted,
     Seen,
+    SendBack,
     SetStatus,
     StartStep,
     StepEnded,
@@ -25,6 +27,7 @@ from aiframe.core.machine import Refused, decide
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, State, Unknown
 from tools.state_inputs import (
     COMMANDS,
+    HELD,
     LIMITS,
     NOW,
     STATES,
@@ -70,7 +73,8 @@ def on_success() -> Iterator[Row]:
     """What becomes of a step that did what its role is for."""
     for case in SUCCESSES:
         project = case.project(in_state(S.RUNNING, case.role))
-        decision = decide(project, StepEnded("run", Seen(NOW, tasks=(case.task,)), Finished(case.proposal)), LIMITS)
+        ending = case.ending or Finished(case.proposal)
+        decision = decide(project, StepEnded("run", Seen(NOW, tasks=(case.task,)), ending), LIMITS)
         yield Row(case.role, case.when, str(decision.project.state), "; ".join(success_notes(project, decision)))
 
 
@@ -152,6 +156,8 @@ def on_a_command() -> Iterator[Row]:
     for name, command in COMMANDS:
         for state in STATES:
             project = in_state(state)
+            if isinstance(command, Approve | SendBack):
+                project = HELD(project)
             try:
                 after = decide(project, replaced_lock(command, state), LIMITS).project
             except Refused:

@@ -24,7 +24,7 @@ from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import Sealed, check_seal, drop_seal, seal_project
 from aiframe.core.errors import AiframeError, StepError
-from aiframe.core.events import Broken, Ending, Finished
+from aiframe.core.events import Broken, Ending, Finished, Held
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run, Task
 from aiframe.core.ports import AgentRequest, Answer
 from aiframe.core.scheduling import CLOSED
@@ -299,6 +299,8 @@ def _closing_line(ending: Ending) -> str:
     match ending:
         case Finished(_, commit):
             return f"== done{f', commit {commit[:10]}' if commit else ''}"
+        case Held(reason, findings):
+            return "\n".join([f"== held for a person's word: {reason}", *(f"   {finding}" for finding in findings)])
         case Broken(failures):
             causes = "\n".join(f"== {each.kind}: {each.message}" for each in failures)
             cures = "\n".join(f"   cure: {each.hint}" for each in failures if each.hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aiframe.core.events import Broken, Event, RunLost, RunStarted, StepEnded
+from aiframe.core.events import Broken, Event, Finished, Held, RunLost, RunStarted, StepEnded
 from aiframe.core.model import Project, Run, Task, TaskStatus
 
 
@@ -18,10 +18,13 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
             line = _line("step_ended", before.run, before, after, tasks, wall)
             broken = isinstance(event, RunLost) or isinstance(event.ending, Broken)
             line["exit_code"] = 1 if broken else 0
-            line["outcome"] = after.failure.kind.value if broken and after.failure else "ok"
+            held = isinstance(event, StepEnded) and isinstance(event.ending, Held)
+            line["outcome"] = after.failure.kind.value if broken and after.failure else "held" if held else "ok"
             if broken and after.failure:
                 line["message"] = after.failure.message
-            elif isinstance(event, StepEnded) and not isinstance(event.ending, Broken) and event.ending.commit:
+            elif isinstance(event, StepEnded) and isinstance(event.ending, Held):
+                line["message"] = event.ending.reason
+            elif isinstance(event, StepEnded) and isinstance(event.ending, Finished) and event.ending.commit:
                 line["commit"] = event.ending.commit
             return line
         case _ if before.state != after.state:

@@ -97,7 +97,22 @@ class Broken:
     question: Question | None = None
 
 
-Ending: TypeAlias = Finished | Broken
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The candidate passed its checks, and only a person may take it: *reason* says why, *findings* what to look at.
+
+    *tree* is what a person approves, *commit* holds it, *ref* keeps that commit.
+    """
+
+    reason: str
+    findings: tuple[str, ...]
+    tree: str
+    ref: str
+    commit: str = ""
+    proposal: Proposal = field(default_factory=Proposal)
+
+
+Ending: TypeAlias = Finished | Broken | Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +189,23 @@ class AnswerGiven:
 
 
 @dataclass(frozen=True, slots=True)
+class Approve:
+    """The person takes the held candidate of a task: it lands once its checks have passed again."""
+
+    seen: Seen
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendBack:
+    """The person sends the held candidate of a task back; *notes* say why."""
+
+    seen: Seen
+    task_id: str
+    notes: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The person changes settings by command: *values* by their names, checked already; the others stay."""
 
@@ -193,6 +225,8 @@ Event: TypeAlias = (
     | Replan
     | AnswersDone
     | AnswerGiven
+    | Approve
+    | SendBack
     | Change
 )
 

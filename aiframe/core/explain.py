@@ -26,6 +26,7 @@ from aiframe.core.model import (
 )
 from aiframe.core.scheduling import CLOSED, all_closed
 from aiframe.core.timing import is_past_its_time, rebased, remaining
+from aiframe.core.transitions.holding import undecided
 
 TICK = "aiframe tick"
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
@@ -199,10 +200,11 @@ def _review(project: Project, seen: Seen) -> Explanation:
     checks = [f"{task.id} {check}" for task in seen.tasks if task.id in items for check in task.manual_checks]
     checks += [f"{name}: {text}" for name in items for text in project.to_look_at.get(name, ())]
     look = (f"look at {'; '.join(checks)}",) if checks else ()
+    single = tuple(f"aiframe approve {name}" for name in undecided(project, seen.tasks))
     return Explanation(
         f"A review{about} waits for you{last}",
         "your review",
-        cures=(*look, "aiframe approve", 'aiframe reject --notes "..."'),
+        cures=(*look, *single, "aiframe approve", 'aiframe reject --notes "..."'),
     )
 
 

@@ -12,6 +12,7 @@ from typing import assert_never
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
+    Approve,
     Change,
     Decision,
     Event,
@@ -22,6 +23,7 @@ from aiframe.core.events import (
     Retry,
     RunLost,
     RunStarted,
+    SendBack,
     StepEnded,
     TakeOver,
     Tick,
@@ -39,6 +41,7 @@ from aiframe.core.transitions.commands import (
 )
 from aiframe.core.transitions.endings import may_ask, on_run_lost, on_run_started, on_step_ended
 from aiframe.core.transitions.failures import JUDGED
+from aiframe.core.transitions.holding import on_approve, on_send_back
 from aiframe.core.transitions.paths import Refused
 from aiframe.core.transitions.ticks import on_tick, seen_after
 
@@ -76,6 +79,10 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             return on_answers_done(project)
         case AnswerGiven(question_id, text):
             return on_answer_given(project, question_id, text)
+        case Approve(seen, task_id):
+            return on_approve(project, seen, task_id)
+        case SendBack(seen, task_id, notes):
+            return on_send_back(project, seen, task_id, notes)
         case Change(values):
             return Decision(project.evolve(settings=replace(project.settings, **values)))
         case _:

@@ -222,6 +222,21 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldWork:
+    """A candidate that passed its own checks and needs a person, who approves this very *tree* or sends it back.
+
+    *commit* holds the tree on top of what the attempt started from, *ref* keeps it. *findings* are what to look at.
+    """
+
+    reason: str
+    tree: str
+    ref: str
+    commit: str
+    findings: tuple[str, ...] = ()
+    approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings that live in STATE.json; times in seconds."""
 
@@ -260,7 +275,8 @@ class Project:
     a task left, *findings* what the next step has to mend (by task or role), *requests* what a person asked of a task
     (it is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
     ``resume`` goes back to, *review_items* the tasks done since the last review, *to_look_at* what the agent asks the
-    reviewer to look at (by task), *planned_spec* the hash of SPEC.md when the plan was made.
+    reviewer to look at (by task), *held* the candidates that wait for a person's word or for their landing (by task),
+    *planned_spec* the hash of SPEC.md when the plan was made.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -285,6 +301,7 @@ class Project:
     interviews: int = 0
     review_items: tuple[str, ...] = ()
     to_look_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    held: Mapping[str, HeldWork] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
     planned_spec: str = ""
     generation: int = 0

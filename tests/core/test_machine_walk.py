@@ -22,15 +22,18 @@ from hypothesis.stateful import (
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
+    Approve,
     Archive,
     Broken,
     Change,
     Decision,
     Effect,
+    Ending,
     Event,
     Finished,
     GoOn,
     HandSet,
+    Held,
     Pause,
     Proposal,
     Recover,
@@ -41,6 +44,7 @@ from aiframe.core.events import (
     RunLost,
     RunStarted,
     Seen,
+    SendBack,
     SetStatus,
     StartStep,
     StepEnded,
@@ -204,7 +208,8 @@ class Walk(RuleBasedStateMachine):
         assert wait is None or not wait.set_at <= self.clock.wall < wait.until
         assert not (self.flag and self.project.settings.interactive_mode)
         if step.role is Role.DEV:
-            assert self.used[step.input_key] < self.limits.max_attempts
+            held = self.project.held.get(step.task_id)
+            assert self.used[step.input_key] < self.limits.max_attempts or (held and held.approved)
             assert self.taken < self.limits.dev_chain_limit
         self.runs += 1
         run = Run(
@@ -230,11 +235,11 @@ class Walk(RuleBasedStateMachine):
         assert second == Decision(first.project, work)
         return self.happen(Tick(look, tasks_taken=taken))
 
-    def step_ends(self, ending: Finished | Broken) -> None:
+    def step_ends(self, ending: Ending) -> None:
         run = self.project.run
         assert run is not None
         self.runner_lives = False
-        if isinstance(ending, Finished):
+        if not isinstance(ending, Broken):
             self.note_ending(run, None)
             if run.role is Role.PO and not self.tasks:
                 self.tasks = PLAN
@@ -282,6 +287,12 @@ class Walk(RuleBasedStateMachine):
         question = self.new_question() if ask else None
         if self.at_work():
             self.step_ends(Finished(Proposal(state, "why", written, question, "because", timeout_sec), commit="c"))
+
+    @rule(tree=TREES, ask=st.booleans())
+    def the_work_is_held(self, tree: str, ask: bool) -> None:
+        question = self.new_question() if ask else None
+        if self.at_work() and self.project.run is not None and self.project.run.task_id:
+            self.step_ends(Held("too much", ("a.py",), tree, "ref", "commit", Proposal(question=question)))
 
     @rule(kinds=KINDS | HARD_LUCK, tree=TREES, ask=st.booleans(), reset=st.sampled_from([None, -10.0, 10.0, 1e5]))
     def the_step_fails(self, kinds: list[FailureKind], tree: str, ask: bool, reset: float | None) -> None:
@@ -382,6 +393,10 @@ class Walk(RuleBasedStateMachine):
     def resumes(self, now: bool) -> None:
         self.person(Resume(self.look(), now))
 
+    @rule(task_id=st.sampled_from(TASK_IDS), takes=st.booleans())
+    def says_a_word_about_held_work(self, task_id: str, takes: bool) -> None:
+        self.person(Approve(self.look(), task_id) if takes else SendBack(self.look(), task_id, "no"))
+
     @rule(task_id=st.sampled_from(["", *TASK_IDS]))
     def retries(self, task_id: str) -> None:
         retry = Retry(self.look(), task_id)
@@ -417,6 +432,12 @@ class Walk(RuleBasedStateMachine):
     def streaks_end_in_an_error(self) -> None:
         if self.project.state is not S.ERROR:
             assert all(self.project.streaks.get(kind, 0) < limit for kind, limit in LIMITS.items())
+
+    @invariant()
+    def no_step_works_on_what_waits_for_a_word(self) -> None:
+        waiting = {name for name, work in self.project.held.items() if not work.approved}
+        run = self.project.run
+        assert run is None or run.task_id not in waiting
 
     @invariant()
     def the_books_agree(self) -> None:

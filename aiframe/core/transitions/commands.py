@@ -8,6 +8,7 @@ from aiframe.core.events import Decision, HandSet, Seen, SetStatus
 from aiframe.core.model import Project, Question, Role, Rules, Runner, State, TaskStatus, Unknown
 from aiframe.core.scheduling import all_closed
 from aiframe.core.timing import is_past_its_time
+from aiframe.core.transitions.holding import not_held
 from aiframe.core.transitions.notes import question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
 
@@ -100,7 +101,7 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     attempts = {key: used for key, used in project.attempts.items() if key.partition("@")[0] not in named}
     trees = {name: tree for name, tree in project.trees.items() if name not in named}
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
-    after = project.evolve(attempts=attempts, trees=trees)
+    after = not_held(project, *named).evolve(attempts=attempts, trees=trees)
     if project.state is State.ERROR or named:
         after = without_error(after)
         target = State.DEV_READY if named else after.paused_from or start_of(project, seen)

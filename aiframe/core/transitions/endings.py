@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from aiframe.core.events import Archive, Broken, Decision, Effect, Finished, GoOn, Proposal, Seen, SetStatus
+from aiframe.core.events import (
+    Archive,
+    Broken,
+    Decision,
+    Effect,
+    Ending,
+    Finished,
+    GoOn,
+    Held,
+    Proposal,
+    Seen,
+    SetStatus,
+)
 from aiframe.core.model import (
     READY_STATE,
     STEP_STATES,
@@ -20,6 +32,7 @@ from aiframe.core.model import (
 )
 from aiframe.core.timing import elapsed
 from aiframe.core.transitions.failures import on_broken
+from aiframe.core.transitions.holding import not_held, on_held
 from aiframe.core.transitions.notes import counted, subject_of, with_question, without
 from aiframe.core.transitions.paths import Refused, in_error, way_back
 
@@ -29,10 +42,12 @@ def on_run_started(project: Project, run: Run) -> Decision:
     if project.state not in STEP_STATES and project.state is not State.INTAKE_WAITING:
         raise Refused(f"no step can start in state {project.state}", hint="run `aiframe tick` again")
     effects = (SetStatus(run.task_id, TaskStatus.IN_PROGRESS),) if run.task_id else ()
+    if run.task_id in project.held and not project.held[run.task_id].approved:
+        project = not_held(project, run.task_id)  # a person has set the task to todo: it begins anew
     return Decision(project.evolve(state=State.RUNNING, run=run, wait=None, pause_requested=False), effects)
 
 
-def on_step_ended(project: Project, run: Run, seen: Seen, ending: Finished | Broken, rules: Rules) -> Decision:
+def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules: Rules) -> Decision:
     """The state that a step's ending leads to; a pause asked for meanwhile turns it into PAUSED."""
     ended = project.evolve(run=None, state=READY_STATE[run.role])
     if (
@@ -46,7 +61,9 @@ def on_step_ended(project: Project, run: Run, seen: Seen, ending: Finished | Bro
         ending = Broken((Failure(FailureKind.INVALID_OUTPUT, complaint),), complaint)
     match ending:
         case Finished():
-            decision = _finished(ended, run, seen, ending)
+            decision = _finished(_succeeded(ended, run), run, seen, ending)
+        case Held():
+            decision = on_held(_succeeded(ended, run), run, ending)
         case Broken():
             decision = on_broken(ended, run, seen, ending, rules)
         case _:
@@ -78,12 +95,17 @@ def _without_going_on(decision: Decision) -> tuple[Effect, ...]:
     return tuple(effect for effect in decision.effects if not isinstance(effect, GoOn))
 
 
-def _finished(project: Project, run: Run, seen: Seen, ending: Finished) -> Decision:
+def _succeeded(project: Project, run: Run) -> Project:
+    """The step came to its end, and what stood in its way is over."""
     project = counted(project, run).evolve(
         streaks={}, last_error="", failure=None, findings=without(project.findings, subject_of(run))
     )
     if project.diagnosed_role is run.role:
         project = project.evolve(diagnosis_done=False, diagnosed_role=None, resume_state=None)
+    return project
+
+
+def _finished(project: Project, run: Run, seen: Seen, ending: Finished) -> Decision:
     match run.role:
         case Role.INTAKE:
             return _intake_finished(project, ending.proposal)
@@ -130,6 +152,9 @@ def _may_put(project: Project, proposal: Proposal) -> bool:
 
 def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> Decision:
     """The gates passed and the commit is kept: done, or in review where a person has to look."""
+    if run.task_id in project.held:  # a person has looked at it, and it has landed
+        landed = not_held(project, run.task_id).evolve(state=State.DEV_READY)
+        return Decision(landed, (SetStatus(run.task_id, TaskStatus.DONE), GoOn()))
     interactive, proposal = project.settings.interactive_mode, ending.proposal
     needs_person = any(task.id == run.task_id and task.needs_person for task in seen.tasks)
     status = TaskStatus.REVIEW if needs_person and interactive else TaskStatus.DONE

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
+from aiframe.core.transitions.holding import not_held
 from aiframe.core.transitions.notes import counted, one_more, subject_of, with_question
 from aiframe.core.transitions.paths import in_error
 
@@ -47,7 +48,7 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
         project = project.evolve(findings={**project.findings, subject_of(run): ending.findings})
     project = with_question(project, run, ending.question)
     if failure.kind in FINISHES_STEP:
-        project = project.evolve(streaks={})
+        project = not_held(project.evolve(streaks={}), run.task_id)
     project = _used(project, run, failure.kind)
     decision = _after_failure(project, run, seen, failure, rules)
     if run.task_id and not _sets_status(decision, run.task_id):

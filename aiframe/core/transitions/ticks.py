@@ -22,6 +22,7 @@ from aiframe.core.model import (
 from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_startable, ready_tasks
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.failures import give_up, used_up
+from aiframe.core.transitions.holding import to_land, undecided
 from aiframe.core.transitions.paths import in_error, went_back
 from aiframe.core.transitions.reviews import accept_reviewed, archived_words, look_question, look_review
 
@@ -89,7 +90,7 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
         case State.RUNNING:
             return _look_running(project, seen, rules)
         case State.REVIEW_READY:
-            if not settings.interactive_mode:
+            if not settings.interactive_mode and not undecided(project, seen.tasks):
                 return Decision(project.evolve(state=State.DEV_READY))
             # A word from before the review began was not said about what is to be reviewed.
             return Decision(project.evolve(state=State.REVIEW_WAITING), archived_words(seen))
@@ -134,9 +135,10 @@ def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     """Start the next ready task, or say why there is none: the first rule that holds."""
     tasks = event.seen.tasks
     waiting = {question.task_id for question in project.open_questions()}
-    for task in ready_tasks(tasks, waiting):
+    landing = to_land(project, tasks)
+    for task in (*landing, *ready_tasks(tasks, waiting)):
         key = input_key(task, project.requests.get(task.id, ""))
-        if project.attempts.get(key, 0) >= rules.max_attempts:
+        if task not in landing and project.attempts.get(key, 0) >= rules.max_attempts:
             return give_up(project, task.id, used_up(rules), rules)
         if not event.may_start or event.tasks_taken >= rules.dev_chain_limit:
             return Decision(project)
@@ -150,7 +152,7 @@ def _no_task_ready(project: Project, tasks: tuple[Task, ...], waiting: set[str])
     if any(is_startable(task) and task.id in waiting for task in tasks):
         return Decision(project.evolve(state=State.QUESTION_WAITING, paused_from=State.DEV_READY))
     in_review = [task.id for task in tasks if task.status is TaskStatus.REVIEW]
-    if in_review and interactive:
+    if in_review and (interactive or undecided(project, tasks)):
         return Decision(project.evolve(state=State.REVIEW_READY))
     if in_review:
         return accept_reviewed(project, in_review)
