@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiframe.app.log_holds import hold_log
 from aiframe.app.site import Site
@@ -88,7 +89,7 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
                 on_stdout=take,
                 on_stderr=log.add_foreign,
                 beat=lambda: beat(site),
-                fingerprint=lambda: fingerprint(site.root),
+                fingerprint=lambda: fingerprint(Path(request.workspace)),
                 complete=lambda: reader.complete,
                 should_stop=stop,
                 env_base=agent_environment(site.environ),

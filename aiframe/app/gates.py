@@ -1,79 +1,113 @@
-"""Gates: the checks that aiframe runs itself. In this version verify commands run without a sandbox."""
+"""Gates: the checks that aiframe runs itself, each a function from the work to a report.
+
+A gate's commands run in the work's folder. Whoever fences them off does so in `start_gate_command`, the one place where
+they are started. In this version they run without a sandbox.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
-from aiframe.app.agent_run import Stop, agent_environment, beat, time_left
+from aiframe.app.agent_run import agent_environment, beat, time_left
+from aiframe.app.attempt import Work
 from aiframe.app.log_holds import hold_log
 from aiframe.app.results import GateResult
-from aiframe.app.site import Site
-from aiframe.app.steplog import StepLog, plain
-from aiframe.core.model import Failure, FailureKind, Run, Task
+from aiframe.app.steplog import plain
+from aiframe.core.model import Failure, FailureKind
 from aiframe.core.ports import Command, Exit
 from aiframe.process import Limits, supervise
 from aiframe.store.atomic import make_folder, storage_errors
 
 _TAIL = 4_000
 """How many bytes of a failed command's output go back to the agent."""
+NO_SANDBOX = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """What the gates found. *failure* is None when all passed; *findings* tells the next attempt what to mend."""
+    """What gates found. *failure* is None where all passed; *findings* tells the next attempt what to mend.
+
+    *held* is what only a person may let pass, each in words, and *reason* says in short why; the work is kept for them.
+    """
 
     results: tuple[GateResult, ...] = ()
     failure: Failure | None = None
     findings: str = ""
+    reason: str = ""
+    held: tuple[str, ...] = ()
 
 
-def verify(site: Site, run: Run, task: Task, log: StepLog, stop: Stop) -> GateReport:
-    """Run the task's verify commands, one after the other, in the project folder; the first that fails ends it."""
-    results: list[GateResult] = []
-    for number, line in enumerate(task.commands, start=1):
-        log.say(f"-- verify {number}/{len(task.commands)} (no sandbox): {line}")
-        path = site.layout.run_dir(run.run_id) / "gates" / f"verify-{number}.log"
-        began = time.monotonic()
-        output = _Output(path)
-        ended = _run(site, run, line, output, stop)
-        seconds = time.monotonic() - began
-        name = str(path.relative_to(site.root))
-        results.append(GateResult(f"verify-{number}", line, ended.code, round(seconds, 3), name))
-        failure = _failure(line, ended)
+Gate: TypeAlias = Callable[[Work], GateReport]
+
+
+def run_gates(work: Work, gates: Sequence[Gate]) -> GateReport:
+    """Run *gates* one after the other; the first that fails ends it. What is to be held does not: the rest is told too.
+
+    Raises StepError, StorageError.
+    """
+    so_far = GateReport()
+    for gate in gates:
+        report = gate(work)
+        so_far = GateReport(
+            (*so_far.results, *report.results),
+            report.failure,
+            report.findings,
+            "; ".join(filter(None, [so_far.reason, report.reason])),
+            (*so_far.held, *report.held),
+        )
+        if report.failure is not None:
+            break
+    return so_far
+
+
+def verify(work: Work) -> GateReport:
+    """Run the task's verify commands, as they stood before the attempt."""
+    return run_commands(work, "verify", work.attempt.task.commands)
+
+
+def doctor(work: Work) -> GateReport:
+    """Run the command of the whole project, where PROJECT.yaml names one, on what will land."""
+    command = work.attempt.site.settings.gates.doctor
+    return run_commands(work, "doctor", (command,) if command else ())
+
+
+def run_commands(
+    work: Work, gate: str, lines: Sequence[str], *, timeout_s: float | None = None, network: bool | None = None
+) -> GateReport:
+    """Run the shell commands *lines* of *gate* in their order; the first that fails ends it.
+
+    *timeout_s* is for each (None: what PROJECT.yaml says of gates), *network* whether they may use it (None: as the
+    task says).
+    """
+    attempt, results = work.attempt, list[GateResult]()
+    allowed = attempt.task.network if network is None else network
+    for number, line in enumerate(lines, start=1):
+        attempt.log.say(f"-- {gate} {number}/{len(lines)} (no sandbox): {line}")
+        name = gate if gate == "doctor" else f"{gate}-{number}"
+        path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
+        began, output = time.monotonic(), Output(path)
+        limit = _limit(work, timeout_s)
+        ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
+        seconds = round(time.monotonic() - began, 3)
+        log_file = str(path.relative_to(attempt.site.root))
+        results.append(
+            GateResult(name, line, ended.code, seconds, log_file, work.candidate.tree, NO_SANDBOX, work.is_clean)
+        )
+        failure = _failure(work, gate, line, ended, limit)
         if failure is not None:
-            log.say(output.tail() + f"\n-- {failure.message}")
-            return GateReport(tuple(results), failure, _findings(line, ended, output.tail(), name))
-        log.say(f"-- passed in {seconds:.1f} s")
+            attempt.log.say(output.tail() + f"\n-- {failure.message}")
+            return GateReport(tuple(results), failure, _findings(line, ended, output.tail(), log_file))
+        attempt.log.say(f"-- passed in {seconds:.1f} s")
     return GateReport(tuple(results))
 
 
-def _run(site: Site, run: Run, line: str, output: _Output, stop: Stop) -> Exit:
-    make_folder(output.path.parent)
-    with storage_errors(output.path, "write"), output.path.open("wb", buffering=0) as file:
-        hold_log(site, output.path)
-
-        def take(chunk: bytes) -> None:
-            file.write(chunk)
-            output.keep(chunk)
-
-        return supervise(
-            Command(("/bin/sh", "-c", line), site.root),
-            run_id=run.run_id,
-            limits=Limits(timeout_s=time_left(run), stall_s=0),
-            on_stdout=take,
-            on_stderr=take,
-            beat=lambda: beat(site),
-            fingerprint=lambda: None,
-            should_stop=stop,
-            env_base=agent_environment(site.environ),
-        )
-
-
 @dataclass(slots=True)
-class _Output:
-    """The last bytes of a command's output."""
+class Output:
+    """Where a command's output goes, and its last bytes."""
 
     path: Path
     _end: bytearray = field(default_factory=bytearray)
@@ -88,17 +122,49 @@ class _Output:
         return plain(self._end.decode("utf-8", "replace")).strip("\n")
 
 
-def _failure(line: str, ended: Exit) -> Failure | None:
+def start_gate_command(work: Work, line: str, output: Output, *, timeout_s: float, network: bool) -> Exit:
+    """Run the shell command *line* in the work's folder to its end, its output to a file. Raises StorageError."""
+    site, run = work.attempt.site, work.attempt.run
+    make_folder(output.path.parent)
+    with storage_errors(output.path, "write"), output.path.open("wb", buffering=0) as file:
+        hold_log(site, output.path)
+
+        def take(chunk: bytes) -> None:
+            file.write(chunk)
+            output.keep(chunk)
+
+        return supervise(
+            Command(("/bin/sh", "-c", line), work.folder),
+            run_id=run.run_id,
+            limits=Limits(timeout_s=timeout_s, stall_s=0),
+            on_stdout=take,
+            on_stderr=take,
+            beat=lambda: beat(site),
+            fingerprint=lambda: None,
+            should_stop=work.attempt.stop,
+            env_base=agent_environment(site.environ),
+        )
+
+
+def _limit(work: Work, timeout_s: float | None) -> float:
+    own = work.attempt.site.settings.gates.timeout_s if timeout_s is None else timeout_s
+    left = time_left(work.attempt.run)
+    return left if own is None else min(own, left)
+
+
+def _failure(work: Work, gate: str, line: str, ended: Exit, limit: float) -> Failure | None:
     if ended.reason == "stopped":
         return Failure(FailureKind.CANCELLED, "a person stopped the step")
+    if ended.reason != "exit" and time_left(work.attempt.run) > 1:
+        said = f"the {gate} command `{line}` did not end within {limit:g} s"
+        return Failure(FailureKind.VERIFY_FAILED, said, "gates.timeout_min in PROJECT.yaml is how long it may take")
     if ended.reason != "exit":
-        return Failure(FailureKind.TIMEOUT, f"the verify command `{line}` did not end before the step's timeout")
+        return Failure(FailureKind.TIMEOUT, f"the {gate} command `{line}` did not end before the step's timeout")
     if ended.code != 0:
-        return Failure(FailureKind.VERIFY_FAILED, f"the verify command `{line}` failed with exit code {ended.code}")
+        return Failure(FailureKind.VERIFY_FAILED, f"the {gate} command `{line}` failed with exit code {ended.code}")
     return None
 
 
 def _findings(line: str, ended: Exit, tail: str, name: str) -> str:
-    return (
-        f"The command `{line}` ended with exit code {ended.code}. The end of its output (all of it: {name}):\n\n{tail}"
-    )
+    how = f"ended with exit code {ended.code}" if ended.reason == "exit" else "did not end in time"
+    return f"The command `{line}` {how}. The end of its output (all of it: {name}):\n\n{tail}"

@@ -20,8 +20,10 @@ _TAIL = 12_000
 """How many characters of a log or of a file that only grows a prompt carries."""
 
 
-def render_prompt(site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any]) -> str:
-    """The prompt of *run*.
+def render_prompt(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any], workspace: Path
+) -> str:
+    """The prompt of *run*, whose agent works in *workspace*.
 
     Raises StepError naming template and line when a template does not fit, or the task that is gone from *tasks*.
     """
@@ -37,7 +39,7 @@ def render_prompt(site: Site, project: Project, run: Run, tasks: tuple[Task, ...
     environment.globals["data"] = fenced
     name = f"{run.role.value.lower()}.md.j2"
     try:
-        return environment.get_template(name).render(_variables(site, project, run, tasks, schema))
+        return environment.get_template(name).render(_variables(site, project, run, tasks, schema, workspace))
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         place = f"{getattr(error, 'filename', None) or name}" + (f":{line}" if line else "")
@@ -56,13 +58,13 @@ def fenced(name: str, text: str) -> str:
 
 
 def _variables(
-    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any]
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any], workspace: Path
 ) -> dict[str, Any]:
     layout = site.layout
     common: dict[str, Any] = {
         "role": run.role.value,
         "project_name": site.root.name,
-        "workspace": str(site.root),
+        "workspace": str(workspace),
         "interactive": project.settings.interactive_mode,
         "may_ask": may_ask(project),
         "spec": read_text(layout.spec),

@@ -11,13 +11,12 @@ from aiframe.app.results import Result, left_result
 from aiframe.app.site import Site
 from aiframe.core.model import Run
 from aiframe.process import now
-from aiframe.store.layout import CONTROL_PATHS
 from aiframe.workspaces.commits import RUN_TRAILER
-from aiframe.workspaces.git import Repository
 from aiframe.workspaces.inplace import Head, unchanged
+from aiframe.workspaces.place import Place
 
 
-def take_up(site: Site, run: Run, base: Head) -> Result | None:
+def take_up(site: Site, place: Place, run: Run, base: Head) -> Result | None:
     """The result that an earlier run of the same task left, as one of *run*; None unless all is still as it was proven.
 
     All: the task and what was asked of it, the commit *base* that the work stands on, and every file. Raises GitError.
@@ -25,13 +24,13 @@ def take_up(site: Site, run: Run, base: Head) -> Result | None:
     left = left_result(site.layout)
     if left is None or left.kept is None or left.finished is None:
         return None
-    kept, repo = left.kept, Repository(site.root)
+    kept, repo = left.kept, place.repo
     same_task = (left.task_id, left.input_key) == (run.task_id, run.input_key)
     if not same_task or (kept.base, kept.branch) != (base.commit, base.branch):
         return None
     if not repo.holds(kept.tree) or not repo.holds(kept.parent) or kept.tree == repo.tree_of(base.commit):
         return None
-    if unchanged(repo, kept.tree, CONTROL_PATHS):
+    if unchanged(repo, kept.tree, place.control):
         return None
     return replace(
         left,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from aiframe.app.log_holds import bring_logs_back
 from aiframe.app.mending import mend
 from aiframe.app.results import read_result
+from aiframe.app.settling import settle
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
-from aiframe.app.steps import settle
 from aiframe.app.vaulting import mend_folders
 from aiframe.core.events import Ending
 from aiframe.core.model import Run

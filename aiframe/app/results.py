@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import Broken, Ending, Finished
+from aiframe.core.events import Broken, Ending, Finished, Held
 from aiframe.core.model import Run
 from aiframe.core.ports import Answer
 from aiframe.store.atomic import StorageError, make_folder, read_bounded, storage_errors, write_durable
@@ -33,13 +33,20 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One check that aiframe ran: exit code, time (seconds) and the log, relative to the project."""
+    """One check that aiframe ran: exit code, time (seconds) and the log, relative to the project.
+
+    *tree* names the files it ran on, as the commit holds them; *sandbox* what fenced it off. *clean_checkout*: it ran
+    in a folder of its own, with nothing else in it.
+    """
 
     name: str
     command: str
     exit_code: int
     duration_s: float
     log_file: str
+    tree: str = ""
+    sandbox: str = "none"
+    clean_checkout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ class Result:
 
     *input_key* names the task as it was worked on. *ignored_inputs*: the gates ran in a folder with files that git
     ignores, which they may have read and which are not in the commit. *unverified* are the checks of a task that was
-    taken without anybody having made them.
+    taken without anybody having made them. *commit* is there once it is made.
     """
 
     run_id: str
@@ -60,7 +67,9 @@ class Result:
     input_key: str = ""
     finished: Finished | None = None
     broken: Broken | None = None
+    held: Held | None = None
     kept: Kept | None = None
+    commit: str = ""
     gates: tuple[GateResult, ...] = ()
     ignored_inputs: bool = False
     unverified: tuple[str, ...] = ()
@@ -76,9 +85,9 @@ class Result:
     @property
     def ending(self) -> Ending:
         """The ending as the machine takes it."""
-        ending = self.finished or self.broken
+        ending = self.finished or self.broken or self.held
         if ending is None:
-            raise ValueError(f"result of run {self.run_id} says neither finished nor broken")
+            raise ValueError(f"result of run {self.run_id} does not say how it ended")
         return ending
 
 
@@ -123,7 +132,7 @@ def left_result(layout: Layout) -> Result | None:
         result = msgspec.convert(data, Result)
     except (FileNotFoundError, UnreadableFile, ValueError, RecursionError, msgspec.ValidationError):
         return None
-    return result if result.finished or result.broken else None
+    return result if result.finished or result.broken or result.held else None
 
 
 def forget_result(layout: Layout) -> None:
@@ -144,6 +153,7 @@ def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **m
         completed_at=completed_at,
         finished=ending if isinstance(ending, Finished) else None,
         broken=ending if isinstance(ending, Broken) else None,
+        held=ending if isinstance(ending, Held) else None,
         output=answer.text,
         session_id=answer.session_id,
         num_turns=answer.num_turns,

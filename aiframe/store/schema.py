@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from aiframe.core.model import Role, Rules, Settings, State
 from aiframe.store.layout import MAX_NAME
-from aiframe.store.settings_file import LIMITS, MAY_BE_ZERO, SANDBOXES, WHOLE
+from aiframe.store.settings_file import LIMITS, MAY_BE_ZERO, SANDBOXES, WHOLE, GateSettings, WorkspaceSettings
 from aiframe.store.task_reader import PRIORITY_WORDS, SIZE_WORDS, STATUS_WORDS
 
 Kind: TypeAlias = Literal["tasks", "project", "state"]
@@ -98,10 +98,47 @@ def _project() -> Schema:
             },
             "on_task_failure": _words("Stop at a failed task, or go on with others.", ("stop", "continue")),
             "sandbox": _words("Where checks run; none: on this machine, unprotected.", SANDBOXES),
+            "gates": _gates(),
+            "workspace": _workspace(),
             "env": {
                 "description": "Names of environment variables that the agent gets.",
                 "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
             },
+        },
+    }
+
+
+def _gates() -> Schema:
+    minutes = {"type": ["number", "null"], "exclusiveMinimum": 0}
+    deleted = {"type": ["integer", "null"], "minimum": 0, "default": GateSettings().max_deleted_files}
+    return {
+        "description": "How finished work is checked before it counts.",
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "clean_checkout": _flag(
+                "Whether checks run in a checkout of their own, with nothing but the commit in it."
+            ),
+            "timeout_min": {"description": "Most minutes of one check; none: those of the step.", **minutes},
+            "protect": _texts("Files that no agent may change without a person's word, such as `tests/**`."),
+            "max_deleted_files": {
+                "description": "Most files that a task may delete without a person's word.",
+                **deleted,
+            },
+            "doctor": _lines("A command for the whole project that must pass too."),
+        },
+    }
+
+
+def _workspace() -> Schema:
+    minutes = {"type": ["number", "null"], "exclusiveMinimum": 0, "default": WorkspaceSettings().setup_timeout_s / 60}
+    return {
+        "description": "Where agents work.",
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "setup": _texts("Commands that make a fresh checkout ready."),
+            "setup_timeout_min": {"description": "Most minutes of one of them.", **minutes},
         },
     }
 

@@ -15,7 +15,9 @@ from aiframe.store.yaml_fields import Fields
 from aiframe.store.yaml_nodes import Mapping, Node, Scalar, plain_value, read_yaml
 
 DEFAULT_AGENT = "codex"
-KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env")
+KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env", "gates", "workspace")
+GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
+WORKSPACE_KEYS = ("setup", "setup_timeout_min")
 SANDBOXES = ("auto", "none")
 LIMITS = tuple(spec.name for spec in fields(Rules) if spec.name != "continue_on_task_failure")
 MAY_BE_ZERO = frozenset({"stall_sec", "repairs", "hung_grace_sec"})
@@ -34,6 +36,29 @@ class AgentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class GateSettings:
+    """How work is checked. *timeout_s* is for one command, None for no limit but that of the step.
+
+    *protect* are patterns of files that no agent may change without a person's word, *max_deleted_files* how many files
+    a task may delete without one. *doctor* is a command for the whole project, empty for none.
+    """
+
+    clean_checkout: bool = False
+    timeout_s: float | None = None
+    protect: tuple[str, ...] = ()
+    max_deleted_files: int = 20
+    doctor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceSettings:
+    """Where agents work. *setup* are the commands that make a fresh checkout ready, each with its time in seconds."""
+
+    setup: tuple[str, ...] = ()
+    setup_timeout_s: float = 600
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectSettings:
     """What PROJECT.yaml says, defaults filled in. *env* names the variables that the agent gets from ours."""
 
@@ -41,6 +66,8 @@ class ProjectSettings:
     rules: Rules = field(default_factory=Rules)
     sandbox: str = "auto"
     env: tuple[str, ...] = ()
+    gates: GateSettings = field(default_factory=GateSettings)
+    workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     path: Path | None = None
 
 
@@ -80,6 +107,8 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
         rules=_rules(top),
         sandbox=top.word("sandbox", {name: name for name in SANDBOXES}, "auto"),
         env=_env(top),
+        gates=_gates(top),
+        workspace=_workspace(top),
         path=path,
     )
     source.check()
@@ -140,6 +169,42 @@ def _rules(top: Fields) -> Rules:
             )
     goes_on = top.word("on_task_failure", {"stop": False, "continue": True}, False)
     return replace(defaults, continue_on_task_failure=goes_on, **values)
+
+
+def _gates(top: Fields) -> GateSettings:
+    default, inner = GateSettings(), top.inner("gates")
+    if inner is None:
+        return default
+    inner.only(GATE_KEYS)
+    minutes = inner.number("timeout_min", 0, above=True)
+    deleted = inner.number("max_deleted_files", default.max_deleted_files, whole=True)
+    protect = tuple(_pattern(inner, "protect", text) for text in inner.texts("protect"))
+    return GateSettings(
+        clean_checkout=inner.flag("clean_checkout"),
+        timeout_s=minutes * 60 or None,
+        protect=protect,
+        max_deleted_files=int(deleted),
+        doctor=inner.text("doctor").strip(),
+    )
+
+
+def _pattern(parent: Fields, key: str, text: str) -> str:
+    """A pattern of files below the top folder; ``./`` at its start means the same as nothing."""
+    pattern = text.strip().removeprefix("./")
+    node = parent.node.get(key)
+    if node is not None and (not pattern or pattern.startswith("/") or ".." in pattern.split("/")):
+        cure = "name files below the project's folder, such as `tests/**` or `*.lock`"
+        parent.complain(node, f"{key}: {text[:80]!r} names no file of the project", cure)
+    return pattern
+
+
+def _workspace(top: Fields) -> WorkspaceSettings:
+    default, inner = WorkspaceSettings(), top.inner("workspace")
+    if inner is None:
+        return default
+    inner.only(WORKSPACE_KEYS)
+    minutes = inner.number("setup_timeout_min", default.setup_timeout_s / 60, above=True)
+    return WorkspaceSettings(setup=inner.texts("setup"), setup_timeout_s=minutes * 60)
 
 
 def _env(top: Fields) -> tuple[str, ...]:

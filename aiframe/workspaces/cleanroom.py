@@ -41,19 +41,23 @@ TRUE = frozenset({"true", "yes", "on", "1"})
 
 
 class CleanRoom:
-    """Git over the files of *repo* without its configuration. *index* is the private index, empty at first."""
+    """Git over the files of *repo*, or a *folder* of its own for them, without the configuration of *repo*.
 
-    __slots__ = ("home", "index", "repo")
+    *index* is the private index, empty at first.
+    """
 
-    def __init__(self, repo: Repository, home: Path) -> None:
+    __slots__ = ("folder", "home", "index", "repo")
+
+    def __init__(self, repo: Repository, home: Path, folder: Path | None = None) -> None:
         self.repo = repo
         self.home = home
         self.index = home / "index"
+        self.folder = folder or repo.root
 
     def call(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> Captured:
-        """Run git on the project's files with the private index, or with *index*; it inherits *keep_fds*."""
+        """Run git on the files with the private index, or with *index*; it inherits *keep_fds*."""
         self.repo.assert_own()
-        argv = [git_program(), f"--git-dir={self.home}", f"--work-tree={self.repo.root}", "--no-pager"]
+        argv = [git_program(), f"--git-dir={self.home}", f"--work-tree={self.folder}", "--no-pager"]
         for setting in OVERRIDES:
             argv += ["-c", setting]
         env = environment() | {
@@ -62,7 +66,7 @@ class CleanRoom:
         }
         if (self.repo.common_dir / "shallow").is_file():
             env["GIT_SHALLOW_FILE"] = str(self.repo.common_dir / "shallow")
-        done = capture([*argv, *args], cwd=self.repo.root, env=env, stdin=stdin, timeout_s=TIMEOUT_S, keep_fds=keep_fds)
+        done = capture([*argv, *args], cwd=self.folder, env=env, stdin=stdin, timeout_s=TIMEOUT_S, keep_fds=keep_fds)
         return survived(args[0], done)
 
     def run(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> bytes:
@@ -71,9 +75,8 @@ class CleanRoom:
 
     def load(self, tree: str) -> None:
         """Set the private index to *tree*, keeping from the cache what is known about unchanged files."""
-        cached = cache_of(self.repo)
         with suppress(OSError):
-            shutil.copy2(cached, self.index)  # with its time: git compares file times with the index's own
+            shutil.copy2(cache_of(self.repo), self.index)  # with its time: git compares file times with the index's own
         if self.call("read-tree", "--reset", tree).code == 0:
             return
         self.index.unlink(missing_ok=True)  # a torn or forged cache costs time, nothing else
@@ -91,8 +94,11 @@ def cache_of(repo: Repository) -> Path:
 
 
 @contextmanager
-def clean_room(repo: Repository) -> Iterator[CleanRoom]:
-    """A clean room, removed afterwards. Raises GitError where it cannot be made (disk full, no permission)."""
+def clean_room(repo: Repository, folder: Path | None = None) -> Iterator[CleanRoom]:
+    """A clean room over the files of *repo*, or those in *folder*, removed afterwards.
+
+    Raises GitError where it cannot be made (disk full, no permission).
+    """
     repo.assert_own()
     home: Path | None = None
     try:
@@ -104,7 +110,7 @@ def clean_room(repo: Repository) -> Iterator[CleanRoom]:
             shutil.rmtree(home, ignore_errors=True)
         raise GitError("prepare", f"{repo.private_dir}: {error.strerror or error}") from error
     try:
-        yield CleanRoom(repo, home)
+        yield CleanRoom(repo, home, folder)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

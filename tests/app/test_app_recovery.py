@@ -176,7 +176,7 @@ def test_a_task_that_vanished_before_its_step_says_what_to_do(tmp_path: Path) ->
     _, site, run = begun(tmp_path)
     project = site.store.load().project
     with pytest.raises(StepError, match="no task T1") as caught:
-        render_prompt(site, project, run, (), {})
+        render_prompt(site, project, run, (), {}, site.root)
     assert "TASKS.yaml" in caught.value.hint
 
 

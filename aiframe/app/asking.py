@@ -1,0 +1,125 @@
+"""Asking an agent: the prompt, the run under a seal, and what of its answer is taken. Every role's step does this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiframe.agents import find_agent
+from aiframe.agents.closing import closing_schema
+from aiframe.app.agent_run import Stop, run_agent
+from aiframe.app.prompts import render_prompt
+from aiframe.app.proposals import Inspection, inspect
+from aiframe.app.results import forget_result
+from aiframe.app.site import Site
+from aiframe.app.steplog import StepLog
+from aiframe.app.vaulting import Sealed, check_seal, seal_project
+from aiframe.core.events import Broken
+from aiframe.core.model import Failure, FailureKind, Project, Run, Task
+from aiframe.core.ports import AgentRequest, Answer
+from aiframe.core.scheduling import CLOSED
+from aiframe.core.verdict import Claim, Verdict, judge
+from aiframe.store.atomic import make_folder, write_durable
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What an agent did: its answer, what of it is taken, and how it broke off, where it did.
+
+    *sealed* is what it had to leave alone; *notes* say in words what was put back or refused.
+    """
+
+    agent: str
+    model: str
+    answer: Answer
+    verdict: Verdict
+    sealed: Sealed
+    notes: tuple[str, ...] = ()
+    broken: Broken | None = None
+
+
+def ask(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], request: AgentRequest, log: StepLog, stop: Stop
+) -> Built:
+    """Run the agent of this step to its end, put back what it had to leave alone, and judge what it proposes.
+
+    Raises StepError, StorageError.
+    """
+    agent = find_agent(agent_of(site, run, _worked_on(run, tasks)), request.options)
+    sealed = seal_project(site, run)
+    forget_result(site.layout)
+    try:
+        answer = run_agent(site, run, agent, request, log, stop)
+    finally:
+        breaches = check_seal(site, sealed)
+        forget_result(site.layout)
+    found = inspect(site, run)
+    others_open = any(other.status not in CLOSED and other.id != run.task_id for other in tasks)
+    verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=others_open)
+    notes = (*breaches, *found.notes, *(f"refused: {refusal}" for refusal in verdict.refused))
+    for note in notes:
+        log.say(f"-- {note}")
+    return Built(agent.name, request.model, answer, verdict, sealed, notes, _broken(answer, found))
+
+
+def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...], workspace: Path) -> AgentRequest:
+    """What the agent of this step is asked for, in *workspace*; the prompt is kept in the run's folder.
+
+    Raises StepError, StorageError.
+    """
+    schema = closing_schema(run.role)
+    prompt = render_prompt(site, project, run, tasks, schema, workspace)
+    folder = site.layout.run_dir(run.run_id)
+    make_folder(folder)
+    write_durable(folder / "prompt.md", prompt)
+    settings = site.settings.agents[run.role]
+    own = agent_of(site, run, _worked_on(run, tasks)) == settings.name
+    return AgentRequest(
+        prompt=prompt,
+        role=run.role,
+        workspace=workspace,
+        run_dir=folder,
+        task_id=run.task_id,
+        attempt=run.attempt,
+        model=settings.model if own else "",
+        effort=settings.effort if own else "",
+        schema=schema,
+        options=settings.options if own else {},
+    )
+
+
+def agent_of(site: Site, run: Run, task: Task | None) -> str:
+    """The name of the agent that plays this step: the task's own, else the role's."""
+    return (task.agent if task else "") or site.settings.agents[run.role].name
+
+
+def _worked_on(run: Run, tasks: tuple[Task, ...]) -> Task | None:
+    return next((task for task in tasks if task.id == run.task_id), None)
+
+
+def _claim(answer: Answer, found: Inspection) -> Claim:
+    """What the agent proposes: by its closing block first, else by what it wrote into STATE.json."""
+    closing = answer.closing or {}
+    question = closing.get("question") or {}
+    timeout = closing.get("timeout_sec")
+    return Claim(
+        state=closing.get("state") or found.state,
+        reason=closing.get("reason") or closing.get("summary") or "",
+        question=question.get("text", ""),
+        choices=tuple(question.get("choices") or ()),
+        default=question.get("default") or "",
+        diagnosis=closing.get("diagnosis") or found.diagnosis,
+        timeout_sec=timeout if timeout is not None else found.timeout_sec,
+        questions_written=found.questions_written,
+        review_items=tuple(closing.get("review_items") or ()),
+    )
+
+
+def _broken(answer: Answer, found: Inspection) -> Broken | None:
+    """The ending of a step whose agent failed or left files that cannot be used; None for one that can go on."""
+    failures = [answer.failure] if answer.failure else []
+    findings = answer.failure.message if answer.failure and answer.failure.kind is FailureKind.INVALID_OUTPUT else ""
+    if found.complaints:
+        findings = "\n".join(filter(None, [findings, *found.complaints]))
+        failures.append(Failure(FailureKind.INVALID_OUTPUT, found.complaints[0]))
+    return Broken(tuple(failures), findings) if failures else None

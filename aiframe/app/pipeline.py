@@ -1,0 +1,168 @@
+"""One attempt at a task, from the prompt to the result: a stage after the other, and each can be called alone.
+
+The order makes every crash harmless: files worth keeping are remembered before the agent starts, and how the attempt
+ended is in result.json before anything is made of it (see settling.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aiframe.app.agent_run import Stop
+from aiframe.app.asking import Built, ask, request_for
+from aiframe.app.attempt import Attempt, Work
+from aiframe.app.gates import Gate, GateReport, doctor, run_gates, verify
+from aiframe.app.gates_checkout import gate_folder, lay_out, touched
+from aiframe.app.gates_scope import scope
+from aiframe.app.leftovers import agent_ended, begin
+from aiframe.app.placing import place_of
+from aiframe.app.proven import take_up
+from aiframe.app.results import Kept, Result, result_of
+from aiframe.app.site import Site
+from aiframe.app.steplog import StepLog
+from aiframe.app.vaulting import check_seal
+from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.model import Failure, FailureKind, Project, Run, Task
+from aiframe.process import now
+from aiframe.store.layout import IGNORED
+from aiframe.workspaces.commits import RUN_TRAILER
+from aiframe.workspaces.inplace import candidate, ignored_files, work_of
+
+GATES: tuple[Gate, ...] = (lay_out, verify, scope, doctor)
+"""The gates in their order; each is a function from the work to a report."""
+
+
+def carry_out(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], task: Task, log: StepLog, stop: Stop
+) -> Result:
+    """The whole attempt, but for what is made of its result. Raises AiframeError for what a person has to mend."""
+    attempt = prepare(site, project, run, tasks, task, log, stop)
+    proven = take_up(site, attempt.place, run, attempt.base)
+    if proven is not None:
+        log.say(f"-- {proven.notes[0]}")
+        return proven
+    built = build(attempt)
+    if built.broken is not None:
+        return _result(attempt, built, built.broken)
+    work = measure(attempt)
+    report, built = check(work, built, GATES)
+    return conclude(work, built, report)
+
+
+def prepare(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], task: Task, log: StepLog, stop: Stop
+) -> Attempt:
+    """Make the place of the attempt ready: what a person left there is committed, what others left is taken away."""
+    place = place_of(site, task.id)
+    base = begin(site, place, task, tasks, log)
+    return Attempt(site, project, run, tasks, task, place, base, log, stop)
+
+
+def build(attempt: Attempt) -> Built:
+    """Have the agent work. Raises StepError, StorageError."""
+    site, run, tasks = attempt.site, attempt.run, attempt.tasks
+    request = request_for(site, attempt.project, run, tasks, attempt.place.root)
+    built = ask(site, attempt.project, run, tasks, request, attempt.log, attempt.stop)
+    agent_ended(site, attempt.place)
+    return built
+
+
+def measure(attempt: Attempt) -> Work:
+    """What the attempt left, as a candidate for a commit, and where its checks will run. Raises GitError."""
+    place = attempt.place
+    work = Work(attempt, candidate(place.repo, attempt.base.commit, place.control), gate_folder(attempt))
+    if work.is_clean or not (attempt.task.commands or attempt.site.settings.gates.doctor):
+        return work
+    return replace(work, ignored_inputs=_has_ignored_files(work))
+
+
+def _has_ignored_files(work: Work) -> bool:
+    """Whether there are files that the gates' commands may read and that the commit will not hold."""
+    found = ignored_files(work.attempt.place.repo, work.candidate.tree, IGNORED)
+    if found:
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        names = ", ".join(found[:5])
+        work.attempt.log.say(f"-- here, and not in the commit, because git ignores them: {names}{more}")
+    return bool(found)
+
+
+def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport, Built]:
+    """Run *gates* on the very files that are kept, then put back what their commands spoiled, which *built* tells."""
+    try:
+        report = run_gates(work, gates)
+    finally:
+        breaches = check_seal(work.attempt.site, built.sealed)
+    built = replace(built, notes=(*built.notes, *breaches))
+    changed = touched(work) if report.failure is None else ()
+    if changed:
+        said = f"the verify commands changed the files they were to prove: {', '.join(changed[:5])}"
+        cure = "let them write only to ignored files (add what they make to .gitignore), or to a temporary folder"
+        report = replace(report, failure=Failure(FailureKind.VERIFY_FAILED, said, cure), findings=f"{said}; {cure}")
+    return report, built
+
+
+def conclude(work: Work, built: Built, report: GateReport) -> Result:
+    """How the attempt ended: a candidate to keep, one to hold for a person, or work that goes back to the agent."""
+    attempt, tree, proposal = work.attempt, work.candidate.tree, built.verdict.proposal
+    if report.failure is not None:
+        left = work_of(attempt.place.repo, tree, attempt.place.control)
+        broken = Broken((report.failure,), report.findings, left, proposal.question)
+        return _result(attempt, built, broken, report, work)
+    if report.held:
+        return _result(attempt, built, Held(report.reason, report.held, tree, "", proposal=proposal), report, work)
+    unverified = _unverified(attempt.task, attempt.project)
+    taken = tuple(f"{attempt.task.id} is taken unverified, nobody is there to look: {check}" for check in unverified)
+    for note in taken:
+        attempt.log.say(f"-- {note}")
+    built = replace(built, notes=(*built.notes, *taken))
+    return replace(_result(attempt, built, Finished(proposal), report, work), unverified=unverified)
+
+
+def _result(
+    attempt: Attempt, built: Built, ending: Ending, report: GateReport | None = None, work: Work | None = None
+) -> Result:
+    report = report or GateReport()
+    keeps = work is not None and not isinstance(ending, Broken)
+    return result_of(
+        attempt.run,
+        now().wall,
+        built.answer,
+        ending,
+        agent=built.agent,
+        model=built.model,
+        notes=built.notes,
+        gates=report.results,
+        ignored_inputs=work is not None and work.ignored_inputs,
+        kept=_kept(work, built.agent, report) if work is not None and keeps else None,
+    )
+
+
+def _kept(work: Work, agent: str, report: GateReport) -> Kept:
+    """What commit to make of a candidate."""
+    run, task, base = work.attempt.run, work.attempt.task, work.attempt.base
+    count = sum(result.name.startswith("verify") for result in report.results)
+    proven = f"{count} verify command{'' if count == 1 else 's'} passed" if count else "no verify command"
+    more = "" if all(result.name.startswith("verify") for result in report.results) else ", doctor passed"
+    return Kept(
+        base=base.commit,
+        branch=base.branch,
+        tree=work.candidate.tree,
+        parent=work.candidate.parent,
+        message=f"{task.id}: {task.title}",
+        trailers={
+            RUN_TRAILER: run.run_id,
+            "Aiframe-Task": run.task_id,
+            "Aiframe-Agent": agent,
+            "Aiframe-Gates": proven + more,
+        },
+        date=now().wall,
+    )
+
+
+def _unverified(task: Task, project: Project) -> tuple[str, ...]:
+    """What of *task* only a person could check, where no person looks: it is taken all the same."""
+    if project.settings.interactive_mode:
+        return ()
+    nothing = () if task.verify else ("it has no verify command",)
+    review = ("it asks for a review",) if task.review else ()
+    return (*task.manual_checks, *nothing, *review)

@@ -1,0 +1,27 @@
+"""Which place an attempt works in, and how finished work lands from there: one row for each kind of workspace."""
+
+from __future__ import annotations
+
+from aiframe.app.results import Kept
+from aiframe.app.site import Site
+from aiframe.store.layout import CONTROL_PATHS
+from aiframe.workspaces.inplace import Head, commit_candidate
+from aiframe.workspaces.place import Place, in_place
+
+
+def place_of(site: Site, task_id: str) -> Place:
+    """Where attempts at *task_id* work; made where it is not there yet. Raises GitError."""
+    return in_place(site.root, CONTROL_PATHS)
+
+
+def land(site: Site, task_id: str, kept: Kept) -> str:
+    """Commit what passed and move the target there: the commit, the same one when replayed. Raises GitError."""
+    return commit_candidate(
+        place_of(site, task_id).repo,
+        base_head=Head(kept.base, kept.branch),
+        tree=kept.tree,
+        parent=kept.parent,
+        message=kept.message,
+        trailers=kept.trailers,
+        date=kept.date,
+    )

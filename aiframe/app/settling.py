@@ -1,0 +1,52 @@
+"""From a result to what it promises: the commit of a candidate that passed, or the keeping of one that is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aiframe.app.leftovers import put_by
+from aiframe.app.placing import land, place_of
+from aiframe.app.results import Kept, Result, publish_result
+from aiframe.app.site import Site
+from aiframe.core.errors import AiframeError
+from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.model import Failure, FailureKind
+from aiframe.workspaces.git import GitBusy, GitKilled, HeadMoved, again_if_killed
+
+
+def settle(site: Site, result: Result) -> Ending:
+    """Make of a result what it promises; for a task that passed its gates, its commit. Doing it again changes nothing.
+
+    What is in the way is a failure in the ending. The result itself stays as it is, for whoever tries again.
+    """
+    kept = result.kept
+    if kept is None:
+        return result.ending
+    try:
+        settled = again_if_killed(lambda: _settled(site, result, kept))
+    except AiframeError as error:
+        ending = refused(error)
+        publish_result(site.layout, replace(result, finished=None, held=None, broken=ending))
+        return ending
+    publish_result(site.layout, settled)
+    return settled.ending
+
+
+def _settled(site: Site, result: Result, kept: Kept) -> Result:
+    match result.ending:
+        case Finished() as finished:
+            commit = land(site, result.task_id, kept)
+            return replace(result, commit=commit, finished=replace(finished, commit=commit))
+        case Held() as held:
+            return replace(
+                result, held=put_by(site, place_of(site, result.task_id), result.run_id, result.task_id, kept, held)
+            )
+        case Broken():
+            return result
+
+
+def refused(error: AiframeError) -> Broken:
+    """The ending of a step that *error* stopped: somebody else's git passes, all else needs a person."""
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled)
+    kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
+    return Broken((Failure(kind, error.message, error.hint),))

@@ -1,0 +1,33 @@
+"""Where an attempt works: the one thing that every stage of it takes instead of a folder and a list of paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from aiframe.workspaces.commits import current_branch
+from aiframe.workspaces.git import Repository
+
+Kind: TypeAlias = Literal["inplace", "worktree"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder to work in. In place: the project's own; as a worktree: a linked one of a person's repository.
+
+    *control* are the files that lie in it and never enter a task's commit (a worktree has none). *target* is the branch
+    that finished work lands on; None for a detached HEAD, which itself then moves.
+    """
+
+    kind: Kind
+    root: Path
+    repo: Repository
+    control: tuple[str, ...] = ()
+    target: str | None = None
+
+
+def in_place(root: Path, control: tuple[str, ...]) -> Place:
+    """The project's own folder, on the branch that it is on now. Raises GitError."""
+    repo = Repository(root)
+    return Place("inplace", root, repo, control, current_branch(repo))
