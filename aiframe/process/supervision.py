@@ -73,7 +73,9 @@ class _Watch:
             self.polled = now
             if self.should_stop():
                 return "stopped"
-        if self.completed is None and self.complete():
+        if not self.complete():
+            self.completed = None  # it may go on after a result: a task in the background has ended
+        elif self.completed is None:
             self.completed = now
         if self.completed is not None:
             return "lingered" if now - self.completed >= self.limits.linger_s else None

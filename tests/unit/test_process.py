@@ -257,6 +257,15 @@ def test_a_result_and_a_quick_end_is_no_lingering(tmp_path: Path) -> None:
     assert (ended.code, ended.reason) == (0, "exit")
 
 
+def test_work_after_a_result_counts_again(tmp_path: Path) -> None:
+    """A CLI whose task in the background ends after its result takes another turn."""
+    got = bytearray()
+    script = "echo result; echo more; sleep 1.2; echo result; exec sleep 60"
+    ended = run("sh", "-c", script, cwd=tmp_path, on_stdout=got.extend, limits=Limits(60, 0, linger_s=0.4, poll_s=0.05),
+                complete=lambda: got.endswith(b"result\n"))  # fmt: skip
+    assert (ended.reason, bytes(got)) == ("lingered", b"result\nmore\nresult\n")
+
+
 def test_output_is_no_stall(tmp_path: Path) -> None:
     ended = run("sh", "-c", "for i in 1 2 3 4 5 6 7 8; do echo; sleep 0.2; done", cwd=tmp_path,
                 limits=Limits(60, stall_s=0.8, poll_s=0.05))  # fmt: skip
