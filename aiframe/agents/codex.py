@@ -49,6 +49,7 @@ class Codex:
     """OpenAI's codex CLI, not interactive; its own sandbox holds the tool commands."""
 
     name = "codex"
+    variables = ("CODEX_*", "OPENAI_*")
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
@@ -127,6 +128,16 @@ class CodexReader:
         """Whether the turn has been completed or has failed."""
         return bool(self._final)
 
+    @property
+    def usage(self) -> Usage:
+        """Nothing before the end of the turn, which tells it all at once."""
+        return self._usage
+
+    @property
+    def cost_usd(self) -> None:
+        """Never told."""
+        return None
+
     def feed(self, line: str) -> str:
         """One event; returns what it means for a reader of the log."""
         event = json_object(line)
@@ -163,7 +174,8 @@ class CodexReader:
         if failure is None and self.request.schema is not None:
             closing, complaint = parse_closing(text, self.request.role)
             failure = Failure(FailureKind.INVALID_OUTPUT, complaint) if complaint else None
-        return Answer(text, closing, self._session, self._usage, None, self._turns, failure)
+        resumed = bool(self.request.resume)
+        return Answer(text, closing, self._session, self._usage, None, self._turns, failure, cumulative=resumed)
 
     def _failure(self, ended: Exit) -> Failure | None:
         if self._final == "failed":

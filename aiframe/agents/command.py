@@ -21,7 +21,7 @@ from aiframe.agents.lines import plain
 from aiframe.agents.options import read_options
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Failure, FailureKind
-from aiframe.core.ports import AgentRequest, Answer, Command, Exit
+from aiframe.core.ports import AgentRequest, Answer, Command, Exit, Usage
 
 PROMPT_FILE = "prompt.txt"
 MAX_ARGUMENT = 128 * 1024 - 1
@@ -60,6 +60,7 @@ class CommandAgent:
     """A CLI that the person names."""
 
     name = "command"
+    variables: tuple[str, ...] = ()
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
@@ -177,6 +178,16 @@ class CommandReader:
     def complete(self) -> bool:
         """Never known before the process ends."""
         return False
+
+    @property
+    def usage(self) -> Usage:
+        """Never told."""
+        return Usage()
+
+    @property
+    def cost_usd(self) -> None:
+        """Never told."""
+        return None
 
     def feed(self, line: str) -> str:
         """One line of output, made plain."""

@@ -48,6 +48,13 @@ def count_of(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
+def amount_of(value: Any) -> float | None:
+    """*value* where it is a number of zero or more that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
+        return None
+    return float(value)
+
+
 def object_of(value: Any) -> Mapping[str, Any]:
     """*value* where it is a JSON object; else an empty one."""
     return value if isinstance(value, dict) else {}

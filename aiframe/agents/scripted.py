@@ -14,7 +14,7 @@ import msgspec
 import aiframe
 from aiframe.agents.closing import check_closing
 from aiframe.agents.endings import cut_short, failure_of
-from aiframe.agents.lines import count_of, json_object, object_of, plain, text_of
+from aiframe.agents.lines import amount_of, count_of, json_object, object_of, plain, text_of
 from aiframe.agents.options import read_options
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Failure, FailureKind
@@ -38,6 +38,7 @@ class Scripted:
     """Plays recorded turns in a real child process."""
 
     name = "scripted"
+    variables: tuple[str, ...] = ()
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self._options = dict(options or {})
@@ -76,6 +77,18 @@ class ScriptedReader:
         """Whether the turn has ended, well or not."""
         return self._end is not None or self._failure is not None
 
+    @property
+    def usage(self) -> Usage:
+        """What the turn says that it took; nothing before its end."""
+        usage = object_of(object_of(self._end).get("usage"))
+        names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")
+        return Usage(*(count_of(usage.get(name)) for name in names))
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the turn says that it cost."""
+        return amount_of(object_of(self._end).get("cost_usd"))
+
     def feed(self, line: str) -> str:
         """One event; a line that is none is shown as it is."""
         event = json_object(line)
@@ -113,22 +126,12 @@ class ScriptedReader:
             closing, complaint = check_closing(given, self.request.role)
         if complaint:
             failure = Failure(FailureKind.INVALID_OUTPUT, complaint)
-        usage = object_of(end.get("usage"))
-        names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")
-        counts = Usage(*(count_of(usage.get(name)) for name in names))
-        return Answer(self._text, closing, self._session, counts, _cost(end.get("cost_usd")), 1, failure)
+        return Answer(self._text, closing, self._session, self.usage, self.cost_usd, 1, failure)
 
 
 def _failure(event: Mapping[str, Any]) -> Failure:
     kind = event.get("kind")
     known = kind if kind in tuple(FailureKind) else FailureKind.TRANSIENT
-    wait = _cost(event.get("reset_in"))
+    wait = amount_of(event.get("reset_in"))
     reset = time.time() + wait if wait is not None else None
     return Failure(FailureKind(known), text_of(event.get("message")), text_of(event.get("hint")), reset)
-
-
-def _cost(value: Any) -> float | None:
-    """*value* where it is a number of zero or more that a float can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15:
-        return None
-    return float(value)

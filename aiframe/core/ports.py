@@ -65,7 +65,8 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, as the agent's own events report them."""
+    """Tokens, as the agent's own events report them: *input_tokens* with the cached ones, *output_tokens* with those of
+    the reasoning."""
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
@@ -77,7 +78,9 @@ class Usage:
 class Answer:
     """What an agent said in a step. *closing* is its closing JSON object, None where there was none that parses.
 
-    *cost_usd* is None when the agent does not report it. *failure* is None for a step that ended well.
+    *cost_usd* and *duration_api_ms* (milliseconds that the service worked) are None when the agent does not report
+    them. *failure* is None for a step that ended well. *cumulative* says that *usage* counts all runs of the session
+    that was taken up again, not this one alone.
     """
 
     text: str = ""
@@ -87,6 +90,8 @@ class Answer:
     cost_usd: float | None = None
     num_turns: int = 0
     failure: Failure | None = None
+    duration_api_ms: int | None = None
+    cumulative: bool = False
 
 
 class Reader(Protocol):
@@ -101,15 +106,29 @@ class Reader(Protocol):
         """Whether the final event has been seen, so that a process that stays may be ended after a grace."""
         ...
 
+    @property
+    def usage(self) -> Usage:
+        """The tokens that the events have told so far; they may tell them late, and never tell too many."""
+        ...
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The cost that the events have told so far; None while it is not known."""
+        ...
+
     def finish(self, ended: Exit) -> Answer:
         """The answer, once the process has ended."""
         ...
 
 
 class Agent(Protocol):
-    """A coding-agent CLI, described but not run."""
+    """A coding-agent CLI, described but not run.
+
+    *variables* are patterns (``CODEX_*``) of the environment variables by which it is configured and logs in.
+    """
 
     name: str
+    variables: tuple[str, ...]
 
     def command(self, request: AgentRequest) -> Command:
         """How to start it for *request*."""
