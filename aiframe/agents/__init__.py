@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 GROUP = "aiframe.agents"
 
 BUILT_IN: Mapping[str, str] = {
+    "claude": "aiframe.agents.claude:Claude",
     "codex": "aiframe.agents.codex:Codex",
     "command": "aiframe.agents.command:CommandAgent",
+    "opencode": "aiframe.agents.opencode:Opencode",
     "scripted": "aiframe.agents.scripted:Scripted",
 }
 """Found also where aiframe is not installed, and never replaced by another package's."""

@@ -35,6 +35,9 @@ QUIET: Mapping[str, Any] = {
 }
 """Settings for a run that nobody watches. They go on the command line: the person's config.toml stays as it is."""
 
+UNBOUND = frozenset({"--dangerously-bypass-approvals-and-sandbox", "--yolo", "--full-auto"})
+"""Arguments that would take the sandbox from a run that may only read."""
+
 
 class CodexOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """*program* is the executable, *config* further settings of config.toml (dotted key to value), *args* further
@@ -88,7 +91,8 @@ def _argv(request: AgentRequest, options: CodexOptions) -> tuple[str, ...]:
     argv += ["--output-schema", str(request.run_dir / SCHEMA_FILE)] if request.schema is not None else []
     for key, value in config.items():
         argv += ["-c", f"{key}={toml_value(value, key)}"]
-    argv += options.args
+    reads = request.sandbox == "read-only"
+    argv += [word for word in options.args if not (reads and word in UNBOUND)]
     argv += ["resume", request.resume] if request.resume else []
     return (*argv, "-")
 

@@ -6,10 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from aiframe.agents.lines import count_of, object_of, plain, text_of
-
-OUTPUT_LINES = 40
-OUTPUT_CHARACTERS = 4000
+from aiframe.agents.lines import count_of, object_of, text_of
+from aiframe.agents.shown import shortened
 
 
 def readable(event: Mapping[str, Any]) -> str:
@@ -71,14 +69,6 @@ def _command_result(item: Mapping[str, Any]) -> str:
     code = item.get("exit_code")
     status = f"exit code {code}" if isinstance(code, int) else text_of(item.get("status"))
     return f"{tail}\n[{status}]" if tail else f"[{status}]"
-
-
-def shortened(output: str) -> str:
-    """The last part of a command's output, and how much of it is not shown."""
-    tail = plain(output[-OUTPUT_CHARACTERS:]).strip("\n")
-    lines = tail.splitlines()[-OUTPUT_LINES:]
-    hidden = len(output) > OUTPUT_CHARACTERS or len(lines) < len(tail.splitlines())
-    return "\n".join((["[the beginning is left out]"] if hidden else []) + lines)
 
 
 def shown_command(command: str) -> str:

@@ -58,3 +58,8 @@ def amount_of(value: Any) -> float | None:
 def object_of(value: Any) -> Mapping[str, Any]:
     """*value* where it is a JSON object; else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def objects_of(value: Any) -> list[Mapping[str, Any]]:
+    """The JSON objects in *value* where it is a list; else none."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

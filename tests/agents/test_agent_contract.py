@@ -26,8 +26,8 @@ CLOSING: dict[str, Any] = {
     "review_items": [],
 }
 
-# A program that takes any arguments, plays codex's part of the events, and does what its prompt says.
-STAND_IN = """#!{python}
+# Programs that take any arguments, play a CLI's part of the events, and do what their prompt says.
+CODEX = """#!{python}
 import json, os, sys, time
 prompt = sys.stdin.read()
 assert sys.stdin.read() == ""
@@ -39,6 +39,32 @@ open("made.txt", "w").write("made")
 say(type="item.completed", item=dict(type="agent_message", text={closing!r}))
 say(type="turn.completed", usage=dict(input_tokens=3, output_tokens=2))
 """
+CLAUDE = """#!{python}
+import json, os, sys
+prompt = sys.stdin.read()
+assert sys.stdin.read() == ""
+def say(**event): print(json.dumps(dict(event, session_id="S-1")), flush=True)
+say(type="system", subtype="init", model="m")
+if "crash" in prompt: sys.exit(70)
+if "die" in prompt: os.kill(os.getpid(), 9)
+open("made.txt", "w").write("made")
+said = dict(id="m1", content=[dict(type="text", text={closing!r})], usage=dict(input_tokens=3, output_tokens=2))
+say(type="assistant", message=said)
+say(type="result", subtype="success", is_error=False, result={closing!r}, num_turns=1, usage=said["usage"])
+"""
+OPENCODE = """#!{python}
+import json, os, sys
+prompt = sys.stdin.read()
+assert sys.stdin.read() == ""
+def say(kind, **part): print(json.dumps(dict(type=kind, sessionID="ses_1", part=part)), flush=True)
+say("step_start")
+if "crash" in prompt: sys.exit(70)
+if "die" in prompt: os.kill(os.getpid(), 9)
+open("made.txt", "w").write("made")
+say("text", text={closing!r})
+say("step_finish", reason="stop", tokens=dict(input=3, output=2), cost=0)
+"""
+STAND_INS = {"codex": CODEX, "claude": CLAUDE, "opencode": OPENCODE}
 TOOL = """
 import os, sys
 prompt = sys.stdin.read()
@@ -65,7 +91,7 @@ class Adapter:
     request: AgentRequest
 
 
-@pytest.fixture(params=["codex", "command", "scripted"])
+@pytest.fixture(params=["claude", "codex", "command", "opencode", "scripted"])
 def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Adapter:
     workspace, run_dir = tmp_path / "work space", tmp_path / "run"
     workspace.mkdir()
@@ -87,8 +113,8 @@ def _options(name: str, folder: Path) -> dict[str, Any]:
         return {"file": str(folder / "script.yaml")}
     if name == "command":
         return {"argv": [sys.executable, "-c", TOOL.format(closing=closing)]}
-    program = folder / "codex-stand-in"
-    program.write_text(STAND_IN.format(python=sys.executable, closing=closing))
+    program = folder / f"{name}-stand-in"
+    program.write_text(STAND_INS[name].format(python=sys.executable, closing=closing))
     program.chmod(0o755)
     return {"program": str(program)}
 
@@ -149,11 +175,15 @@ def test_an_end_without_a_word_has_its_failure(adapter: Adapter, ended: Exit, ki
 
 TYPES = (
     "thread.started turn.started item.started item.completed turn.completed turn.failed error "
-    "start text file command result failure end"
+    "start text file command result failure end "
+    "system assistant user rate_limit_event result step_start step_finish tool_use reasoning"
 )
 KEYS = (
     "type item text message error usage thread_id command exit_code aggregated_output changes items "
-    "kind closing input_tokens cost_usd reset_in path"
+    "kind closing input_tokens cost_usd reset_in path "
+    "session_id message content usage subtype is_error result errors rate_limit_info status resetsAt structured_output "
+    "model_usage_since_last_result total_cost_usd name input sessionID part tokens cache cost reason state tool output "
+    "api_error_status data statusCode terminal_reason num_turns duration_api_ms metadata exit id"
 )
 ITEMS = "agent_message reasoning command_execution file_change todo_list web_search mcp_tool_call error"
 VALUES = st.recursive(
@@ -175,7 +205,13 @@ NASTY = st.sampled_from(
     ["", "\0", "{", "null", '{"type": NaN}', "\ufeff{}", "9" * 5000, '{"a":' * 2000, "\ud800", "\x1b[2J"]
 )
 REQUEST = AgentRequest("p", Role.DEV, PurePath("/nowhere"), PurePath("/nowhere"), schema=closing_schema(Role.DEV))
-OPTIONS: dict[str, dict[str, Any]] = {"codex": {}, "command": {"line": "x"}, "scripted": {"file": "x"}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "claude": {},
+    "codex": {},
+    "command": {"line": "x"},
+    "opencode": {},
+    "scripted": {"file": "x"},
+}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -204,6 +240,9 @@ def test_no_line_is_too_odd(name: str, lines: list[str], code: int) -> None:
         ),
         pytest.param(json.dumps({"type": "text", "text": "y" * 3_000_000}), id="text"),
         pytest.param(json.dumps({"type": "error", "message": "y" * 3_000_000}), id="error"),
+        pytest.param(json.dumps({"type": "error", "error": {"data": {"message": "y" * 3_000_000}}}), id="data"),
+        pytest.param(json.dumps({"type": "result", "is_error": True, "result": "y" * 3_000_000}), id="result"),
+        pytest.param(json.dumps({"type": "text", "part": {"text": "y" * 3_000_000}}), id="part"),
     ],
 )
 def test_long_lines_leave_little_behind(name: str, line: str) -> None:

@@ -1,16 +1,21 @@
-"""What codex's error messages mean, and when a service says to come back."""
+"""What the CLIs' error messages mean, and when a service says to come back."""
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import PurePath
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiframe.agents import find_agent
 from aiframe.agents.codex_messages import classify
 from aiframe.agents.resets import reset_time
-from aiframe.core.model import FailureKind
+from aiframe.core.model import Failure, FailureKind, Role
+from aiframe.core.ports import AgentRequest, Exit
 
 NOON = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
 HOUR, DAY = 3600.0, 86400.0
@@ -105,3 +110,128 @@ def test_no_message_is_too_odd(message: str, now: float) -> None:
     reset = reset_time(message, now)
     assert reset is None or reset <= now + 367 * DAY
     assert classify(message, now).message
+
+
+# claude and opencode have fields for it
+
+
+def told(agent: str, *events: Any, ended: Exit | None = None) -> Failure | None:
+    """The failure that *events* of *agent* stand for."""
+    reader = find_agent(agent, {}).reader(AgentRequest("p", Role.DEV, PurePath("/nowhere"), PurePath("/nowhere")))
+    for event in events:
+        reader.feed(json.dumps(event))
+    return reader.finish(ended or Exit(1)).failure
+
+
+def result(**fields: Any) -> dict[str, Any]:
+    return {"type": "result", "is_error": True, "result": "its words", **fields}
+
+
+def limit(**fields: Any) -> dict[str, Any]:
+    return {"type": "rate_limit_event", "rate_limit_info": {"rateLimitType": "five_hour", **fields}}
+
+
+def error(name: str, **data: Any) -> dict[str, Any]:
+    return {"type": "error", "error": {"name": name, "data": {"message": "its words", **data}}}
+
+
+@pytest.mark.parametrize("name", ["claude", "opencode"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, FailureKind.AUTH), (403, FailureKind.AUTH), (402, FailureKind.QUOTA), (404, FailureKind.SETUP),
+        (400, FailureKind.SETUP), (408, FailureKind.TRANSIENT), (429, FailureKind.TRANSIENT),
+        (500, FailureKind.TRANSIENT), (529, FailureKind.TRANSIENT), (None, FailureKind.TRANSIENT),
+        ("401", FailureKind.TRANSIENT), ([401], FailureKind.TRANSIENT), ({}, FailureKind.TRANSIENT),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_status_stands_for_a_failure(name: str, status: Any, kind: FailureKind) -> None:
+    said = result(api_error_status=status) if name == "claude" else error("APIError", statusCode=status)
+    failure = told(name, said)
+    assert failure is not None
+    assert failure.kind is kind
+    assert "its words" in failure.message
+    assert bool(failure.hint) is (kind is not FailureKind.TRANSIENT)
+
+
+REJECTED = limit(status="rejected", resetsAt=NOON)
+
+
+@pytest.mark.parametrize(
+    ("events", "kind", "reset_at"),
+    [
+        pytest.param([REJECTED, result(api_error_status=429)], FailureKind.QUOTA, NOON, id="used up"),
+        pytest.param(
+            [limit(status="rejected"), result(api_error_status=429)], FailureKind.TRANSIENT, None, id="no time"
+        ),
+        pytest.param(
+            [limit(status="allowed_warning", resetsAt=NOON), result(api_error_status=429)],
+            FailureKind.TRANSIENT, None, id="a warning",
+        ),
+        pytest.param(
+            [REJECTED, limit(status="allowed"), result(api_error_status=429)],
+            FailureKind.TRANSIENT, None, id="allowed again",
+        ),
+        pytest.param([REJECTED, result(api_error_status=500)], FailureKind.TRANSIENT, None, id="another fault"),
+        pytest.param([result(subtype="error_max_turns")], FailureKind.BUDGET, None, id="turns"),
+        pytest.param([result(subtype="error_max_budget_usd")], FailureKind.BUDGET, None, id="cost"),
+        pytest.param(
+            [result(subtype="error_max_structured_output_retries")], FailureKind.INVALID_OUTPUT, None, id="no JSON"
+        ),
+        pytest.param(
+            [result(terminal_reason="prompt_too_long", api_error_status=400)],
+            FailureKind.NO_PROGRESS, None, id="context full",
+        ),
+        pytest.param(
+            [{"type": "assistant", "error": "billing_error", "message": {}}, result(api_error_status=400)],
+            FailureKind.QUOTA, None, id="billing",
+        ),
+    ],
+)  # fmt: skip
+def test_what_claude_tells_stands_for_a_failure(events: list[Any], kind: FailureKind, reset_at: float | None) -> None:
+    failure = told("claude", *events)
+    assert failure is not None
+    assert failure.kind is kind
+    assert failure.reset_at == reset_at
+
+
+def test_a_rejection_that_claude_got_over_is_no_failure() -> None:
+    assert told("claude", REJECTED, result(is_error=False), ended=Exit(0)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ProviderAuthError", FailureKind.AUTH),
+        ("ConfigInvalidError", FailureKind.SETUP),
+        ("ContextOverflowError", FailureKind.NO_PROGRESS),
+        ("ContentFilterError", FailureKind.INVALID_OUTPUT),
+        ("UnknownError", FailureKind.TRANSIENT),
+    ],
+)
+def test_a_name_of_opencodes_stands_for_a_failure(name: str, kind: FailureKind) -> None:
+    failure = told("opencode", error(name))
+    assert failure is not None
+    assert failure.kind is kind
+    assert failure.hint or kind is FailureKind.INVALID_OUTPUT
+
+
+def test_an_error_that_opencode_got_over_is_no_failure() -> None:
+    stop = {"type": "step_finish", "part": {"reason": "stop"}}
+    assert told("opencode", error("APIError"), {"type": "step_start"}, stop, ended=Exit(0)) is None
+
+
+def test_steps_of_opencodes_that_come_to_nothing_end() -> None:
+    """Cut streams: it would go on for ever, and each step is output, so no stall rule sees it."""
+    step = [{"type": "step_start"}, {"type": "step_finish", "part": {"reason": "unknown", "tokens": {}}}]
+    reader = find_agent("opencode", {}).reader(AgentRequest("p", Role.DEV, PurePath("/n"), PurePath("/n")))
+    ended = []
+    for event in [*step * 4, {"type": "text", "part": {"text": "a word"}}, *step * 4, step[0]]:
+        reader.feed(json.dumps(event))
+        ended.append(reader.complete)
+    assert ended == [False] * 17 + [True]
+    failure = reader.finish(Exit(-15, "lingered")).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.TRANSIENT
+    assert "5 tries" in failure.message

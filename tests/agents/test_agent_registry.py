@@ -22,7 +22,7 @@ def broken(options):
 """
 
 
-@pytest.mark.parametrize("name", ["codex", "command", "scripted"])
+@pytest.mark.parametrize("name", ["claude", "codex", "command", "opencode", "scripted"])
 def test_the_built_in_agents_are_always_there(name: str) -> None:
     assert find_agent(name, {}).name == name
     assert name in known_agents()
@@ -33,7 +33,7 @@ def test_an_unknown_name_gets_the_known_ones_and_the_nearest() -> None:
         find_agent("codx", {})
     assert "no agent 'codx'" in caught.value.message
     assert "did you mean 'codex'?" in caught.value.hint
-    assert "command, scripted" in caught.value.hint
+    assert "command, opencode, scripted" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,8 @@ def test_an_unknown_name_gets_the_known_ones_and_the_nearest() -> None:
         pytest.param("codex", {"programm": "x"}, "no option 'programm'", id="misspelt"),
         pytest.param("codex", {"args": "--oss"}, "option 'args': Expected `array`", id="wrong type"),
         pytest.param("codex", {"config": {"a": {1, 2}}}, "the value of 'a'", id="no TOML"),
+        pytest.param("claude", {"permissions": "x"}, "no option 'permissions'", id="claude"),
+        pytest.param("opencode", {"project_config": "x"}, "option 'project_config'", id="opencode"),
         pytest.param("scripted", {"fil": "x"}, "no option 'fil'", id="scripted"),
         pytest.param("command", {"argv": ["a"], "line": "a"}, "either argv", id="both"),
         pytest.param("command", {"line": "tool 'x"}, "No closing quotation", id="open quotation"),
@@ -83,7 +85,7 @@ for name in ("broken", "gone"):
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), root))}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
-    assert "('added', 'broken', 'codex', 'command', 'gone', 'scripted') added codex" in said
+    assert "('added', 'broken', 'claude', 'codex', 'command', 'gone', 'opencode', 'scripted') added codex" in said
     assert "agent 'broken' cannot be used: RuntimeError('out of order') |" in said
     assert "the agent 'gone' (nowhere:at_all) cannot be loaded: ModuleNotFoundError" in said
 
