@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Works with GNU make 3.81 (macOS) and newer.
 # PYTHON=/path/to/python3 names the Python for .venv; JOBS=N the number of tests at once.
 
-CODEX_VERSION := 0.169.0
+AGENTS := @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.329 opencode-ai@1.18.33
 JOBS ?= logical
 TESTS ?= tests
 SOAK_ROUNDS ?= 1000
@@ -38,7 +38,8 @@ demo: .venv/installed
 
 test: lint
 	@echo "Tests"
-	@AIFRAME_TEST_CODEX="$$(tools/install_codex.sh $(CODEX_VERSION) "$(CURDIR)/.cache/npm")" $(PYTEST) $(TESTS)
+	@tools/install_agents.sh "$(CURDIR)/.cache/npm" $(AGENTS)
+	@$(PYTEST) $(TESTS)
 
 lint: .venv/dev
 	@echo "Format"

@@ -1,18 +1,13 @@
-"""A codex CLI of the tests' own: its home, its configuration and where to find the program."""
+"""A codex CLI of the tests' own: its home and its configuration."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-VERSION = "0.169.0"
-HOW = f"npm: npm install --prefix .cache/npm --ignore-scripts @openai/codex@{VERSION}"
+from support.clis import program
 
 CONFIG = """\
 model = "gpt-5.5"
@@ -54,31 +49,7 @@ enabled = false
 
 def codex_program() -> Path:
     """The codex executable; skips the test where there is none."""
-    named = os.environ.get("AIFRAME_TEST_CODEX", "")
-    if named:
-        if not os.access(named, os.X_OK):
-            pytest.fail(f"AIFRAME_TEST_CODEX names {named}, which cannot be run")
-        return Path(named)
-    found = _installed_here()
-    if found is None:
-        pytest.skip(f"needs codex {VERSION}: {HOW}")
-    return found
-
-
-def _installed_here() -> Path | None:
-    system = "darwin" if sys.platform == "darwin" else "linux"
-    packages = ROOT / ".cache" / "npm" / "node_modules" / "@openai"
-    found = (
-        path
-        for cpu in (_cpu(), "x64", "arm64")
-        for path in sorted(packages.glob(f"codex-{system}-{cpu}/vendor/*/bin/codex"))
-        if os.access(path, os.X_OK)
-    )
-    return next(found, None)
-
-
-def _cpu() -> str:
-    return "arm64" if os.uname().machine in ("arm64", "aarch64") else "x64"
+    return program("codex")
 
 
 def codex_home(folder: Path, url: str) -> Mapping[str, str]:

@@ -16,8 +16,12 @@ from collections.abc import Iterable
 
 import pytest
 
+from support.clis import PATTERNS, find
+
 # The Debian package of each tool, where its name is another than the tool's.
-PACKAGES = {"bwrap": "bubblewrap", "codex": "npm", "ip": "iproute2", "ps": "procps", "unshare": "util-linux"}
+PACKAGES = {
+    "bwrap": "bubblewrap", "ip": "iproute2", "ps": "procps", "unshare": "util-linux", **dict.fromkeys(PATTERNS, "npm"),
+}  # fmt: skip
 
 # A tool may be there and yet not be allowed to do its work, in a container for example: so these are tried.
 TRIALS = {
@@ -39,16 +43,15 @@ def require(name: str) -> str:
     reason = missing(name)
     if reason:
         pytest.skip(reason)
-    return os.environ["AIFRAME_TEST_CODEX"] if name == "codex" else str(shutil.which(name))
+    return str(find(name) if name in PATTERNS else shutil.which(name))
 
 
 @functools.cache
 def missing(name: str) -> str:
     """Why the tool *name* cannot be used and what to install; empty where it works."""
     package = PACKAGES.get(name, name)
-    if name == "codex":
-        there = os.access(os.environ.get("AIFRAME_TEST_CODEX", ""), os.X_OK)
-        return "" if there else "needs codex: start the tests with `make test` where npm is (Debian package npm)"
+    if name in PATTERNS:
+        return "" if find(name) else f"needs {name}: start the tests with `make test` where npm is (Debian package npm)"
     if shutil.which(name) is None:
         return f"needs {name}: install the Debian package {package}"
     trial = subprocess.run(TRIALS.get(name, ("true",)), capture_output=True, text=True, timeout=30)
