@@ -1,15 +1,17 @@
-"""Runs an agent's command as the product does, but plainly: files, start, standard input, lines, answer."""
+"""Runs an agent's command: plainly (files, start, standard input, lines, answer), or under the product's supervisor."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiframe.core.ports import Agent, AgentRequest, Answer, EndReason, Exit
+from aiframe.process import Limits, carriers, never, supervise
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +61,39 @@ def run_agent(
 
 def _reason(name: str) -> EndReason:
     return "timeout" if name == "timeout" else "exit"
+
+
+def run_supervised(
+    agent: Agent,
+    request: AgentRequest,
+    limits: Limits,
+    env: Mapping[str, str],
+    prefix: tuple[str, ...] = (),
+    should_stop: Callable[[], bool] = never,
+) -> Ran:
+    """The same under the supervisor that the product uses: its limits hold, and nothing of the run is left after it."""
+    command, reader = agent.command(request), agent.reader(request)
+    Path(request.run_dir).mkdir(parents=True, exist_ok=True)
+    for name, text in command.files.items():
+        Path(request.run_dir, name).write_text(text, encoding="utf-8")
+    raw, held, errors = bytearray(), bytearray(), bytearray()
+    log: list[str] = []
+
+    def take(chunk: bytes) -> None:
+        raw.extend(chunk)
+        held.extend(chunk)
+        *lines, rest = held.split(b"\n")
+        held[:] = rest
+        log.extend(reader.feed(line.decode("utf-8", "replace")) for line in lines)
+
+    run_id = uuid.uuid4().hex
+    ended = supervise(
+        replace(command, argv=(*prefix, *command.argv)), run_id=run_id, limits=limits, on_stdout=take,
+        on_stderr=errors.extend, beat=lambda: None, fingerprint=lambda: None, complete=lambda: reader.complete,
+        should_stop=should_stop, env_base=env,
+    )  # fmt: skip
+    if held:
+        log.append(reader.feed(held.decode("utf-8", "replace")))
+    assert not carriers(run_id)
+    shown = "\n".join(filter(None, log))
+    return Ran(reader.finish(ended), shown, raw.decode("utf-8", "replace"), ended, reader.complete)

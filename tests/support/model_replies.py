@@ -33,6 +33,13 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """The model reads the file *path* by the CLI's own tool."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The model declines, in the form that the service has for it."""
 
@@ -73,7 +80,8 @@ class Garbage:
     text: str
 
 
-Streamed: TypeAlias = Text | Shell | Write | Refusal | Failed | Cut | Silent
+Said: TypeAlias = Text | Refusal | Shell | Write | Look
+Streamed: TypeAlias = Said | Failed | Cut | Silent
 Reply: TypeAlias = Streamed | Status | Garbage
 
 

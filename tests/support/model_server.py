@@ -25,6 +25,7 @@ from support.model_replies import (
     Cut,
     Failed,
     Garbage,
+    Look,
     Refusal,
     Reply,
     Shell,
@@ -43,8 +44,8 @@ from support.wires.messages import MESSAGES
 from support.wires.responses import RESPONSES
 
 __all__ = [
-    "Asked", "Cut", "Failed", "Garbage", "ModelServer", "Refusal", "Reply", "Script", "Shell", "Silent", "Status",
-    "Text", "Write", "api_error", "listen", "patch", "shell",
+    "Asked", "Cut", "Failed", "Garbage", "Look", "ModelServer", "Refusal", "Reply", "Script", "Shell", "Silent",
+    "Status", "Text", "Write", "api_error", "listen", "patch", "shell",
 ]  # fmt: skip
 
 WIRES = (RESPONSES, MESSAGES, CHAT)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from support.model_replies import TOKENS, Failed, Refusal, Shell, Streamed, Text, Write
+from support.model_replies import TOKENS, Cut, Failed, Look, Refusal, Shell, Silent, Streamed, Text, Write
 from support.wires import Body, Wire, objects, text_in
 
 USAGE = {
@@ -31,7 +31,7 @@ def _stream(reply: Streamed, number: int, body: Body) -> Iterator[bytes]:
     head = {"id": f"chat_{number}", "object": "chat.completion.chunk", "created": 1, "model": body.get("model", "")}
     for chunk in _chunks(reply, number):
         yield f"data: {json.dumps(chunk if 'error' in chunk else {**head, **chunk})}\n\n".encode()
-    if isinstance(reply, Text | Shell | Write | Refusal):
+    if not isinstance(reply, Failed | Cut | Silent):
         yield b"data: [DONE]\n\n"
 
 
@@ -48,6 +48,9 @@ def _chunks(reply: Streamed, number: int) -> Iterator[Mapping[str, Any]]:
             yield {**_choice({}, "content_filter"), "usage": USAGE}
         case Shell(command):
             yield _call(number, "bash", {"command": command, "description": "work"})
+            yield {**_choice({}, "tool_calls"), "usage": USAGE}
+        case Look(path):
+            yield _call(number, "read", {"filePath": path})
             yield {**_choice({}, "tool_calls"), "usage": USAGE}
         case Write(path, text):
             yield _call(number, "write", {"filePath": path, "content": text})

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from support.model_replies import TOKENS, Failed, Refusal, Shell, Streamed, Text, Write
+from support.model_replies import TOKENS, Failed, Look, Refusal, Said, Shell, Streamed, Text, Write
 from support.wires import Body, Wire, objects, text_in
 
 ANSWER_TOOL = "StructuredOutput"
@@ -16,6 +16,10 @@ USAGE = {
     "input_tokens": TOKENS["input"] - TOKENS["cached"],
     "cache_read_input_tokens": TOKENS["cached"],
     "cache_creation_input_tokens": 0,
+}
+ANSWERED = {
+    "output_tokens": TOKENS["output"],
+    "output_tokens_details": {"thinking_tokens": TOKENS["reasoning"]},
 }
 
 
@@ -43,19 +47,17 @@ def _events(reply: Streamed, number: int, body: Body) -> Iterator[Mapping[str, A
     match reply:
         case Failed(code, told):
             yield {"type": "error", "error": {"type": code, "message": told}}
-        case Text() | Shell() | Write() | Refusal():
+        case Text() | Refusal() | Shell() | Write() | Look():
             block, delta, reason = _block(reply, number, body)
             yield {"type": "content_block_start", "index": 0, "content_block": block}
             yield {"type": "content_block_delta", "index": 0, "delta": delta}
             yield {"type": "content_block_stop", "index": 0}
             stop = {"stop_reason": reason, "stop_sequence": None}
-            yield {"type": "message_delta", "delta": stop, "usage": {**USAGE, "output_tokens": TOKENS["output"]}}
+            yield {"type": "message_delta", "delta": stop, "usage": {**USAGE, **ANSWERED}}
             yield {"type": "message_stop"}
 
 
-def _block(
-    reply: Text | Shell | Write | Refusal, number: int, body: Body
-) -> tuple[Mapping[str, Any], Mapping[str, Any], str]:
+def _block(reply: Said, number: int, body: Body) -> tuple[Mapping[str, Any], Mapping[str, Any], str]:
     """The block as it begins, what comes then, and why the turn stops."""
     match reply:
         case Text(text) if answer := _answer(text, body):
@@ -65,6 +67,8 @@ def _block(
             return {"type": "text", "text": ""}, {"type": "text_delta", "text": text}, reason
         case Shell(command):
             return _use(number, "Bash", {"command": command, "description": "work"})
+        case Look(path):
+            return _use(number, "Read", {"file_path": path})
         case Write(path, text):
             return _use(number, "Write", {"file_path": path, "content": text})
 

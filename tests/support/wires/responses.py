@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from support.model_replies import TOKENS, Failed, Refusal, Shell, Streamed, Text, Write
+from support.model_replies import TOKENS, Failed, Look, Refusal, Said, Shell, Streamed, Text, Write
 from support.wires import Body, Wire, objects, text_in
 
 USAGE = {
@@ -40,7 +41,7 @@ def _events(reply: Streamed, number: int) -> Iterator[Mapping[str, Any]]:
         case Failed(code, message):
             error = {"code": code, "message": message}
             yield {"type": "response.failed", "response": {**response, "status": "failed", "error": error}}
-        case Text() | Shell() | Write() | Refusal():
+        case Text() | Refusal() | Shell() | Write() | Look():
             item = _item(reply, number)
             yield {"type": "response.output_item.added", "output_index": 0, "item": item}
             yield {"type": "response.output_item.done", "output_index": 0, "item": item}
@@ -48,7 +49,7 @@ def _events(reply: Streamed, number: int) -> Iterator[Mapping[str, Any]]:
             yield {"type": "response.completed", "response": done}
 
 
-def _item(reply: Text | Shell | Write | Refusal, number: int) -> Mapping[str, Any]:
+def _item(reply: Said, number: int) -> Mapping[str, Any]:
     match reply:
         case Text(text):
             return _message(number, {"type": "output_text", "text": text, "annotations": []})
@@ -56,6 +57,8 @@ def _item(reply: Text | Shell | Write | Refusal, number: int) -> Mapping[str, An
             return _message(number, {"type": "refusal", "refusal": text})
         case Shell(command):
             return _call(number, command)
+        case Look(path):
+            return _call(number, f"cat {shlex.quote(path)}")
         case Write(path, text):
             added = "".join(f"+{line}\n" for line in text.splitlines())
             patch = f"*** Begin Patch\n*** Add File: {path}\n{added}*** End Patch\n"
