@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from aiframe.agents import known_agents
-from aiframe.agents.probe import Probe, cautions, describe
+from aiframe.agents.probe import Probe, cautions, describe, kept_logins
 from aiframe.app.frame import all_projects
 from aiframe.app.machine_checks import (
     Finding,
@@ -30,6 +30,7 @@ from aiframe.app.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.process import capture
 from aiframe.store.layout import IGNORED, Layout
+from aiframe.store.settings_file import DEFAULT_AGENT
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
 
@@ -40,8 +41,6 @@ BUDGET_S = 4.5
 
 _PATIENCE_S = 1.5  # for one command
 _TOOLS = {"entr": "event watcher", "fswatch": "event watcher", "tmux": "to keep a terminal"}
-_KEYS = {"codex": ("CODEX_API_KEY", "CODEX_ACCESS_TOKEN")}
-"""Variables that stand in for a login."""
 
 
 def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]) -> list[Finding]:
@@ -183,27 +182,38 @@ def _agents(folder: Path, in_use: frozenset[str], environ: Mapping[str, str]) ->
         if not probe.program:
             continue
         try:
-            findings += _agent(probe, folder, environ, needed=probe.name in in_use)
+            findings += _agent(probe, folder, environ, in_use)
         except AiframeError as error:  # hangs, or is no program after all
-            findings.append(Finding(probe.name, False, error.message, error.hint))
+            ok = False if probe.name in _wanted(in_use) else None
+            findings.append(Finding(probe.name, ok, error.message, error.hint))
     unknown = sorted(in_use - set(known_agents()))
     cure = f"correct PROJECT.yaml; known agents: {', '.join(known_agents())}"
     return findings + [Finding(name, False, "is no agent that aiframe knows", cure) for name in unknown]
 
 
-def _agent(probe: Probe, folder: Path, environ: Mapping[str, str], *, needed: bool) -> list[Finding]:
+def _wanted(in_use: frozenset[str]) -> frozenset[str]:
+    """The agents whose faults count; where no project names one that is the default."""
+    return in_use or frozenset({DEFAULT_AGENT})
+
+
+def _agent(probe: Probe, folder: Path, environ: Mapping[str, str], in_use: frozenset[str]) -> list[Finding]:
     """Starts the agent's program, and asks it for its login."""
+    needed = probe.name in in_use
     if shutil.which(probe.program, path=_path(environ)) is None:
         demo = "" if needed else "; `aiframe demo` needs none"
         missing = Finding(probe.name, False if needed else None, "was not found on PATH", probe.how_to_install + demo)
         return [missing]
-    said = capture(probe.version_argv, cwd=folder, env=environ, timeout_s=_PATIENCE_S)
+    said = capture(probe.version_argv, cwd=folder, env=environ, timeout_s=probe.patience_s)
     lines = said.out.decode(errors="replace").strip().splitlines() or ["(it printed nothing)"]
     if said.code:
         detail = f"`{' '.join(probe.version_argv)}` ended with {said.code}"
         return [Finding(probe.name, False, detail, f"install it again: {probe.how_to_install}")]
     cures = [Finding(f"{probe.name} set-up", False, *_halves(caution)) for caution in cautions(probe.name, environ)]
-    return [Finding(probe.name, True, lines[-1]), *cures, *_login(probe, folder, environ)]
+    return [
+        Finding(probe.name, True, lines[-1]),
+        *cures,
+        *_login(probe, folder, environ, needed=probe.name in _wanted(in_use)),
+    ]
 
 
 def _halves(caution: str) -> tuple[str, str]:
@@ -212,13 +222,19 @@ def _halves(caution: str) -> tuple[str, str]:
     return (detail, cure) if detail else (cure, "")
 
 
-def _login(probe: Probe, folder: Path, environ: Mapping[str, str]) -> list[Finding]:
-    if probe.login_argv is None:
-        return []
+def _login(probe: Probe, folder: Path, environ: Mapping[str, str], *, needed: bool) -> list[Finding]:
+    """What is known about the agent's login; only for an agent that is wanted it is a fault to have none."""
     name = f"{probe.name} login"
-    key = next((key for key in _KEYS.get(probe.name, ()) if environ.get(key)), None)
+    key = next((key for key in probe.keys if environ.get(key)), None)
     if key:
         return [Finding(name, True, f"{key} is set")]
+    kept = kept_logins(probe.name, environ)
+    if kept is not None:
+        found = Finding(name, True, f"for {', '.join(kept)}"[:200])
+        nothing = "none kept; a provider in its own configuration may need none"
+        return [found if kept else Finding(name, None, nothing, probe.how_to_log_in)]
+    if probe.login_argv is None:
+        return []
     # What it prints is not shown: it may contain a part of a key.
     if capture(probe.login_argv, cwd=folder, env=environ, timeout_s=_PATIENCE_S).code == 0:
         return [Finding(name, True, f"`{' '.join(probe.login_argv)}` says yes")]
@@ -227,8 +243,9 @@ def _login(probe: Probe, folder: Path, environ: Mapping[str, str]) -> list[Findi
         return [
             Finding(name, None, f"none, but its config.toml names the model provider {provider}", probe.how_to_log_in)
         ]
-    detail = "none, and OPENAI_API_KEY alone is not enough" if environ.get("OPENAI_API_KEY") else "none"
-    return [Finding(name, False, detail, probe.how_to_log_in)]
+    half = probe.name == "codex" and environ.get("OPENAI_API_KEY")
+    detail = "none, and OPENAI_API_KEY alone is not enough" if half else "none"
+    return [Finding(name, False if needed else None, detail, probe.how_to_log_in)]
 
 
 def _own_provider(environ: Mapping[str, str]) -> str:

@@ -99,6 +99,15 @@ def test_doctor_learns_how_to_ask_codex() -> None:
     assert describe("scripted").program == ""
 
 
+@pytest.mark.parametrize("name", ["claude", "opencode"])
+def test_doctor_learns_how_to_ask_the_others(name: str) -> None:
+    probe = describe(name)
+    assert probe.version_argv == (name, "--version")
+    assert "npm install" in probe.how_to_install
+    assert f"{name} auth login" in probe.how_to_log_in
+    assert cautions(name, {"HOME": "/t/me", "TMPDIR": "/t"}) == ()
+
+
 @pytest.mark.parametrize(
     ("environ", "warned"),
     [

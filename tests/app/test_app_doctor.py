@@ -18,8 +18,8 @@ from aiframe.process import now
 from aiframe.store.layout import Layout
 
 NAMES = [
-    "python", "git", "frame", "codex", "supervision", "run lock", "sandbox", "file watcher", "disk", "clock", "locale",
-    "optional tools",
+    "python", "git", "frame", "claude", "codex", "opencode", "supervision", "run lock", "sandbox", "file watcher",
+    "disk", "clock", "locale", "optional tools",
 ]  # fmt: skip
 
 
@@ -33,18 +33,20 @@ def by_name(findings: list[Finding]) -> dict[str, Finding]:
 
 
 def without_codex() -> dict[str, str]:
-    folders = [path for path in os.environ["PATH"].split(":") if not Path(path, "codex").exists()]
+    agents = ("claude", "codex", "opencode")
+    folders = [path for path in os.environ["PATH"].split(":") if not any(Path(path, name).exists() for name in agents)]
     return {**os.environ, "PATH": ":".join(folders)}
 
 
-def with_codex(tmp_path: Path, script: str, **environ: str) -> dict[str, str]:
-    """An environment in which the program codex is the shell script *script*."""
+def with_codex(tmp_path: Path, script: str, name: str = "codex", **environ: str) -> dict[str, str]:
+    """An environment in which the program codex, or *name*, is the shell script *script*; there is no other agent."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "codex").write_text(f"#!/bin/sh\n{script}\n")
-    (folder / "codex").chmod(0o755)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
     home = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "elsewhere")}
-    return {**os.environ, **home, **environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    clean = without_codex()
+    return {**clean, **home, **environ, "PATH": f"{folder}:{clean['PATH']}"}
 
 
 def test_a_machine_that_works(frame: Path) -> None:
@@ -130,6 +132,62 @@ def test_codex_with_a_provider_of_its_own_may_need_no_login(frame: Path, tmp_pat
     finding = by_name(examine(frame, None, environ))["codex login"]
     assert finding.ok is None
     assert "ours" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("login", "used", "ok"),
+    [
+        pytest.param(0, True, True, id="logged in"),
+        pytest.param(1, True, False, id="not logged in"),
+        pytest.param(1, False, None, id="not logged in, but not asked for"),
+    ],
+)
+def test_claude(frame: Path, tmp_path: Path, login: int, used: bool, ok: bool | None) -> None:
+    environ = with_codex(tmp_path, ANSWERS.format(login=login), "claude")
+    project = init_project(frame, "shop", clock=now(), cwd=frame, environ=environ).path
+    assert "\nagent: claude\n" in (project / "PROJECT.yaml").read_text(), "init takes what is there"
+    found = by_name(examine(frame, project if used else None, environ))
+    assert found["claude"].ok is True
+    assert found["claude login"].ok is ok
+    assert ok is True or "claude auth login" in found["claude login"].cure
+
+
+@pytest.mark.parametrize(
+    ("kept", "environ", "ok", "told"),
+    [
+        pytest.param('{"openai": {"type": "api", "key": "secret"}}', {}, True, "for openai", id="kept"),
+        pytest.param("{", {}, None, "none kept", id="a file that is broken"),
+        pytest.param("", {}, None, "none kept", id="none"),
+        pytest.param("", {"OPENAI_API_KEY": "secret"}, True, "OPENAI_API_KEY is set", id="key"),
+    ],
+)
+def test_opencode(frame: Path, tmp_path: Path, kept: str, environ: dict[str, str], ok: bool | None, told: str) -> None:
+    if kept:
+        (tmp_path / "data" / "opencode").mkdir(parents=True)
+        (tmp_path / "data" / "opencode" / "auth.json").write_text(kept)
+    environ = {"XDG_DATA_HOME": str(tmp_path / "data"), **environ}
+    findings = examine(frame, None, with_codex(tmp_path, "echo 9.9", "opencode", **environ))
+    found = by_name(findings)
+    assert found["opencode"] == Finding("opencode", True, "9.9")
+    assert found["opencode login"].ok is ok
+    assert told in found["opencode login"].detail
+    assert "secret" not in str(findings)
+
+
+def test_an_agent_that_hangs_is_no_fault_where_none_asks_for_it(frame: Path, tmp_path: Path) -> None:
+    finding = by_name(examine(frame, None, with_codex(tmp_path, "sleep 60", "claude")))["claude"]
+    assert finding.ok is None
+    assert "did not end within" in finding.detail
+
+
+def test_the_real_claude(frame: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "claude").symlink_to(require("claude"))
+    home = {"HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": str(tmp_path / "none"), "DISABLE_AUTOUPDATER": "1"}
+    environ = {**without_codex(), **home, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    found = by_name(examine(frame, None, environ))
+    assert "Claude Code" in found["claude"].detail
+    assert found["claude login"].ok is None
 
 
 def test_the_real_codex(frame: Path, tmp_path: Path) -> None:

@@ -184,13 +184,24 @@ def path_with(folder: Path, *programs: str) -> dict[str, str]:
     return {"PATH": str(folder)}
 
 
-def test_the_agent_that_is_installed_is_proposed(frame: Path, tmp_path: Path) -> None:
-    report = make(frame, environ=path_with(tmp_path / "bin", "codex"))
-    assert (report.agent, report.notes) == ("codex", ())
+@pytest.mark.parametrize(
+    ("there", "proposed"),
+    [
+        (["codex"], "codex"),
+        (["claude", "codex", "opencode"], "codex"),
+        (["claude", "opencode"], "claude"),
+        (["opencode"], "opencode"),
+    ],
+    ids=str,
+)
+def test_the_agent_that_is_installed_is_proposed(frame: Path, tmp_path: Path, there: list[str], proposed: str) -> None:
+    report = make(frame, environ=path_with(tmp_path / "bin", *there))
+    assert (report.agent, report.notes) == (proposed, ())
+    assert f"\nagent: {proposed}\n" in (report.path / "PROJECT.yaml").read_text()
 
 
 def test_without_any_agent_the_way_to_one_is_told(frame: Path, tmp_path: Path) -> None:
-    report = make(frame, environ=path_with(tmp_path / "bin", "claude"))
+    report = make(frame, environ=path_with(tmp_path / "bin", "aider"))
     assert report.agent == "codex"
     assert "npm install -g @openai/codex" in report.notes[0]
     assert "aiframe demo" in report.notes[1]
