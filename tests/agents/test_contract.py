@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from support.agent_bench import PATIENT, Bench, bench_in, lingering
+from support.agent_bench import PATIENT, Bench, bench_in, lingering, shared_folder
 from support.agent_run import Ran
 from support.clis import program
 from support.model_server import (
@@ -179,8 +179,7 @@ PLAYS: Mapping[str, Play] = {
 
 @pytest.fixture
 def bench(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    base = tmp_path_factory.getbasetemp()
-    with bench_in(tmp_path, base.parent if base.name.startswith("popen-") else base) as made:
+    with bench_in(tmp_path, shared_folder(tmp_path_factory.getbasetemp())) as made:
         yield made
 
 

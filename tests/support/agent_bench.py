@@ -61,7 +61,7 @@ class Bench:
         limits: Limits = PATIENT, stop_at: str = "", account: bool = False, **options: Any,
     ) -> tuple[Ran, tuple[Asked, ...]]:  # fmt: skip
         """One step of the CLI *name*, whose model plays *replies*; it is stopped once the file *stop_at* is there."""
-        with self.model(replies) as server, self._slot(name):
+        with self.model(replies) as server, slot(name, self.slots):
             env = (ACCOUNTS if account else HOMES)[name](self.folder, server.url)
             step = replace(request or self.request, options={"program": str(program), **options})
             return self._run(name, step, env, limits, stop_at), server.asked
@@ -95,20 +95,30 @@ class Bench:
     def _marked(self, text: str) -> str:
         return text.replace(MARK, self.mark)
 
-    @contextmanager
-    def _slot(self, name: str) -> Iterator[None]:
-        if name != "opencode":
-            yield
-            return
-        number = 0
-        while True:
-            lock = FileLock(self.slots / f"opencode-{number}.lock", timeout=0.2)
-            try:
-                with lock:
-                    yield
-                    return
-            except Timeout:
-                number = (number + 1) % SLOTS
+
+@contextmanager
+def slot(name: str, folder: Path) -> Iterator[None]:
+    """The leave to run the CLI *name*, for all tests that share *folder*: opencode waits for its turn."""
+    if name != "opencode":
+        yield
+        return
+    number = 0
+    while True:
+        lock = FileLock(folder / f"opencode-{number}.lock")
+        try:
+            lock.acquire(timeout=0.2)
+            break
+        except Timeout:
+            number = (number + 1) % SLOTS
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def shared_folder(base: Path) -> Path:
+    """The folder that all workers of a test run share, where *base* is that of this worker."""
+    return base.parent if base.name.startswith("popen-") else base
 
 
 @contextmanager
