@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aiframe.app.environment import agent_environment
 from aiframe.app.log_holds import hold_log
+from aiframe.app.secrets import redactor_for
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.core.errors import LockHeld, UnreadableFile
 from aiframe.core.model import Run
 from aiframe.core.ports import Agent, AgentRequest, Answer, Exit
+from aiframe.core.redaction import Redactor
 from aiframe.core.timing import elapsed
-from aiframe.process import Limits, MissingProgram, now, supervise
+from aiframe.process import STDERR_BYTES, Limits, MissingProgram, now, supervise
 from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.store.layout import contain
 from aiframe.workspaces.inplace import fingerprint
 
 NOT_FOUND = 127
 """The exit code by which a shell says that there is no such program."""
+_OURS = ("agent.jsonl", "prompt.md")
+_LEFT_BYTES = 16 * 1024 * 1024
 LINE_LIMIT = 1024 * 1024
 """Bytes of one line that a reader gets to see; the file keeps the whole line."""
 
@@ -74,30 +80,53 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
     reader = agent.reader(request)
     raw_path = folder / "agent.jsonl"
     lines = Lines(lambda line: log.say(reader.feed(line)))
+    redactor = redactor_for(site.environ)
+    output, errors, said = redactor.stream(), redactor.stream(), bytearray()
     with storage_errors(raw_path, "write"), raw_path.open("ab", buffering=0) as raw:
         hold_log(site, raw_path)
 
-        def take(chunk: bytes) -> None:
-            raw.write(chunk)
-            lines.feed(chunk)
+        def take(redacted: bytes) -> None:
+            raw.write(redacted)
+            lines.feed(redacted)
+
+        def take_error(chunk: bytes) -> None:
+            log.add_foreign(chunk)
+            said.extend(errors.feed(chunk))
+            del said[:-STDERR_BYTES]
 
         try:
             ended = supervise(
                 command,
                 run_id=run.run_id,
                 limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
-                on_stdout=take,
-                on_stderr=log.add_foreign,
+                on_stdout=lambda chunk: take(output.feed(chunk)),
+                on_stderr=take_error,
                 beat=lambda: beat(site),
                 fingerprint=lambda: fingerprint(Path(request.workspace)),
                 complete=lambda: reader.complete,
                 should_stop=stop,
-                env_base=agent_environment(site.environ),
+                env_base=agent_environment(site, agent),
             )
+            ended = replace(ended, stderr=(said + errors.end()).decode("utf-8", "replace"))
         except MissingProgram as error:
             ended = Exit(NOT_FOUND, stderr=error.message)  # the agent knows how one gets it
+        take(output.end())
     lines.end()
+    _redact_left(folder, redactor)
     return reader.finish(ended)
+
+
+def _redact_left(folder: Path, redactor: Redactor) -> None:
+    """Take secrets out of what the command itself left in the run's folder, such as its last message."""
+    with suppress(OSError):  # the folder may be gone, or what is in it not ours to read
+        left = [entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+        for entry in left:
+            if entry.name in _OURS or entry.stat().st_size > _LEFT_BYTES:
+                continue
+            data = Path(entry.path).read_bytes()
+            redacted = redactor.data(data)
+            if redacted != data:
+                write_durable(Path(entry.path), redacted)
 
 
 def beat(site: Site) -> None:
@@ -112,8 +141,3 @@ def beat(site: Site) -> None:
 def time_left(run: Run) -> float:
     """Seconds until the run's deadline; at least one, so that what is about to end may say so."""
     return max(1.0, run.timeout_s - elapsed(run.started, now()))
-
-
-def agent_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without git's own variables, which would point an agent's git at another repository."""
-    return {name: value for name, value in environ.items() if not name.startswith("GIT_")}

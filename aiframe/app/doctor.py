@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from aiframe.agents import known_agents
+from aiframe.agents import find_agent, known_agents
 from aiframe.agents.probe import Probe, cautions, describe, kept_logins
+from aiframe.app.environment import names_set, withheld_from_gates
 from aiframe.app.frame import all_projects
 from aiframe.app.machine_checks import (
     Finding,
@@ -56,6 +57,7 @@ def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]
         "git": lambda folder: [_git(folder, environ)],
         "frame": lambda _: [_frame(frame, projects)],
         "project": lambda _: [_project(project, environ)] if project else [],
+        "environment": lambda _: _environment(project, environ) if project else [],
         "agents": lambda folder: _agents(folder, _agents_in_use(project, environ), environ),
         "supervision": lambda folder: [check_supervision(folder, environ, _PATIENCE_S)],
         "run lock": lambda folder: [check_lock(folder)],
@@ -158,6 +160,25 @@ def _project(root: Path, environ: Mapping[str, str]) -> Finding:
     loaded = site.store.load()
     tasks = load_tasks(Layout(root).tasks_yaml).tasks
     return Finding("project", True, f"{root}: {loaded.project.state}, {len(tasks)} tasks, files readable")
+
+
+def _environment(root: Path, environ: Mapping[str, str]) -> list[Finding]:
+    """Which variables leave this process, by their names: to each agent, and none of the secret ones to the checks."""
+    site = open_site(root, environ)
+    findings = []
+    for name in sorted(_agents_in_use(root, environ) & set(known_agents())):
+        names = names_set(site, find_agent(name, {}))
+        told = ", ".join(names) or "none of its own is set"
+        findings.append(Finding("environment", True, f"{name} gets the common variables, and: {told}"))
+    missing = [name for name in site.settings.env if name not in environ]
+    if missing:
+        cure = "set them where aiframe is started, or take them out of `env` in PROJECT.yaml"
+        findings.append(Finding("environment", None, f"named in PROJECT.yaml and not set: {', '.join(missing)}", cure))
+    withheld = withheld_from_gates(site)
+    if withheld:
+        detail = f"verify commands do not get {', '.join(withheld)}: they look like secrets"
+        findings.append(Finding("environment", None, detail, "if a check needs it, let it read a file of its own"))
+    return findings
 
 
 # Programs

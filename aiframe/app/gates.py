@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from aiframe.app.agent_run import agent_environment, beat, time_left
+from aiframe.app.agent_run import beat, time_left
 from aiframe.app.attempt import Work
+from aiframe.app.environment import gate_environment
 from aiframe.app.log_holds import hold_log
 from aiframe.app.results import GateResult
+from aiframe.app.secrets import redactor_for
 from aiframe.app.steplog import plain
 from aiframe.core.model import Failure, FailureKind
 from aiframe.core.ports import Command, Exit
@@ -129,21 +131,24 @@ def start_gate_command(work: Work, line: str, output: Output, *, timeout_s: floa
     with storage_errors(output.path, "write"), output.path.open("wb", buffering=0) as file:
         hold_log(site, output.path)
 
-        def take(chunk: bytes) -> None:
-            file.write(chunk)
-            output.keep(chunk)
+        def take(redacted: bytes) -> None:
+            file.write(redacted)
+            output.keep(redacted)
 
-        return supervise(
+        redacted = redactor_for(site.environ).stream()
+        ended = supervise(
             Command(("/bin/sh", "-c", line), work.folder),
             run_id=run.run_id,
             limits=Limits(timeout_s=timeout_s, stall_s=0),
-            on_stdout=take,
-            on_stderr=take,
+            on_stdout=lambda chunk: take(redacted.feed(chunk)),
+            on_stderr=lambda chunk: take(redacted.feed(chunk)),
             beat=lambda: beat(site),
             fingerprint=lambda: None,
             should_stop=work.attempt.stop,
-            env_base=agent_environment(site.environ),
+            env_base=gate_environment(site),
         )
+        take(redacted.end())
+        return ended
 
 
 def _limit(work: Work, timeout_s: float | None) -> float:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from aiframe.core.model import Run
+from aiframe.core.redaction import RedactedStream, Redactor
 from aiframe.store.atomic import storage_errors
 from aiframe.store.layout import Layout
 
@@ -23,9 +24,11 @@ def plain(text: str) -> str:
 
 
 class StepLog:
-    """The open log of one step; each line is on disk for a follower at once."""
+    """The open log of one step, without secrets; each line is on disk for a follower at once."""
 
-    def __init__(self, layout: Layout, run: Run) -> None:
+    def __init__(self, layout: Layout, run: Run, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._foreign: RedactedStream = redactor.stream()
         self.path: Path = layout.tick_log(run.run_id)
         with storage_errors(self.path, "write"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,17 +38,16 @@ class StepLog:
 
     def say(self, text: str) -> None:
         """Add *text* as lines of its own."""
-        body = plain(text)
+        body = self._redactor.text(plain(text))  # in this order: what parted a secret may be gone then
         if body and not body.endswith("\n"):
             body += "\n"
-        self.add(body.encode("utf-8", "replace"))
+        self._add(self._foreign.end() + body.encode("utf-8", "replace"))
 
     def add_foreign(self, data: bytes) -> None:
         """Add bytes that a process printed, as they come. Raises StorageError."""
-        self.add(plain(data.decode("utf-8", "replace")).encode())
+        self._add(self._foreign.feed(plain(data.decode("utf-8", "replace")).encode()))
 
-    def add(self, data: bytes) -> None:
-        """Add bytes as they are. Raises StorageError."""
+    def _add(self, data: bytes) -> None:
         with storage_errors(self.path, "write"):
             self._file.write(data)
 
@@ -55,4 +57,7 @@ class StepLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._add(self._foreign.end())
+        finally:
+            self._file.close()

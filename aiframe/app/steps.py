@@ -16,6 +16,7 @@ from aiframe.app.mending import mend
 from aiframe.app.pipeline import carry_out
 from aiframe.app.proposals import remember
 from aiframe.app.results import Result, result_of, write_result
+from aiframe.app.secrets import redactor_for
 from aiframe.app.settling import refused, settle
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
@@ -36,20 +37,21 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
 
     What a person has to mend is a failure in the ending, not an exception.
     """
+    redactor = redactor_for(site.environ)
     try:
-        with StepLog(site.layout, run) as log:
+        with StepLog(site.layout, run, redactor) as log:
             ending, notes = _perform(site, project, run, stop, log)
             with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
                 log.say(_closing_line(ending))
     except AiframeError as error:  # of the log itself
         ending, notes = refused(error), ()
-    return ending, notes
+    return redactor.value(ending), redactor.value(notes)
 
 
 def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> tuple[Ending, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     try:
-        result = _carry_out(site, project, run, stop, log)
+        result = redactor_for(site.environ).value(_carry_out(site, project, run, stop, log))
         notes = result.notes
         write_result(site.layout, result)
         drop_seal(site)

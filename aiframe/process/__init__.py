@@ -22,9 +22,10 @@ from aiframe.process.start import (
     capture,
     spawn_runner,
 )
-from aiframe.process.supervision import Limits, never, supervise
+from aiframe.process.supervision import STDERR_BYTES, Limits, never, supervise
 
 __all__ = [
+    "STDERR_BYTES",
     "Captured",
     "CommandTimeout",
     "Limits",
