@@ -54,6 +54,7 @@ class Scripted:
             )
         package = str(Path(aiframe.__file__).resolve().parent.parent)
         step = ["--role", request.role.value, f"--task={request.task_id}", f"--attempt={request.attempt}"]
+        step += [f"--resume={request.resume}"] if request.resume else []
         argv = [sys.executable, "-P", "-c", LAUNCH, package, *step, f"--workspace={request.workspace}"]
         return Command(argv=(*argv, "--", options.file), cwd=request.workspace)
 

@@ -31,7 +31,8 @@ def main() -> int:
     """Play the turn that the arguments name; returns the exit code."""
     arguments = _arguments()
     workspace: Path = arguments.workspace
-    emit("start", session=f"{arguments.role}-{arguments.task or 'none'}-{arguments.attempt}")
+    fresh = f"{arguments.role}-{arguments.task or 'none'}-{arguments.attempt}"
+    emit("start", session=arguments.resume or fresh)
     try:
         script = Path(workspace, arguments.file)
         turn = choose_turn(read_script(script), Role(arguments.role), arguments.task, arguments.attempt)
@@ -53,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--role", required=True, choices=[role.value for role in Role])
     parser.add_argument("--task", default="")
     parser.add_argument("--attempt", type=int, default=1)
+    parser.add_argument("--resume", default="", help="the session to go on in: it keeps its name")
     parser.add_argument("--workspace", type=Path, default=Path())
     return parser.parse_args()
 

@@ -11,6 +11,7 @@ from aiframe.app.agent_run import Stop, run_agent
 from aiframe.app.prompts import render_prompt
 from aiframe.app.proposals import Inspection, inspect
 from aiframe.app.results import forget_result
+from aiframe.app.sessions import to_resume
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import Sealed, check_seal, seal_project
@@ -46,6 +47,8 @@ def ask(
     Raises StepError, StorageError.
     """
     agent = find_agent(agent_of(site, run, _worked_on(run, tasks)), request.options)
+    if request.resume:
+        log.say(f"-- the agent goes on in its session {request.resume}")
     sealed = seal_project(site, run)
     forget_result(site.layout)
     try:
@@ -73,7 +76,9 @@ def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...],
     make_folder(folder)
     write_durable(folder / "prompt.md", prompt)
     settings = site.settings.agents[run.role]
-    own = agent_of(site, run, _worked_on(run, tasks)) == settings.name
+    name = agent_of(site, run, _worked_on(run, tasks))
+    own = name == settings.name
+    model = settings.model if own else ""
     return AgentRequest(
         prompt=prompt,
         role=run.role,
@@ -81,9 +86,10 @@ def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...],
         run_dir=folder,
         task_id=run.task_id,
         attempt=run.attempt,
-        model=settings.model if own else "",
+        model=model,
         effort=settings.effort if own else "",
         schema=schema,
+        resume=to_resume(project, run, name, model),
         options=settings.options if own else {},
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
+from aiframe.app.sessions import session_of
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import Broken, Ending, Finished, Held
 from aiframe.core.model import Run
@@ -143,6 +144,8 @@ def forget_result(layout: Layout) -> None:
 
 def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **more: Any) -> Result:
     """A result from an agent's answer and the ending that aiframe judged."""
+    if isinstance(ending, Broken):
+        ending = replace(ending, session=session_of(answer, run, more.get("agent", ""), more.get("model", "")))
     return Result(
         run_id=run.run_id,
         role=run.role.value,

@@ -14,6 +14,7 @@ from aiframe.core.model import (
     Role,
     Run,
     Runner,
+    Session,
     Settings,
     State,
     Task,
@@ -89,12 +90,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The step did not succeed. *findings* is for the next try, *tree* names the work that was judged."""
+    """The step did not succeed. *findings* is for the next try, *tree* names the work that was judged, *session* the
+    agent's conversation."""
 
     failures: tuple[Failure, ...]
     findings: str = ""
     tree: str = ""
     question: Question | None = None
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,16 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Session:
+    """A conversation of an agent's that its next try may take up: at the same input, with the same agent and model."""
+
+    id: str
+    input_key: str
+    agent: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """A pause until *set_at* + *wait_s* (seconds), kept as two numbers so that a clock set back can be rebased."""
 
@@ -276,7 +286,8 @@ class Project:
     (it is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
     ``resume`` goes back to, *review_items* the tasks done since the last review, *to_look_at* what the agent asks the
     reviewer to look at (by task), *held* the candidates that wait for a person's word or for their landing (by task),
-    *planned_spec* the hash of SPEC.md when the plan was made.
+    *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation of the step before, where that
+    ended with a verdict on its work.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -304,6 +315,7 @@ class Project:
     held: Mapping[str, HeldWork] = field(default_factory=dict)
     questions: tuple[Question, ...] = ()
     planned_spec: str = ""
+    session: Session | None = None
     generation: int = 0
 
     def __post_init__(self) -> None:

@@ -367,3 +367,28 @@ def test_a_project_of_the_original_with_no_settings_runs_with_codex(desk: Desk) 
     assert bench.where == "INTAKE_WAITING"
     assert "In which language?" in bench.text("INTAKE_ANSWERS.md")
     assert not (root / ".agent_lock").exists()
+
+
+# Sessions -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_check_is_answered_in_the_same_thread(desk: Desk) -> None:
+    replies: list[Reply] = [
+        patch("one", "first"),
+        closing(),
+        shell("echo second > one"),
+        closing(),
+        patch("two", "x"),
+        closing(),
+    ]
+    tasks = [task("T1", "grep -q second one"), task("T2", "test -e two")]
+    with desk.serve(replies) as server:
+        bench = desk.bench(server.url, *tasks)
+        assert (bench.tick().code, bench.where) == (0, "DONE")
+        asked = server.asked
+    assert len({result["session_id"] for result in bench.results()[:2]}) == 1
+    assert "+first" in json.dumps(asked[2].body["input"])  # of the first attempt: the thread goes on
+    assert "grep -q second" in asked[2].prompt
+    threads = [each.body["prompt_cache_key"] for each in asked]
+    assert (len(set(threads[:4])), len(set(threads))) == (1, 2)
+    assert "+first" not in json.dumps(asked[4].body["input"])  # another task: another thread

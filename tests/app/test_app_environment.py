@@ -71,10 +71,11 @@ def lay(folder: Path, agent: Mapping[str, Any], env: list[str]) -> Bench:
 )
 @pytest.mark.parametrize("named", [[], ["MY_FLAG", "MY_TOKEN", "NOT_SET"]], ids=["", "named"])
 def test_an_agent_gets_what_is_its_own(tmp_path: Path, agent: str, own: set[str], named: list[str]) -> None:
-    options: Mapping[str, Any] = {
+    several: Mapping[str, Mapping[str, Any]] = {
         "command": {"argv": ["tool"]},
         "scripted": {"file": str(tmp_path / "script.json")},
-    }.get(agent, {})
+    }
+    options = several.get(agent, {})
     bench = lay(tmp_path, {"name": agent, **options}, named)
     bench.tick()
     assert planted((tmp_path / "agent.env").read_text()) == ALWAYS | own | (set(named) & set(NAMED))

@@ -101,7 +101,7 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     attempts = {key: used for key, used in project.attempts.items() if key.partition("@")[0] not in named}
     trees = {name: tree for name, tree in project.trees.items() if name not in named}
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
-    after = not_held(project, *named).evolve(attempts=attempts, trees=trees)
+    after = not_held(project, *named).evolve(attempts=attempts, trees=trees, session=None)
     if project.state is State.ERROR or named:
         after = without_error(after)
         target = State.DEV_READY if named else after.paused_from or start_of(project, seen)
@@ -115,7 +115,7 @@ def on_replan(project: Project) -> Decision:
         raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`, then replan")
     after = without_error(project) if project.state is State.ERROR else project
     settings = replace(after.settings, plan_locked=False)
-    return Decision(after.evolve(state=State.SPEC_READY, settings=settings, paused_from=None))
+    return Decision(after.evolve(state=State.SPEC_READY, settings=settings, paused_from=None, session=None))
 
 
 def on_answers_done(project: Project) -> Decision:

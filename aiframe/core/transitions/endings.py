@@ -49,7 +49,7 @@ def on_run_started(project: Project, run: Run) -> Decision:
 
 def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules: Rules) -> Decision:
     """The state that a step's ending leads to; a pause asked for meanwhile turns it into PAUSED."""
-    ended = project.evolve(run=None, state=READY_STATE[run.role])
+    ended = project.evolve(run=None, state=READY_STATE[run.role], session=None)
     if (
         isinstance(ending, Finished)
         and run.role is Role.PO

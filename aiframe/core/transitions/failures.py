@@ -35,13 +35,17 @@ FINISHES_STEP = JUDGED | {FailureKind.NO_PROGRESS}
 """The failures of a step that ran to its end: they end a streak of crashes and waits."""
 
 
+KEEPS_SESSION = JUDGED | {FailureKind.INVALID_OUTPUT}
+"""The failures after which the agent goes on in its conversation: it is told what was wrong with what it did."""
+
+
 def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules) -> Decision:
     """The table "Failure classes": the gravest failure decides."""
     failure = min(ending.failures, key=lambda each: SEVERITY[each.kind])
     tree = ending.tree
     if failure.kind in JUDGED and tree and project.trees.get(run.task_id) == tree:
         failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
-    project = project.evolve(failure=failure)
+    project = project.evolve(failure=failure, session=ending.session if failure.kind in KEEPS_SESSION else None)
     if tree and run.task_id:
         project = project.evolve(trees={**project.trees, run.task_id: tree})
     if ending.findings:
