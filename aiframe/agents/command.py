@@ -25,6 +25,8 @@ from aiframe.core.ports import AgentRequest, Answer, Command, Exit, Usage
 
 PROMPT_FILE = "prompt.txt"
 MAX_ARGUMENT = 128 * 1024 - 1
+_ROOM = 4096  # for other words in the same argument
+_NO_LIMIT = 16 * 1024 * 1024
 """Bytes of one argument, as Linux allows them."""
 KEPT = 256 * 1024
 """Characters of the output that are kept as the answer: the last ones."""
@@ -66,6 +68,11 @@ class CommandAgent:
         self._options = dict(options or {})
         if self._options:
             _template(self._options)
+
+    @property
+    def prompt_bytes(self) -> int:
+        """The longest prompt that there is a way to hand over: as an argument, the system sets the limit."""
+        return MAX_ARGUMENT - _ROOM if _template(self._options).prompt == "arg" else _NO_LIMIT
 
     def command(self, request: AgentRequest) -> Command:
         """The line with its placeholders filled. Raises UsageError for options that do not fit."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
 from aiframe.app.agent_run import Stop, run_agent
-from aiframe.app.prompts import render_prompt
+from aiframe.app.links import links_out
+from aiframe.app.prompts import PROMPT_BYTES, prompt_within, render_prompt
 from aiframe.app.proposals import Inspection, inspect
 from aiframe.app.results import forget_result
 from aiframe.app.sessions import to_resume
@@ -49,6 +50,7 @@ def ask(
     agent = find_agent(agent_of(site, run, _worked_on(run, tasks)), request.options)
     if request.resume:
         log.say(f"-- the agent goes on in its session {request.resume}")
+    strays = tuple(links_out(site.layout))
     sealed = seal_project(site, run)
     forget_result(site.layout)
     try:
@@ -59,7 +61,7 @@ def ask(
     found = inspect(site, run)
     others_open = any(other.status not in CLOSED and other.id != run.task_id for other in tasks)
     verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=others_open)
-    notes = (*breaches, *found.notes, *(f"refused: {refusal}" for refusal in verdict.refused))
+    notes = (*strays, *breaches, *found.notes, *(f"refused: {refusal}" for refusal in verdict.refused))
     for note in notes:
         log.say(f"-- {note}")
     return Built(agent.name, request.model, answer, verdict, sealed, notes, _broken(answer, found))
@@ -71,14 +73,18 @@ def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...],
     Raises StepError, StorageError.
     """
     schema = closing_schema(run.role)
-    prompt = render_prompt(site, project, run, tasks, schema, workspace)
-    folder = site.layout.run_dir(run.run_id)
-    make_folder(folder)
-    write_durable(folder / "prompt.md", prompt)
     settings = site.settings.agents[run.role]
     name = agent_of(site, run, _worked_on(run, tasks))
     own = name == settings.name
     model = settings.model if own else ""
+    folder = site.layout.run_dir(run.run_id)
+    make_folder(folder)
+    prompt = prompt_within(
+        lambda fence: render_prompt(site, project, run, tasks, schema, workspace, fence),
+        getattr(find_agent(name, settings.options if own else {}), "prompt_bytes", PROMPT_BYTES),
+        folder / "prompt-whole.md",
+    )
+    write_durable(folder / "prompt.md", prompt)
     return AgentRequest(
         prompt=prompt,
         role=run.role,

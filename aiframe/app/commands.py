@@ -34,7 +34,7 @@ from aiframe.core.model import Run, Settings, State, Unknown
 from aiframe.process import end_runner, host_name, is_alive, now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
 from aiframe.store.guards import check_project_folder
-from aiframe.store.layout import Layout
+from aiframe.store.layout import Layout, contain
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
 
@@ -277,6 +277,7 @@ def note(site: Site, text: str) -> str:
     """Write something down for the next step."""
     words = checked_text(text, "the note").replace("\n", "\n  ")
     make_folder(site.layout.notes)
+    contain(site.root, site.layout.interaction_notes.relative_to(site.root))  # it may be a link to anywhere
     line = f"- {datetime.fromtimestamp(now().wall, UTC):%Y-%m-%d %H:%M} UTC: {words}\n"
     append_durable(site.layout.interaction_notes, line.encode())
     return "Noted in notes/interaction_notes.md, which the next step reads"

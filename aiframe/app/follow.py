@@ -211,7 +211,7 @@ def _current_run(layout: Layout) -> str:
 
 def _log_of(layout: Layout, run_id: str) -> Path:
     path = layout.tick_log(run_id)
-    if not path.is_file():
+    if not path.is_file() or path.is_symlink():
         raise UsageError(f"there is no log of a run {run_id!r}", hint="`aiframe events` lists the run ids")
     return path
 

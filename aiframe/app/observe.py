@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiframe.app.intake import form_done
 from aiframe.app.site import Site
-from aiframe.core.errors import UnreadableFile
+from aiframe.core.errors import Problem, UnreadableFile
 from aiframe.core.events import HandSet, Rejection, Seen
 from aiframe.core.model import Moment, Project, State, Task, Wait
 from aiframe.store.atomic import read_bounded
@@ -24,17 +24,17 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
     broken it: then the last good tasks count, and any other such file as empty until the step's end puts it back.
     """
     layout, running = site.layout, project.state is State.RUNNING
-    read = _or_empty(read_text) if running else read_text
     spec_hash = _or_empty(text_hash) if running else text_hash
     tasks = _tasks(site, project)
+    own = _or_empty(_own_text) if running else _own_text
     return Seen(
         clock=clock,
         lock_held=lock_held,
         tasks=tasks,
         form_done=_form_done(site) if project.state is State.INTAKE_WAITING else False,
         interrupt_flag=layout.interrupt_flag.exists(),
-        approval=bool(read(layout.approval).strip()),
-        rejection=_rejection(read(layout.rejection), tasks),
+        approval=bool(own(layout.approval).strip()),
+        rejection=_rejection(own(layout.rejection), tasks),
         spec_hash=spec_hash(layout.spec),
     )
 
@@ -80,6 +80,22 @@ def read_text(path: Path) -> str:
         return read_bounded(path).decode("utf-8-sig", "replace")
     except FileNotFoundError:
         return ""
+
+
+def leads_out(root: Path, path: Path) -> bool:
+    """Whether *path* in the folder *root* is, or lies behind, a link that leads out of it."""
+    try:
+        return not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return True
+
+
+def _own_text(path: Path) -> str:
+    """The text of a note in notes/. Raises UnreadableFile for a link that leads out of the project."""
+    if leads_out(path.parent.parent, path):
+        cure = "put the file itself there: what a link leads to outside is not read"
+        raise UnreadableFile([Problem(path, "is a link that leads out of the project", hint=cure)])
+    return read_text(path)
 
 
 def text_hash(path: Path) -> str:

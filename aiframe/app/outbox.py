@@ -93,6 +93,9 @@ def _archive(site: Site, debt: Debt) -> None:
         _archive_answers(site, note, debt)
         return
     shelf = site.layout.notes / "reviews"
+    if shelf.is_symlink():  # a step may have made it, to have the note written elsewhere
+        with storage_errors(shelf, "remove the link"):
+            shelf.unlink()
     make_folder(shelf)
     with storage_errors(note, "move to notes/reviews/"):
         note.rename(shelf / debt["name"])

@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+from aiframe.app.links import read_inside
 from aiframe.app.observe import read_text
 from aiframe.app.resources import prompt_dirs
+from aiframe.app.secrets import redactor_for
 from aiframe.app.site import Site
 from aiframe.core.errors import StepError
+from aiframe.core.fences import fenced
 from aiframe.core.machine import may_ask
 from aiframe.core.model import Project, Role, Run, Task, TaskStatus
+from aiframe.store.atomic import write_durable
 
+Fence: TypeAlias = Callable[[str, str], str]
+"""Sets the data of a name apart from the words around it."""
+
+PROMPT_BYTES = 1_000_000
+"""The longest prompt for an agent that names no limit of its own; codex takes hardly more."""
+
+_LEAST_ROOM = 500
 _TAIL = 12_000
 """How many characters of a log or of a file that only grows a prompt carries."""
 
 
+def prompt_within(render: Callable[[Fence], str], limit: int, whole: Path) -> str:
+    """What *render* makes of a way to fence data, in at most *limit* bytes: the longest data is shortened for that.
+
+    The full prompt is then kept in the file *whole*, which the shortened data name. Raises StepError, StorageError.
+    """
+    prompt = render(fenced)
+    if (size := len(prompt.encode("utf-8", "replace"))) <= limit:
+        return prompt
+    write_durable(whole, prompt)
+    room = limit
+    while room >= _LEAST_ROOM:
+        shorter = render(partial(fenced, room=room, whole=str(whole)))
+        if len(shorter.encode("utf-8", "replace")) <= limit:
+            return shorter
+        room //= 2
+    cure = "shorten the prompt templates, or the list of tasks"
+    raise StepError(f"the prompt has {size} bytes; the agent takes {limit}", hint=cure)
+
+
 def render_prompt(
-    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any], workspace: Path
-) -> str:
-    """The prompt of *run*, whose agent works in *workspace*.
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any], workspace: Path,
+    fence: Fence = fenced,
+) -> str:  # fmt: skip
+    """The prompt of *run*, whose agent works in *workspace*; *fence* sets the data in it apart.
 
     Raises StepError naming template and line when a template does not fit, or the task that is gone from *tasks*.
     """
@@ -36,7 +68,7 @@ def render_prompt(
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.globals["data"] = fenced
+    environment.globals["data"] = fence
     name = f"{run.role.value.lower()}.md.j2"
     try:
         return environment.get_template(name).render(_variables(site, project, run, tasks, schema, workspace))
@@ -48,33 +80,24 @@ def render_prompt(
         ) from None
 
 
-def fenced(name: str, text: str) -> str:
-    """*text* between two marker lines that do not occur in it, so that nothing inside can pass for an instruction."""
-    number = 1
-    while f"[data {number}" in text or f"[end of data {number}" in text:
-        number += 1
-    body = text.rstrip("\n") or "(empty)"
-    return f"[data {number}: {name}]\n{body}\n[end of data {number}: {name}]"
-
-
 def _variables(
     site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any], workspace: Path
 ) -> dict[str, Any]:
-    layout = site.layout
+    layout, without_secrets = site.layout, redactor_for(site.environ).text
     common: dict[str, Any] = {
         "role": run.role.value,
         "project_name": site.root.name,
         "workspace": str(workspace),
         "interactive": project.settings.interactive_mode,
         "may_ask": may_ask(project),
-        "spec": read_text(layout.spec),
-        "roles": read_text(layout.roles),
+        "spec": read_inside(site.root, layout.spec),
+        "roles": read_inside(site.root, layout.roles),
         "agents": read_text(layout.agents_md),
-        "tasks_yaml": read_text(layout.tasks_yaml),
-        "context_snapshot": read_text(layout.context_snapshot)[-_TAIL:],
-        "interaction_notes": read_text(layout.interaction_notes)[-_TAIL:],
+        "tasks_yaml": read_inside(site.root, layout.tasks_yaml),
+        "context_snapshot": without_secrets(read_inside(site.root, layout.context_snapshot))[-_TAIL:],
+        "interaction_notes": without_secrets(read_inside(site.root, layout.interaction_notes))[-_TAIL:],
         "answers": _answers(site),
-        "complaint": project.findings.get(run.role.value, ""),
+        "complaint": without_secrets(project.findings.get(run.role.value, "")),
         "closing_schema": json.dumps(schema, indent=1, ensure_ascii=False),
     }
     match run.role:
@@ -103,7 +126,7 @@ def _dev_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ..
         # Not the number that people see: that one never falls, also when a person has given the attempts back.
         "attempt": project.attempts.get(run.input_key, 0) + 1,
         "max_attempts": site.rules.max_attempts,
-        "findings": "\n\n".join(filter(None, told)),
+        "findings": redactor_for(site.environ).text("\n\n".join(filter(None, told))),
         "done_tasks": [other for other in tasks if other.status is TaskStatus.DONE],
     }
 
@@ -127,12 +150,13 @@ def _diagnose_variables(site: Site, project: Project, run: Run, tasks: tuple[Tas
 def newest_log(site: Site, *, before: str) -> str:
     """The readable log of the step before run *before*; empty when there is none."""
     logs = sorted(site.layout.logs.glob("tick-*.log"), key=lambda path: path.stat().st_mtime_ns)
-    earlier = [path for path in logs if path != site.layout.tick_log(before)]
+    earlier = [path for path in logs if path != site.layout.tick_log(before) and not path.is_symlink()]
     return read_text(earlier[-1]) if earlier else ""
 
 
 def _answers(site: Site) -> str:
-    texts = [read_text(site.layout.history), read_text(site.layout.questions), read_text(site.layout.answers)]
+    layout = site.layout
+    texts = [read_inside(site.root, path) for path in (layout.history, layout.questions, layout.answers)]
     return "\n\n".join(filter(None, texts))
 
 

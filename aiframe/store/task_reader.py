@@ -116,12 +116,23 @@ def _task(source: Source, node: Mapping) -> Task:
         dod=fields.texts("dod"),
         verify=fields.texts("verify"),
         reads=locks.texts("reads") if locks else (),
-        writes=locks.texts("writes") if locks else (),
+        writes=_contained(locks, "writes") if locks else (),
         network=fields.flag("network"),
         review=fields.flag("review"),
         agent=fields.text("agent"),
         notes=fields.text("notes"),
     )
+
+
+def _contained(locks: Fields, key: str) -> tuple[str, ...]:
+    """The patterns of files below *key*; each has to lie in the workspace."""
+    node, patterns = locks.node.get(key), locks.texts(key)
+    for pattern in patterns:
+        outside = pattern.startswith(("/", "~")) or ".." in pattern.split("/") or "\0" in pattern
+        if node is not None and outside:
+            cure = "name files relative to the workspace, such as src/ or docs/*.md"
+            locks.complain(node, f"{key}: {pattern[:80]!r} leads out of the workspace", cure)
+    return patterns
 
 
 def _check_id(fields: Fields, name: str) -> None:
