@@ -18,6 +18,7 @@ _MARK_TEXT = (
     "and refuses to run a step in a folder that has it.\n"
 )
 _IGNORE_PROJECTS = "*\n!.gitignore\n"
+_LONGEST_NAME = 255  # bytes that a file system takes
 _HOW = "go into a frame's folder, name one with --frame or AIFRAME_FRAME, or lay a new one with `aiframe frame DIR`"
 
 
@@ -114,9 +115,13 @@ def resolve_project(argument: str | None, frame_option: Path | None, environ: Ma
     Raises UsageError where there is none, GuardError where *cwd* is the frame itself. The folder is not yet checked
     for anything else.
     """
+    from aiframe.core.errors import UsageError
+
     if argument is None:
         return _project_above(cwd)
     path = _absolute(argument, cwd) if argument else cwd
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+        raise UsageError(f"there is no project {argument[:40]!r}...: the name is too long", hint=_HOW)
     if argument and is_project(path):
         return path
     frame = _frame_or_none(frame_option, environ, cwd)

@@ -25,7 +25,7 @@ Fence: TypeAlias = Callable[[str, str], str]
 """Sets the data of a name apart from the words around it."""
 
 PROMPT_BYTES = 1_000_000
-"""The longest prompt for an agent that names no limit of its own; codex takes hardly more."""
+"""The longest prompt for an agent without a number `prompt_bytes` of its own; codex takes hardly more."""
 
 _LEAST_ROOM = 500
 _TAIL = 12_000

@@ -124,8 +124,7 @@ class Reader(Protocol):
 class Agent(Protocol):
     """A coding-agent CLI, described but not run.
 
-    *variables* are patterns (``CODEX_*``) of the environment variables by which it is configured and logs in. It may
-    have a number *prompt_bytes*, the longest prompt it takes; a longer one is shortened.
+    *variables* are patterns (``CODEX_*``) of the environment variables by which it is configured and logs in.
     """
 
     name: str

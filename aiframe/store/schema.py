@@ -101,7 +101,7 @@ def _project() -> Schema:
             "gates": _gates(),
             "workspace": _workspace(),
             "env": {
-                "description": "Names of environment variables that the agent gets.",
+                "description": "Names of further environment variables for agents and verify commands.",
                 "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
             },
         },

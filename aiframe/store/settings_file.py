@@ -60,7 +60,7 @@ class WorkspaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProjectSettings:
-    """What PROJECT.yaml says, defaults filled in. *env* names the variables that the agent gets from ours."""
+    """What PROJECT.yaml says, defaults filled in. *env* names further variables that children get from ours."""
 
     agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(Role, AgentSettings()))
     rules: Rules = field(default_factory=Rules)
