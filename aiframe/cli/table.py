@@ -147,6 +147,29 @@ def _events(parser: argparse.ArgumentParser) -> None:
     _project(parser)
 
 
+def _history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", nargs="?", default="", help="only the runs of this task")
+    parser.add_argument("--tail", metavar="N", type=count, help="only the last N runs")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _project(parser)
+
+
+def _digest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", metavar="WHEN", default="1d", help="an age (12h, 2d) or a date (default: 1d)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _project(parser)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE", help="where to write it (default: logs/report.html of the project)")
+    _project(parser)
+
+
+def _bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="FILE", help="where to write it (default: a new file in logs/ of the project)")
+    _project(parser)
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="KIND", choices=("tasks", "project", "state"), help="tasks, project or state")
 
@@ -204,6 +227,26 @@ COMMANDS = (
     Command("why", "Look", "what it waits for, and what to do", ("aiframe why" + _P,), "looking:why", _project),
     Command("logs", "Look", "print what a step printed", ("aiframe logs --follow" + _P,), "looking:logs", _logs),
     Command("events", "Look", "print what has happened", ("aiframe events" + _P,), "looking:events", _events),
+    Command(
+        "history", "Look", "every run: outcome, time, tokens, cost, commit",
+        ("aiframe history" + _P, "aiframe history T3", "aiframe history --tail 20 --json"), "records:history", _history,
+        'What an agent does not tell is "unknown", and never counts as 0.',
+    ),
+    Command(
+        "digest", "Look", "what was done, and what waits for you",
+        ("aiframe digest --since 12h" + _P, "aiframe digest --since 2026-05-01 --json"), "records:digest", _digest,
+    ),
+    Command(
+        "report", "Look", "write one page with pictures of all runs",
+        ("aiframe report" + _P, "aiframe report --out report.html"), "records:report", _report,
+        "The page needs no network and holds no script.",
+    ),
+    Command(
+        "bundle", "Other", "pack a file for a bug report",
+        ("aiframe bundle" + _P, "aiframe bundle --out bug.tar.gz"), "records:bundle", _bundle,
+        "It holds the project's state, plan and settings, its events, and logs and results of the last runs, without\n"
+        "secrets. It never holds files of the product or the environment. Look into it before you send it.",
+    ),
     Command("doctor", "Look", "try out what aiframe needs", ("aiframe doctor",), "looking:doctor", _project),
     Command(
         "answer", "Decide", "answer the interview, or an agent's question",

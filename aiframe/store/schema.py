@@ -78,6 +78,7 @@ def _project() -> Schema:
     rules = Rules()
     limits = {name: _limit(name, getattr(rules, name)) for name in LIMITS}
     env = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+    address = {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9+.-]*://\\S+$"}
     return {
         "title": "PROJECT.yaml",
         "type": ["object", "null"],
@@ -103,6 +104,10 @@ def _project() -> Schema:
             "env": {
                 "description": "Names of further environment variables for agents and verify commands.",
                 "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
+            },
+            "notify": {
+                "description": "Addresses that notices go to, as the library apprise writes them.",
+                "anyOf": [address, {"type": "array", "items": address}, {"type": "null"}],
             },
         },
     }

@@ -12,16 +12,17 @@ from aiframe.core.errors import UsageError
 from aiframe.core.model import Role, Rules
 from aiframe.store.atomic import read_bounded
 from aiframe.store.yaml_fields import Fields
-from aiframe.store.yaml_nodes import Mapping, Node, Scalar, plain_value, read_yaml
+from aiframe.store.yaml_nodes import Mapping, Node, Scalar, Sequence, plain_value, read_yaml
 
 DEFAULT_AGENT = "codex"
-KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env", "gates", "workspace")
+KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
 GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
 WORKSPACE_KEYS = ("setup", "setup_timeout_min")
 SANDBOXES = ("auto", "none")
 LIMITS = tuple(spec.name for spec in fields(Rules) if spec.name != "continue_on_task_failure")
 MAY_BE_ZERO = frozenset({"stall_sec", "repairs", "hung_grace_sec"})
 WHOLE = frozenset(spec.name for spec in fields(Rules) if spec.type == "int")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -60,7 +61,10 @@ class WorkspaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProjectSettings:
-    """What PROJECT.yaml says, defaults filled in. *env* names further variables that children get from ours."""
+    """What PROJECT.yaml says, defaults filled in. *env* names further variables that children get from ours.
+
+    *notify* are the addresses that notices go to. They may hold secrets: show none of them.
+    """
 
     agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(Role, AgentSettings()))
     rules: Rules = field(default_factory=Rules)
@@ -68,6 +72,7 @@ class ProjectSettings:
     env: tuple[str, ...] = ()
     gates: GateSettings = field(default_factory=GateSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
+    notify: tuple[str, ...] = ()
     path: Path | None = None
 
 
@@ -109,6 +114,7 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
         env=_env(top),
         gates=_gates(top),
         workspace=_workspace(top),
+        notify=_notify(top),
         path=path,
     )
     source.check()
@@ -215,3 +221,15 @@ def _env(top: Fields) -> tuple[str, ...]:
             cure = "list names only, such as `env: [OPENAI_API_KEY]`; their values come from your shell"
             top.complain(node, f"env: {name.partition('=')[0][:80]!r} is no name of a variable", cure)
     return names
+
+
+def _notify(top: Fields) -> tuple[str, ...]:
+    """The addresses; what is wrong with one is told by its place in the list, for it may hold a secret."""
+    addresses = top.texts("notify")
+    node = top.node.get("notify")
+    items = node.items if isinstance(node, Sequence) else [node]
+    for number, (address, item) in enumerate(zip(addresses, items, strict=False), start=1):
+        if item is not None and not _ADDRESS.fullmatch(address):
+            cure = "write it as the library apprise does, such as `mailto://...` or `json://localhost:8000`"
+            top.complain(item, f"entry {number} of notify is no address", cure)
+    return addresses

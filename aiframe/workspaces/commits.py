@@ -126,6 +126,17 @@ def log(repo: Repository, count: int, start: str = "HEAD") -> tuple[LogEntry, ..
     return tuple(LogEntry(commit, float(date), author, subject, run) for commit, date, author, subject, run in rows)
 
 
+def commits_by_run(repo: Repository) -> dict[str, str]:
+    """The newest commit in HEAD's history for each run that a trailer names; for people to see, it proves nothing."""
+    form = f"--format=%H%x00%(trailers:key={RUN_TRAILER},valueonly,separator=%x2C)"
+    named: dict[str, str] = {}
+    for line in repo.text("log", form, f"--grep=^{RUN_TRAILER}: ", "--end-of-options", "HEAD").splitlines():
+        commit, _, runs = line.partition("\0")
+        for run_id in filter(None, runs.split(",")):
+            named.setdefault(run_id, commit)
+    return named
+
+
 def show_file(repo: Repository, commit: str, path: str) -> bytes | None:
     """The bytes of *path* in *commit*; None when it holds no such file (a folder is none)."""
     entry = repo.run("ls-tree", "-z", "--full-tree", f"{commit}^{{tree}}", "--", path).partition(b"\0")[0]
