@@ -27,6 +27,7 @@ from aiframe.app.machine_checks import (
     check_watcher,
     scratch,
 )
+from aiframe.app.notifier import INSTALL, check, library
 from aiframe.app.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.process import capture
@@ -63,6 +64,7 @@ def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]
         "run lock": lambda folder: [check_lock(folder)],
         "sandbox": lambda folder: [_sandbox(folder, environ)],
         "file watcher": lambda folder: [check_watcher(folder, len(projects))],
+        "notify": lambda _: _notify(project, environ),
         "disk": lambda folder: [check_space(folder)],
         "clock": lambda folder: [check_clock(folder)],
         "locale": lambda _: [check_text(environ)],
@@ -294,6 +296,24 @@ def _bubblewrap(folder: Path, environ: Mapping[str, str]) -> str:
         return "is installed and starts"
     last = said.err.decode(errors="replace").strip().splitlines()[-1:] or [f"exit {said.code}"]
     return f"is installed, but may not start here ({last[0][:120]})"
+
+
+def _notify(project: Path | None, environ: Mapping[str, str]) -> list[Finding]:
+    """Whether notices can be sent. Nothing is: that is what `aiframe notify` is for. No address is shown."""
+    try:
+        addresses = open_site(project, environ).settings.notify if project else ()
+    except AiframeError:  # told by the project's own check
+        return []
+    if not addresses:
+        return []
+    if library() is None:
+        return [Finding("notify", False, "PROJECT.yaml names addresses, but the library apprise is missing", INSTALL)]
+    checked = check(addresses, environ)
+    bad = [sent for sent in checked if sent.failure]
+    cure = "correct notify in PROJECT.yaml, or set the variable that it names; `aiframe notify` sends a test"
+    if not bad:
+        return [Finding("notify", True, f"{', '.join(sent.place for sent in checked)}; `aiframe notify` sends a test")]
+    return [Finding("notify", False, f"{sent.place}: {sent.failure}", cure) for sent in bad]
 
 
 def _tools(environ: Mapping[str, str]) -> Finding:

@@ -18,6 +18,7 @@ from pathlib import Path
 from aiframe.app.advance import Chain, advance
 from aiframe.app.agent_run import Stop
 from aiframe.app.leftovers import leave
+from aiframe.app.notify import tell_person
 from aiframe.app.recovery import recover
 from aiframe.app.site import Site, open_site
 from aiframe.app.steps import perform
@@ -67,6 +68,7 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
         step = advance(site, make_event, chain, notes)
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
+            tell_person(site, step.project, step.effects)
         if step.recover is not None:
             (make_event, notes), after_step = _recovered(site, step.project), False
             site = open_site(site.root, site.environ)  # the settings that the dead step may have spoiled are back

@@ -1,4 +1,4 @@
-"""What has been: `history`, `digest`, `report`, `bundle`. They read, and write no file of a project's own."""
+"""What has been: `history`, `digest`, `report`, `bundle`, and a test of the notices."""
 
 from __future__ import annotations
 
@@ -164,6 +164,23 @@ def bundle(args: Namespace) -> int:
         print(harmless(f"  {size:>8}  {name}{f'  ({remark})' if remark else ''}"))
     print(f"Written: {packed.path} ({packed.size} bytes). Look into it before you send it: tar xzf {packed.path.name}")
     return 0
+
+
+def notify(args: Namespace) -> int:
+    """Send a test notice; 1 where somebody did not take it."""
+    from aiframe.app.notifier import INSTALL, library, send
+    from aiframe.core.errors import StepError, UsageError
+
+    site = where.site(args)
+    if not site.settings.notify:
+        raise UsageError("PROJECT.yaml names no address to send to", hint="add `notify: [URL...]` to PROJECT.yaml")
+    if library() is None:
+        raise StepError("the library apprise is not installed", hint=INSTALL)
+    notice = {"kind": "test", "title": f"{site.root.name}: a test", "text": "Notices of aiframe reach you here."}
+    told = send(site.settings.notify, notice, os.environ)
+    for sent in told:
+        print(harmless(f"{sent.place}: {sent.failure or 'sent'}"))
+    return 1 if any(sent.failure for sent in told) else 0
 
 
 def _out(args: Namespace) -> Path | None:

@@ -281,6 +281,12 @@ COMMANDS = (
         "set", "Steer", "change a setting of STATE.json",
         ("aiframe set interactive_mode=false", "aiframe set timeout_sec=3600"), "acting:set_values", _set,
     ),
+    Command(
+        "notify", "Other", "send a test notice to your addresses",
+        ("aiframe notify" + _P,), "records:notify", _project,
+        "Addresses: `notify: [URL...]` in PROJECT.yaml, as the library apprise writes them; ${NAME} becomes that\n"
+        "variable. They get a notice of waits, errors and the end. It needs: pip install 'aiframe[notify]'",
+    ),
     Command("schema", "Other", "print a JSON Schema for editors", ("aiframe schema tasks",), "looking:schema", _schema),
     Command("version", "Other", "print the version", ("aiframe version",), "looking:version", _none),
 )  # fmt: skip
