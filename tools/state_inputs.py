@@ -42,6 +42,7 @@ from aiframe.core.scheduling import input_key
 
 S, K = State, FailureKind
 LIMITS = Rules()
+ALONE = Rules(unattended=True)
 CONTINUE = Rules(continue_on_task_failure=True)
 NOW = Moment(wall=1_000_000.0, mono=1000.0, boot="boot", host="this host")
 TODO = Task("T1", "T1", verify=("make check",))
@@ -138,6 +139,15 @@ USED_UP = having(attempts={input_key(TODO): LIMITS.max_attempts})
 VARIANTS = (
     Variant(USUAL),
     Variant("`interactive_mode` is false", UNATTENDED),
+    Variant("`aiframe watch --unattended`, a task can go on", rules=ALONE, flow=False),
+    Variant(
+        "`aiframe watch --unattended`, none can go on",
+        seen=tasks(TaskStatus.REVIEW),
+        rules=ALONE,
+        only=frozenset({S.REVIEW_READY, S.REVIEW_WAITING}),
+        always=True,
+        flow=False,
+    ),
     Variant("`plan_locked` is true", setting(plan_locked=True)),
     Variant('the form is filled in, or its "done" box is set', seen=lambda s: replace(s, form_done=True)),
     Variant("`aiframe answer --done` was given", having(answers_done=True)),

@@ -21,6 +21,7 @@ from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
     Change,
+    HandSet,
     Pause,
     Replan,
     Resume,
@@ -30,7 +31,7 @@ from aiframe.core.events import (
     Tick,
 )
 from aiframe.core.machine import Refused
-from aiframe.core.model import Run, Settings, State, Unknown
+from aiframe.core.model import Run, Settings, State, TaskStatus, Unknown
 from aiframe.process import end_runner, host_name, is_alive, now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
 from aiframe.store.guards import check_project_folder
@@ -236,14 +237,22 @@ def reject(site: Site, notes: str, task_ids: Sequence[str] = ()) -> str:
 
 
 def _begin_review(site: Site) -> None:
-    """Let a review begin that is due: words from before it would not count."""
-    if state_of(site) is State.REVIEW_READY:
-        advance(site, lambda seen: Tick(seen, may_start=False))
+    """Let a review begin that is due, or was put off while nobody was there: words from before it would not count."""
+    with held(site) as draft:
+        project = draft.project
+        rests = State.DEV_READY in (project.state, project.paused_from if project.state is State.PAUSED else None)
+        collected = any(t.status is TaskStatus.REVIEW and t.id in project.review_items for t in draft.seen.tasks)
+        if rests and collected:
+            draft.decide(HandSet(draft.seen, State.REVIEW_READY))
+        if draft.project.state is State.REVIEW_READY:
+            draft.decide(Tick(draft.seen, may_start=False))
 
 
 def _check_review(draft: Draft) -> None:
     if draft.project.state is not State.REVIEW_WAITING:
-        raise Refused(f"no review waits: the project is in {draft.project.state}", hint="see `aiframe why`")
+        running = draft.project.state is State.RUNNING
+        cure = "`aiframe pause` lets the step end; then approve or reject" if running else "see `aiframe why`"
+        raise Refused(f"no review waits: the project is in {draft.project.state}", hint=cure)
 
 
 def _check_known(draft: Draft, task_ids: Sequence[str]) -> None:

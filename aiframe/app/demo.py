@@ -43,7 +43,7 @@ BUDGET_S = 180.0
 
 _LOOK_S = 0.05
 _COMMAND_S = 90.0
-_FOREIGN = ("AIFRAME_FRAME", "DEV_CHAIN_LIMIT", "STATUS_LANG", "STATUS_TAIL", "PYTHONPATH")
+_FOREIGN = ("AIFRAME_FRAME", "AIFRAME_UNATTENDED", "DEV_CHAIN_LIMIT", "STATUS_LANG", "STATUS_TAIL", "PYTHONPATH")
 _SETTINGS = """\
 # The demo's settings. The agent plays the file {script}: look into it, and see what you get when you change it.
 agent: {{name: scripted, file: ../../{script}}}

@@ -126,11 +126,13 @@ def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately:
 
 
 def _reviews(snapshot: Snapshot) -> Iterator[Open]:
-    """The review that waits, or the work that is kept for one."""
+    """The review that waits, or what was collected for one while other tasks went on."""
     review = {task.id: task.title for task in snapshot.tasks if task.status == TaskStatus.REVIEW}
+    first = ("aiframe pause (lets the step end first)",) if snapshot.state == State.RUNNING else ()
     if snapshot.state in (State.REVIEW_WAITING, State.REVIEW_READY):
         yield Open("review", snapshot.waits.headline, commands=snapshot.waits.cures)
         return
+    others = " (takes the others)" if len(review) > 1 else ""
     checks = _manual_checks(Layout(Path(snapshot.path)))
     for name, title in review.items():
         look = "; ".join(checks.get(name, ()))
@@ -138,7 +140,7 @@ def _reviews(snapshot: Snapshot) -> Iterator[Open]:
             "review",
             f"{title}{f' (look at: {look})' if look else ''}",
             name,
-            (f"aiframe approve {name}", f'aiframe reject --task {name} --notes "..."'),
+            (*first, "aiframe approve (all that waits)", f'aiframe reject --task {name} --notes "..."{others}'),
         )
 
 

@@ -90,6 +90,7 @@ SENTENCES: Mapping[str, str] = {
     "delete notes/interrupt.flag": "删除 notes/interrupt.flag",
     "look at {what}": "查看 {what}",
     "add a task with status todo to TASKS.yaml for more": "如需继续，在 TASKS.yaml 中添加状态为 todo 的任务",
+    "{command} (meanwhile for you: {what})": "{command} (其间等你处理：{what})",
     "{command} (on {host})": "{command} (在 {host} 上)",
     "{command} (here, if that host is gone: the step is looked after then)":
         "{command} (如果那台主机已不存在，就在这里：之后会处理该步骤)",

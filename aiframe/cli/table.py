@@ -74,6 +74,11 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", metavar="SECONDS", type=seconds, default=10.0, help="look at least this often (default: 10)"
     )
+    parser.add_argument(
+        "--unattended",
+        action="store_true",
+        help="put reviews off while other tasks can go on; `aiframe digest` lists them",
+    )
     parser.add_argument("--parallel", metavar="N", type=count, help="most steps at once (default: number of cores)")
 
 
@@ -218,7 +223,8 @@ COMMANDS = (
     ),
     Command(
         "watch", "Work", "tick whenever something changes",
-        ("aiframe watch" + _P, "aiframe watch --all --parallel 4"), "working:watch", _watch,
+        ("aiframe watch" + _P, "aiframe watch --all --parallel 4", "aiframe watch --all --unattended"),
+        "working:watch", _watch,
     ),
     Command(
         "status", "Look", "show where a project stands",

@@ -138,6 +138,7 @@ def watch(args: Namespace) -> int:
     """Tick whenever something changes, until Ctrl-C."""
     from aiframe.app.frame import all_projects
     from aiframe.app.watch import watch as keep_going
+    from aiframe.store.settings_file import UNATTENDED
 
     if args.all:
         frame = where.frame(args)
@@ -147,4 +148,5 @@ def watch(args: Namespace) -> int:
         list_projects = partial(list, [root])
     list_projects()  # what cannot be listed at all is told before the watch begins
     parallel = args.parallel or os.cpu_count() or 1
-    return keep_going(list_projects, os.environ, interval=args.interval, parallel=parallel, out=_progress(args))
+    environ = {**os.environ, UNATTENDED: "1"} if args.unattended else os.environ
+    return keep_going(list_projects, environ, interval=args.interval, parallel=parallel, out=_progress(args))

@@ -51,9 +51,21 @@ class Explanation:
 def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: int = 0) -> Explanation:
     """What *project* waits for. *open_form_questions* counts the blank answers of the interview's form."""
     said = _where_it_stands(project, seen, rules, open_form_questions)
+    said = replace(said, cures=(*said.cures, *_meanwhile(project, seen)))
     if _spec_changed(project, seen):
         return replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
     return said
+
+
+def _meanwhile(project: Project, seen: Seen) -> tuple[str, ...]:
+    """What waits for the person while the project goes on without."""
+    if project.state not in (State.DEV_READY, State.RUNNING):
+        return ()
+    reviews = sum(task.status is TaskStatus.REVIEW for task in seen.tasks)
+    questions = len(project.open_questions())
+    counts = (_count(reviews, "review", "reviews"), _count(questions, "question", "questions"))
+    told = [count for count, number in zip(counts, (reviews, questions), strict=True) if number]
+    return (f"aiframe digest (meanwhile for you: {', '.join(told)})",) if told else ()
 
 
 def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_questions: int) -> Explanation:

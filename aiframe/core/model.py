@@ -259,12 +259,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The limits that PROJECT.yaml may change; times in seconds."""
+    """The limits that PROJECT.yaml may change; times in seconds.
+
+    *unattended* is no limit but how this look is meant: while a task can go on, no review is waited for, and what needs
+    a person is collected.
+    """
 
     stall_sec: float = 300
     max_attempts: int = 3
     dev_chain_limit: int = 3
     continue_on_task_failure: bool = False
+    unattended: bool = False
     hung_grace_sec: float = 60
     transient_limit: int = 6
     transient_base_sec: float = 10

@@ -15,11 +15,12 @@ from aiframe.store.yaml_fields import Fields
 from aiframe.store.yaml_nodes import Mapping, Node, Scalar, Sequence, plain_value, read_yaml
 
 DEFAULT_AGENT = "codex"
+UNATTENDED = "AIFRAME_UNATTENDED"
 KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
 GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
 WORKSPACE_KEYS = ("setup", "setup_timeout_min")
 SANDBOXES = ("auto", "none")
-LIMITS = tuple(spec.name for spec in fields(Rules) if spec.name != "continue_on_task_failure")
+LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type != "bool")
 MAY_BE_ZERO = frozenset({"stall_sec", "repairs", "hung_grace_sec"})
 WHOLE = frozenset(spec.name for spec in fields(Rules) if spec.type == "int")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -79,12 +80,16 @@ class ProjectSettings:
 def load_settings(path: Path, environ: ReadOnly[str, str]) -> ProjectSettings:
     """The settings in the file *path*, defaults where it is missing; DEV_CHAIN_LIMIT in *environ* goes before.
 
+    With UNATTENDED in *environ*, which a watch sets for all that it starts, the rules are those for nobody being there.
+
     Raises UnreadableFile, StorageError, and UsageError for a DEV_CHAIN_LIMIT that is no number.
     """
     try:
         settings = parse_settings(path, read_bounded(path))
     except FileNotFoundError:
         settings = ProjectSettings(path=path)
+    if environ.get(UNATTENDED):
+        settings = replace(settings, rules=replace(settings.rules, unattended=True))
     return _with_chain_limit(settings, environ.get("DEV_CHAIN_LIMIT", ""))
 
 

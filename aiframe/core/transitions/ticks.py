@@ -92,9 +92,13 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
         case State.REVIEW_READY:
             if not settings.interactive_mode and not undecided(project, seen.tasks):
                 return Decision(project.evolve(state=State.DEV_READY))
+            if _goes_on_unattended(project, seen, rules):
+                return Decision(project.evolve(state=State.DEV_READY))
             # A word from before the review began was not said about what is to be reviewed.
             return Decision(project.evolve(state=State.REVIEW_WAITING), archived_words(seen))
         case State.REVIEW_WAITING:
+            if _goes_on_unattended(project, seen, rules) and not (seen.approval or seen.rejection):
+                return Decision(project.evolve(state=State.DEV_READY))
             return look_review(project, seen)
         case State.QUESTION_WAITING:
             return look_question(project, seen)
@@ -106,6 +110,12 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
             return Decision(project)
         case _:
             assert_never(project.state)
+
+
+def _goes_on_unattended(project: Project, seen: Seen, rules: Rules) -> bool:
+    """Whether a review is put off, and what it is about collected, because other tasks can go on without the person."""
+    waiting = {question.task_id for question in project.open_questions()}
+    return rules.unattended and bool(ready_tasks(seen.tasks, waiting))
 
 
 def _answered(project: Project, seen: Seen) -> bool:
