@@ -14,6 +14,7 @@ _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH", re.IGNORECA
 _LEAST = 8
 """Shorter values of variables are no secrets, and would make any text unreadable."""
 
+# No pattern may begin with a repetition that has no limit: on a long line it would be tried from every place.
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), mask)
     for pattern, mask in (
@@ -27,14 +28,14 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", "[redacted token]"),
         (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", "[redacted token]"),
         (r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", r"\1 [redacted]"),
-        (r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", r"\1:[redacted]@"),
+        (r"(?i)\b([a-z][a-z0-9+.-]{0,20}://[^\s/:@]{0,200}):[^\s/@]+@", r"\1:[redacted]@"),
         (
-            r"(?i)([\w-]*(?:api_?key|token|secret|passw(?:or)?d|credential)s?[\"']?\s*[:=]\s*[\"']?)(?![0-9.]+\b)[^\s\"',;}\[]{8,}",
+            r"(?i)((?:api_?key|token|secret|passw(?:or)?d|credential)s?[\"']?\s*[:=]\s*[\"']?)(?![0-9.]+\b)[^\s\"',;}\[]{8,}",
             r"\1[redacted]",
         ),
     )
 )
-_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*)://[^\s\"'\]}]+")
+_ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20})://[^\s\"'\]}]+")
 
 
 def redaction(environ: Mapping[str, str], secrets: Iterable[str] = ()) -> Redact:

@@ -14,7 +14,7 @@ import jinja2
 import aiframe
 from aiframe.app.charts import Picture, Span, bars, staircase, timeline
 from aiframe.app.digest import Digest, make_digest
-from aiframe.app.history import DONE, Attempt, History, Spent, read_history, spent
+from aiframe.app.history import DONE, HELD, RUNNING, UNKNOWN, Attempt, History, Spent, read_history, spent
 from aiframe.app.resources import template_text
 from aiframe.app.status import Snapshot, take_snapshot
 from aiframe.app.steplog import plain
@@ -74,7 +74,7 @@ def make_report(snapshot: Snapshot, history: History, digest: Digest) -> str:
     attempts = history.attempts
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {
-        "clock": _clock, "length": _length, "plain": _plain, "money": _money, "tokens": _tokens, "dollars": _dollars,
+        "clock": _clock, "length": _length, "plain": _plain, "kind": _kind, "money": _money, "tokens": _tokens, "dollars": _dollars,
         "grouped": _grouped,
     }  # fmt: skip
     tasks = _task_rows(snapshot, attempts)
@@ -112,7 +112,9 @@ def _spans(attempts: Sequence[Attempt], now: float) -> list[Span]:
 
 
 def _kind(attempt: Attempt) -> str:
-    return "failed" if attempt.failed else attempt.outcome
+    """What its colour goes by: a foreign file may name an outcome that nobody knows."""
+    known = (DONE, HELD, RUNNING)
+    return "failed" if attempt.failed else attempt.outcome if attempt.outcome in known else UNKNOWN
 
 
 def _burn_up(snapshot: Snapshot, attempts: Sequence[Attempt]) -> Picture:
