@@ -74,8 +74,8 @@ def make_report(snapshot: Snapshot, history: History, digest: Digest) -> str:
     attempts = history.attempts
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     env.filters |= {
-        "clock": _clock, "length": _length, "plain": _plain, "kind": _kind, "money": _money, "tokens": _tokens, "dollars": _dollars,
-        "grouped": _grouped,
+        "clock": _clock, "length": _length, "plain": _plain, "kind": _kind, "money": _money, "tokens": _tokens,
+        "dollars": _dollars, "grouped": _grouped,
     }  # fmt: skip
     tasks = _task_rows(snapshot, attempts)
     return env.from_string(template_text(TEMPLATE)).render(

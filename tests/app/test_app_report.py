@@ -70,12 +70,12 @@ def test_the_page_needs_no_network_and_holds_no_script(tmp_path: Path) -> None:
 def test_what_people_and_agents_wrote_is_text(tmp_path: Path, field: str) -> None:
     title = NASTY.replace("\x1b", "") if field == "title" else "Sums"
     bench = lay_project(tmp_path, task("T1", "true", title=title))
-    more: dict[str, object] = {
+    cases: dict[str, dict[str, object]] = {
         "task": {"task_id": NASTY}, "agent": {"agent": NASTY}, "model": {"model": NASTY},
         "message": {"success": False, "broken": {"failures": [{"kind": NASTY, "message": NASTY}]}},
         "unverified": {"unverified": [NASTY]},
-    }.get(field, {})  # fmt: skip
-    write_run(bench, "r1", journal=False, **more)  # type: ignore[arg-type]
+    }  # fmt: skip
+    write_run(bench, "r1", journal=False, **cases.get(field, {}))  # type: ignore[arg-type]
     if field == "name":
         bench = Bench(bench.root.rename(tmp_path / '"><script>alert(1)<'))
         bench.write("logs/runs/r1/result.json", bench.text("logs/runs/r1/result.json"))
