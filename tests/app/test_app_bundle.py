@@ -59,7 +59,9 @@ def test_links_lead_nowhere(tmp_path: Path) -> None:
     outside.mkdir()
     for name in ("private", "result.json"):
         (outside / name).write_text(SOURCE)
-    write_run(bench, "r1", gates=[{"name": "g", "log_file": "logs/runs/r1/gates/../../../../../outside/private"}])
+    places = ("logs/runs/r1/gates/../../../../../outside/private", "logs/runs/r1/gates/private")
+    write_run(bench, "r1", gates=[{"name": "g", "log_file": place} for place in places])
+    (bench.root / "logs/runs/r1/gates").symlink_to(outside)
     (bench.root / "logs/tick-r1.log").symlink_to(outside / "private")
     (bench.root / "logs/runs/r2").symlink_to(outside)
     (bench.root / "TASKS.yaml").unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, dev, lay_project, task
+from support.projects import Bench, dev, lay_project, task, wait_for
 from support.records import BEGAN, write_events, write_run
 
 from aiframe.app.history import Attempt, History, read_history, spent
@@ -169,6 +169,19 @@ def test_a_real_project_is_told_with_its_commits(tmp_path: Path) -> None:
     for folder in (bench.root / "logs/runs").iterdir():
         (folder / "result.json").write_text(json.dumps({"run_id": folder.name, "success": True}))
     assert {each.run_id: each.commit for each in read(bench).attempts} == commits  # by the trailers in git
+
+
+def test_a_step_that_lives_is_running(tmp_path: Path) -> None:
+    bench = lay_project(tmp_path, task("T1", "true"), turns=[dev("T1", delay=60)])
+    bench.tick("--no-wait")
+    wait_for(lambda: bench.text("logs/events.ndjson"), "the beginning of the step")
+    try:
+        assert [(each.task, each.outcome, each.seconds) for each in read(bench).attempts] == [("T1", "running", None)]
+        told = json.loads(bench.do("digest", "--json").out)
+        assert (told["state"], told["failures"], told["waiting"]) == ("RUNNING", {}, [])
+    finally:
+        bench.do("stop")
+    assert one(bench).outcome == "cancelled"
 
 
 def test_the_tail_of_a_task(bench: Bench) -> None:

@@ -69,8 +69,9 @@ def test_a_rest_is_told_once(
     assert says in notice["message"]
     assert "s3cr3t-words" not in str(notice)
     bench.tick()
-    bench.write("SPEC.md", "# Another shop\n")  # so that a runner looks again
+    bench.edit_state(review_every_n_tasks=7)  # so that a runner looks again
     bench.tick()
+    assert bench.control["settings"]["review_every_n_tasks"] == 7
     bench.do("notify")  # a later one, which shows that no other is on its way
     wait_for(lambda: len(inbox.got) > 1, "the test notice")
     assert [each["title"] for each in inbox.got] == [title, "shop: a test"]
@@ -86,6 +87,16 @@ def test_the_same_failure_of_a_later_run_is_told_again(tmp_path: Path, inbox: Re
     bench.tick()
     wait_for(lambda: len(inbox.got) == 2, "a second notice")
     wait_for(lambda: notified(bench).count("sent to") == 2, "its sender's end")
+
+
+def test_what_is_collected_while_other_tasks_go_on_is_told_at_once(tmp_path: Path, inbox: Receiver) -> None:
+    tasks = [task("T1", "true", review=True), task("T2", "true")]
+    bench = lay(tmp_path, inbox.address(), *tasks, turns=[dev("T1"), dev("T2")], state=ATTENDED)
+    bench.tick(AIFRAME_UNATTENDED="1", DEV_CHAIN_LIMIT="1")
+    wait_for(lambda: "sent to entry 1" in notified(bench), "a notice")
+    (notice,) = inbox.got
+    assert notice["title"] == "shop: DEV_READY"
+    assert notice["message"].startswith("T1 waits for your review, while other tasks go on")
 
 
 def test_nothing_waits_for_a_server_that_is_silent(tmp_path: Path) -> None:

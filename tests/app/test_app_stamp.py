@@ -159,7 +159,7 @@ def test_work_in_folders_below_does_not_end_the_rest(tmp_path: Path, name: str) 
     assert rests(root)
 
 
-@pytest.mark.parametrize("name", ["DEV_CHAIN_LIMIT", "TZ"])
+@pytest.mark.parametrize("name", ["AIFRAME_UNATTENDED", "DEV_CHAIN_LIMIT", "TZ"])
 def test_another_variable_ends_the_rest(tmp_path: Path, name: str) -> None:
     root = lay_idle(tmp_path)
     assert not rests(root, {name: "7"})
