@@ -14,7 +14,7 @@ from aiframe.app.history import DONE, HELD, Attempt, History, Spent, read_histor
 from aiframe.app.site import open_site
 from aiframe.app.status import Snapshot, take_snapshot
 from aiframe.core.errors import AiframeError, UsageError
-from aiframe.core.model import Role, State, TaskStatus
+from aiframe.core.model import HeldWork, Role, State, TaskStatus
 from aiframe.store.layout import Layout
 from aiframe.store.tasks_file import load_tasks
 
@@ -120,28 +120,41 @@ def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately:
         choices = f" ({', '.join(question.choices)})" if question.choices else ""
         command = f'aiframe answer {question.id} "..."'
         yield Open("question", f"{question.id}: {question.text}{choices}", question.task_id, (command,))
-    yield from _reviews(snapshot)
+    yield from _reviews(snapshot, root, environ)
     yield from _offers(root, environ)
     yield from _unverified(lately)
 
 
-def _reviews(snapshot: Snapshot) -> Iterator[Open]:
-    """The review that waits, or what was collected for one while other tasks went on."""
-    review = {task.id: task.title for task in snapshot.tasks if task.status == TaskStatus.REVIEW}
-    first = ("aiframe pause (lets the step end first)",) if snapshot.state == State.RUNNING else ()
+def _reviews(snapshot: Snapshot, root: Path, environ: Mapping[str, str]) -> Iterator[Open]:
+    """Work that is held, and the review that waits or what was collected for one while other tasks went on."""
+    titles = {task.id: task.title for task in snapshot.tasks if task.status == TaskStatus.REVIEW}
+    held = {name: work for name, work in _held(root, environ).items() if name in titles and not work.approved}
+    for name, work in held.items():
+        text = f"{titles[name]}: {'; '.join((work.reason, *work.findings))}"
+        yield Open("held", text, name, (f"aiframe approve {name}", _reject(name)))
+    review = {name: title for name, title in titles.items() if name not in held}
     if snapshot.state in (State.REVIEW_WAITING, State.REVIEW_READY):
-        yield Open("review", snapshot.waits.headline, commands=snapshot.waits.cures)
+        if review or not held:
+            yield Open("review", snapshot.waits.headline, commands=snapshot.waits.cures)
         return
+    first = ("aiframe pause (lets the step end first)",) if snapshot.state == State.RUNNING else ()
     others = " (takes the others)" if len(review) > 1 else ""
     checks = _manual_checks(Layout(Path(snapshot.path)))
     for name, title in review.items():
         look = "; ".join(checks.get(name, ()))
-        yield Open(
-            "review",
-            f"{title}{f' (look at: {look})' if look else ''}",
-            name,
-            (*first, "aiframe approve (all that waits)", f'aiframe reject --task {name} --notes "..."{others}'),
-        )
+        text = f"{title}{f' (look at: {look})' if look else ''}"
+        yield Open("review", text, name, (*first, "aiframe approve (all that waits)", _reject(name) + others))
+
+
+def _reject(name: str) -> str:
+    return f'aiframe reject --task {name} --notes "..."'
+
+
+def _held(root: Path, environ: Mapping[str, str]) -> Mapping[str, HeldWork]:
+    try:
+        return open_site(root, environ).store.load(tolerate_unreadable=True).project.held
+    except AiframeError:  # told among the problems
+        return {}
 
 
 def _manual_checks(layout: Layout) -> Mapping[str, tuple[str, ...]]:

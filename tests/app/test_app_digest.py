@@ -120,6 +120,22 @@ def test_each_decision_comes_with_its_command(
         )
 
 
+def test_work_that_is_held(tmp_path: Path) -> None:
+    bench = lay_project(
+        tmp_path, task("T1", "true"), task("T2", "true"), settings={"gates": {"protect": ["kept.txt"]}},
+        turns=[dev("T1", files={"kept.txt": "weaker"}), dev("T2", files={"b.txt": "b"})],
+    )  # fmt: skip
+    bench.tick()
+    bench.tick()
+    told = digest(bench)
+    assert [(each["task"], each["outcome"]) for each in told["done"]] == [("T1", "held"), ("T2", "done")]
+    (held,) = told["waiting"]
+    assert (held["kind"], held["task"]) == ("held", "T1")
+    assert "kept.txt" in held["text"]
+    assert held["commands"][0] == "aiframe approve T1"
+    assert "held for you: T1" in bench.do("digest").out
+
+
 def test_the_interview(tmp_path: Path) -> None:
     bench = lay_project(tmp_path, state={"state": "INTAKE_WAITING", "interactive_mode": True})
     bench.write("INTAKE_QUESTIONS.md", "## Q1\n\nWho is it for?\n")
