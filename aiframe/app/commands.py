@@ -20,12 +20,14 @@ from aiframe.core.errors import StepError, UnreadableFile, UsageError
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
+    Approve,
     Change,
     HandSet,
     Pause,
     Replan,
     Resume,
     Retry,
+    SendBack,
     SetStatus,
     TakeOver,
     Tick,
@@ -201,8 +203,13 @@ def shown(value: object) -> str:
 # Review ---------------------------------------------------------------------------------------------------------------
 
 
-def approve(site: Site, text: str = "") -> str:
-    """Say yes to a review; the next tick takes it. Words that are there already are kept."""
+def approve(site: Site, text: str = "", task_ids: Sequence[str] = ()) -> str:
+    """Say yes to a review; the next tick takes it. Words that are there already are kept.
+
+    *task_ids* name held work to take, whatever the project does just now: it lands once its checks have passed again.
+    """
+    if task_ids:
+        return _take_held(site, text, task_ids)
     words = checked_text(text, "the note") if text else ""
     _begin_review(site)
     approval, rejection = site.layout.approval, site.layout.rejection
@@ -222,6 +229,11 @@ def approve(site: Site, text: str = "") -> str:
 def reject(site: Site, notes: str, task_ids: Sequence[str] = ()) -> str:
     """Send work back with *notes*; *task_ids* names the tasks (none: those of the review). The next tick takes it."""
     words = checked_text(notes, "the notes")
+    if task_ids and _are_held(site, task_ids):
+        with held(site) as draft:
+            for task_id in task_ids:
+                draft.decide(SendBack(draft.seen, task_id, words))
+        return f"Rejected: {', '.join(task_ids)}; to do again, with your notes"
     _begin_review(site)
     approval, rejection = site.layout.approval, site.layout.rejection
     with held(site) as draft:
@@ -234,6 +246,23 @@ def reject(site: Site, notes: str, task_ids: Sequence[str] = ()) -> str:
         make_folder(site.layout.notes)
         write_durable(rejection, "\n\n".join(filter(None, [_said(rejection), f"{words}\n{named}"])))
     return f"Rejected: {', '.join(task_ids) if task_ids else 'the reviewed tasks'} will go back with your notes"
+
+
+def _take_held(site: Site, text: str, task_ids: Sequence[str]) -> str:
+    """Take held work; words to it go where the next steps read them."""
+    words = checked_text(text, "the note") if text else ""
+    with held(site) as draft:
+        for task_id in task_ids:
+            draft.decide(Approve(draft.seen, task_id))
+    if words:
+        note(site, f"{', '.join(task_ids)} approved: {words}")
+    return f"Approved: {', '.join(task_ids)}; checked again and landed by the next tick"
+
+
+def _are_held(site: Site, task_ids: Sequence[str]) -> bool:
+    """Whether the work of all of *task_ids* waits for a word."""
+    waiting = site.store.load(tolerate_unreadable=True).project.held
+    return all(task_id in waiting and not waiting[task_id].approved for task_id in task_ids)
 
 
 def _begin_review(site: Site) -> None:

@@ -81,7 +81,8 @@ class Draft:
         loaded = self.loaded
         hand_edited = bool(loaded.edits.changed) and self.project.state is not State.RUNNING
         lacks_state_file = loaded.missing_state or loaded.stale
-        return self.project != loaded.project or bool(self.debts) or hand_edited or lacks_state_file
+        statuses = any(isinstance(effect, SetStatus) for effect in self.effects)
+        return self.project != loaded.project or bool(self.debts) or statuses or hand_edited or lacks_state_file
 
     def write(self) -> None:
         """Write what has changed: status lines, then control record and STATE.json, then the debts."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiframe.app.agent_run import Stop
+from aiframe.app.approved import bring_back, is_as_approved
 from aiframe.app.asking import Built, ask, request_for
 from aiframe.app.attempt import Attempt, Work
 from aiframe.app.gates import Gate, GateReport, doctor, run_gates, verify
@@ -22,14 +23,16 @@ from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import check_seal
 from aiframe.core.events import Broken, Ending, Finished, Held
-from aiframe.core.model import Failure, FailureKind, Project, Run, Task
+from aiframe.core.model import Failure, FailureKind, HeldWork, Project, Run, Task
 from aiframe.process import now
 from aiframe.store.layout import IGNORED
-from aiframe.workspaces.commits import RUN_TRAILER
+from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
 from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 GATES: tuple[Gate, ...] = (lay_out, verify, scope, doctor)
 """The gates in their order; each is a function from the work to a report."""
+LANDING_GATES: tuple[Gate, ...] = (lay_out, verify, doctor)
+"""The gates of work that a person has looked at and approved."""
 
 
 def carry_out(
@@ -41,11 +44,13 @@ def carry_out(
     if proven is not None:
         log.say(f"-- {proven.notes[0]}")
         return proven
-    built = build(attempt)
+    approved = _approved(attempt)
+    built = build(attempt) if approved is None else bring_back(attempt, approved)
     if built.broken is not None:
         return _result(attempt, built, built.broken)
     work = measure(attempt)
-    report, built = check(work, built, GATES)
+    as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
+    report, built = check(work, built, LANDING_GATES if as_approved else GATES)
     return conclude(work, built, report)
 
 
@@ -65,6 +70,12 @@ def build(attempt: Attempt) -> Built:
     built = ask(site, attempt.project, run, tasks, request, attempt.log, attempt.stop)
     agent_ended(site, attempt.place)
     return built
+
+
+def _approved(attempt: Attempt) -> HeldWork | None:
+    """The work of the task that a person has approved and that has not landed yet."""
+    held = attempt.project.held.get(attempt.task.id)
+    return held if held is not None and held.approved else None
 
 
 def measure(attempt: Attempt) -> Work:
@@ -110,7 +121,7 @@ def conclude(work: Work, built: Built, report: GateReport) -> Result:
         return _result(attempt, built, broken, report, work)
     if report.held:
         return _result(attempt, built, Held(report.reason, report.held, tree, "", proposal=proposal), report, work)
-    unverified = _unverified(attempt.task, attempt.project)
+    unverified = _unverified(attempt)
     taken = tuple(f"{attempt.task.id} is taken unverified, nobody is there to look: {check}" for check in unverified)
     for note in taken:
         attempt.log.say(f"-- {note}")
@@ -151,17 +162,19 @@ def _kept(work: Work, agent: str, report: GateReport) -> Kept:
         message=f"{task.id}: {task.title}",
         trailers={
             RUN_TRAILER: run.run_id,
-            "Aiframe-Task": run.task_id,
-            "Aiframe-Agent": agent,
+            TASK_TRAILER: run.task_id,
+            AGENT_TRAILER: agent,
+            BASE_TRAILER: base.commit,
             "Aiframe-Gates": proven + more,
         },
         date=now().wall,
     )
 
 
-def _unverified(task: Task, project: Project) -> tuple[str, ...]:
-    """What of *task* only a person could check, where no person looks: it is taken all the same."""
-    if project.settings.interactive_mode:
+def _unverified(attempt: Attempt) -> tuple[str, ...]:
+    """What of the task only a person could check, where no person has looked: it is taken all the same."""
+    task = attempt.task
+    if attempt.project.settings.interactive_mode or _approved(attempt) is not None:
         return ()
     nothing = () if task.verify else ("it has no verify command",)
     review = ("it asks for a review",) if task.review else ()

@@ -16,6 +16,7 @@ def place_of(site: Site, task_id: str) -> Place:
 
 def land(site: Site, task_id: str, kept: Kept) -> str:
     """Commit what passed and move the target there: the commit, the same one when replayed. Raises GitError."""
+    # An agent's own commits get one on top that names the task and the gates, also where they hold all of the work.
     return commit_candidate(
         place_of(site, task_id).repo,
         base_head=Head(kept.base, kept.branch),
@@ -24,4 +25,5 @@ def land(site: Site, task_id: str, kept: Kept) -> str:
         message=kept.message,
         trailers=kept.trailers,
         date=kept.date,
+        allow_empty=kept.parent != kept.base,
     )

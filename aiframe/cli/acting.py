@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 
 from aiframe.app import commands, offers
+from aiframe.app import undo as undoing
 from aiframe.cli import where
 from aiframe.cli.next_step import then
 from aiframe.cli.values import parse_values
@@ -51,13 +52,18 @@ def replan(args: Namespace) -> int:
 
 def approve(args: Namespace) -> int:
     """Say yes to a review."""
-    return then(args, commands.approve(where.site(args), args.notes))
+    return then(args, commands.approve(where.site(args), args.notes, args.task))
 
 
 def reject(args: Namespace) -> int:
     """Send reviewed work back."""
     tasks = [name for option in args.task for name in option.replace(",", " ").split()]
     return then(args, commands.reject(where.site(args), args.notes, tasks))
+
+
+def undo(args: Namespace) -> int:
+    """Take a task's landed work back."""
+    return then(args, undoing.undo(where.site(args), args.task))
 
 
 def accept(args: Namespace) -> int:

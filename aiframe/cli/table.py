@@ -98,7 +98,13 @@ def _answer(parser: argparse.ArgumentParser) -> None:
 
 
 def _approve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", nargs="*", help="held work to take (default: all of the review)")
     parser.add_argument("--notes", metavar="TEXT", default="", help="words to keep with the approval")
+    _project(parser)
+
+
+def _undo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", help="the task to take back")
     _project(parser)
 
 
@@ -260,11 +266,15 @@ COMMANDS = (
         "answering:answer", _answer,
         "On a terminal it opens the form in $VISUAL or $EDITOR, or asks one question after the other.",
     ),
-    Command("approve", "Decide", "say yes to a review", ("aiframe approve" + _P,), "acting:approve", _approve),
+    Command(
+        "approve", "Decide", "say yes to a review, or to held work", ("aiframe approve" + _P, "aiframe approve T2"),
+        "acting:approve", _approve,
+    ),
     Command(
         "reject", "Decide", "send reviewed work back",
         ('aiframe reject --notes "the totals are wrong" --task T2',), "acting:reject", _reject,
     ),
+    Command("undo", "Decide", "take the work of a task back", ("aiframe undo T2",), "acting:undo", _undo),
     Command(
         "accept", "Decide", "take changes that a step may not make",
         ("aiframe accept --diff", "aiframe accept", "aiframe accept AGENTS.md"), "acting:accept", _accept,

@@ -12,6 +12,12 @@ from aiframe.workspaces.git import NOT_YET, HeadMoved, Repository, message_of, r
 from aiframe.workspaces.locks import announced, ref_locks
 
 RUN_TRAILER = "Aiframe-Run"
+TASK_TRAILER = "Aiframe-Task"
+AGENT_TRAILER = "Aiframe-Agent"
+BASE_TRAILER = "Aiframe-Base"
+"""The commit that the work of a task began on; an agent's own commits may lie between the two."""
+UNDO_TRAILER = "Aiframe-Undo"
+"""The commit that is taken back."""
 PLAIN_HEAD = re.compile(rb"ref: refs/heads/([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)\n")
 """A HEAD that needs no git to be understood. All others do: git alone knows which names are good."""
 

@@ -114,8 +114,9 @@ class Bench:
         return [self.root / "logs" / "runs" / e["run_id"] for e in self.events if e["kind"] == "step_started"]
 
     def prompts(self) -> list[str]:
-        """The prompts of the runs, in their order."""
-        return [(run / "prompt.md").read_text(encoding="utf-8") for run in self.runs()]
+        """The prompts of the runs that asked an agent, in their order."""
+        paths = [run / "prompt.md" for run in self.runs()]
+        return [path.read_text(encoding="utf-8") for path in paths if path.exists()]
 
     def results(self) -> list[dict[str, Any]]:
         """What result.json says of each run that left one, in their order."""
