@@ -37,7 +37,10 @@ def _tasks() -> Schema:
 
 
 def _task() -> Schema:
-    locks = {"reads": _texts("Resources it only reads."), "writes": _texts("Resources that it alone may use.")}
+    locks = {
+        "reads": _texts("Resources it only reads."),
+        "writes": _texts("Files that it may change, such as `src/**`; what changes others needs a person."),
+    }
     return {
         "type": "object",
         "required": ["id", "title"],

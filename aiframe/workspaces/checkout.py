@@ -12,7 +12,6 @@ import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from aiframe.workspaces.cleanroom import clean_room
 from aiframe.workspaces.git import GitError, Repository, names
@@ -53,7 +52,7 @@ def checkout_differs(repo: Repository, tree: str, folder: Path) -> tuple[str, ..
 
 
 def _switch(repo: Repository, tree: str, folder: Path, keep_made: bool) -> None:
-    kept = _unchanged_since_made(repo, folder) if keep_made else frozenset[str]()
+    kept = _unchanged_since_made(folder) if keep_made else frozenset[str]()
     _note(folder).unlink(missing_ok=True)
     with clean_room(repo, folder) as room:
         room.run("read-tree", "--reset", "-u", tree, index=_index(folder))
@@ -63,13 +62,13 @@ def _switch(repo: Repository, tree: str, folder: Path, keep_made: bool) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _unchanged_since_made(repo: Repository, folder: Path) -> frozenset[str]:
+def _unchanged_since_made(folder: Path) -> frozenset[str]:
     """The files that the last setup made; empty where one of them is not as it was made."""
     try:
-        made: dict[str, Any] = json.loads(_note(folder).read_text())
+        made = json.loads(_note(folder).read_text())
     except (OSError, ValueError):
         return frozenset()
-    same = all(_stamp(folder, name) == stamp for name, stamp in made.items())
+    same = isinstance(made, dict) and all(_stamp(folder, name) == stamp for name, stamp in made.items())
     return frozenset(made) if same else frozenset()
 
 
