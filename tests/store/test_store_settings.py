@@ -17,7 +17,14 @@ from aiframe.core.errors import UnreadableFile, UsageError
 from aiframe.core.model import Project, Role, Rules
 from aiframe.store.codec import render_state, to_state
 from aiframe.store.schema import Kind, json_schema
-from aiframe.store.settings_file import AgentSettings, ProjectSettings, load_settings, parse_settings
+from aiframe.store.settings_file import (
+    AgentSettings,
+    GateSettings,
+    ProjectSettings,
+    WorkspaceSettings,
+    load_settings,
+    parse_settings,
+)
 from aiframe.store.state_file import parse_state
 from aiframe.store.tasks_file import parse_tasks
 
@@ -33,6 +40,8 @@ limits: {stall_sec: 0, max_attempts: 5, dev_chain_limit: 1, transient_base_sec: 
 on_task_failure: continue
 sandbox: none
 env: [OPENAI_API_KEY, _x1]
+gates: {clean_checkout: true, timeout_min: 1.5, protect: [./tests/**, "*.lock"], max_deleted_files: 0, doctor: make it}
+workspace: {setup: [npm ci, make], setup_timeout_min: 2}
 """
 
 
@@ -57,6 +66,8 @@ def test_everything_set() -> None:
         stall_sec=0, max_attempts=5, dev_chain_limit=1, transient_base_sec=0.5, continue_on_task_failure=True
     )
     assert (found.sandbox, found.env) == ("none", ("OPENAI_API_KEY", "_x1"))
+    assert found.gates == GateSettings(True, 90, ("tests/**", "*.lock"), 0, "make it")
+    assert found.workspace == WorkspaceSettings(("npm ci", "make"), 120)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +89,14 @@ def test_everything_set() -> None:
         (b"notify: [json://a, hunter2-secret]", "1:20: entry 2 of notify is no address", "apprise"),
         (b"notify: 'json:// secret'", "1:9: entry 1 of notify is no address", "apprise"),
         (b"notify: {json://secret: 1}", "1:9: notify must be a list", "begin each"),
+        (b"gates: {clean: true}", "1:9: gates: the key 'clean' is unknown", "clean_checkout"),
+        (b"gates: {clean_checkout: 1}", "1:25: gates: clean_checkout must be true or false", "without quotes"),
+        (b"gates: {timeout_min: 0}", "1:22: gates: timeout_min must be a number above 0", "digits"),
+        (b"gates: {max_deleted_files: -1}", "1:28: gates: max_deleted_files must be a whole number", "digits"),
+        (b"gates: {protect: [a, /etc]}", "1:18: gates: protect: '/etc' names no file of the project", "tests/**"),
+        (b"gates: {protect: a/../b}", "1:18: gates: protect: 'a/../b' names no file of the project", "tests/**"),
+        (b"workspace: {setpu: x}", "1:13: workspace: the key 'setpu' is unknown", "did you mean `setup`?"),
+        (b"workspace: {setup_timeout_min: x}", "1:32: workspace: setup_timeout_min must be a number", "digits"),
         (b"- a", "1:1: must hold keys and values", "agent: codex"),
         (b"agent: codex\nagent: claude", "2:1: the key 'agent' stands here again", "one of the two"),
         (b"agent: *x", "1:8: the alias *x", "write the value out"),
