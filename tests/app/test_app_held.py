@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, dev, lay_project, task
+from support.projects import Bench, dev, lay_project, lock_free, task, wait_for
 
 PROTECT = {"gates": {"protect": ["tests/**"]}}
 TEN_LINES = "".join(f"{number}\n" for number in range(10))
@@ -155,3 +160,35 @@ def test_a_word_about_nothing_held_is_refused_and_changes_nothing(tmp_path: Path
     done = bench.do(*words)
     assert (done.code, "no work of" in done.err) == (2, True)
     assert bench.control == before
+
+
+def kill_runners(bench: Bench, rng: random.Random, times: int) -> None:
+    """Kill the runner *times* times, at random moments of its work, then let the project come to rest."""
+    for _ in range(times):
+        bench.tick("--no-wait")
+        time.sleep(rng.uniform(0, 0.6))
+        with suppress(ProcessLookupError, TypeError):
+            os.kill(bench.state["runner"]["pid"], signal.SIGKILL)
+        wait_for(lambda: lock_free(bench), "the lock")
+    for _ in range(6):
+        bench.tick()
+        if bench.where in ("REVIEW_WAITING", "DONE"):
+            break
+        bench.do("resume", "--now")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_f28_killed_at_any_moment_it_is_held_once_and_lands_once(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    turn = dev("T1", files={"tests/a": "new\n", "one": "1"})
+    bench = laid(tmp_path, turn, dev("T2", files={"two": "2"}), limits={"interrupted_limit": 20})
+    kill_runners(bench, rng, 2)
+    assert bench.statuses() == {"T1": "review", "T2": "done"}
+    assert (bench.text("tests/a"), bench.text("one")) == ("old\n", "")
+    assert bench.commits() == ["T2: Task T2"]
+    bench.do("approve", "T1")
+    kill_runners(bench, rng, 2)
+    assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done", "T2": "done"})
+    assert bench.commits() == ["T2: Task T2", "T1: Task T1"]
+    assert [bench.git("show", f"HEAD:{name}") for name in ("tests/a", "one", "two")] == ["new", "1", "2"]
+    assert [line for line in bench.git("status", "--porcelain").splitlines() if "TASKS.yaml" not in line] == []
