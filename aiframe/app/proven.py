@@ -42,6 +42,7 @@ def take_up(site: Site, place: Place, run: Run, base: Head) -> Result | None:
         output="",
         session_id="",
         num_turns=0,
+        duration_api_ms=None,
         total_cost_usd=None,
         usage={},
         notes=(f"the work that run {left.run_id} has proven is committed now; no agent was asked again",),

@@ -79,6 +79,7 @@ class Result:
     output: str = ""
     session_id: str = ""
     num_turns: int = 0
+    duration_api_ms: int | None = None
     total_cost_usd: float | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -160,6 +161,7 @@ def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **m
         output=answer.text,
         session_id=answer.session_id,
         num_turns=answer.num_turns,
+        duration_api_ms=answer.duration_api_ms,
         total_cost_usd=answer.cost_usd,
         usage=msgspec.to_builtins(answer.usage),
         **more,
