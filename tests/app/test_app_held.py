@@ -167,7 +167,7 @@ def kill_runners(bench: Bench, rng: random.Random, times: int) -> None:
     for _ in range(times):
         bench.tick("--no-wait")
         time.sleep(rng.uniform(0, 0.6))
-        with suppress(ProcessLookupError, TypeError):
+        with suppress(ProcessLookupError, TypeError, KeyError):  # before it has begun, or after its end
             os.kill(bench.state["runner"]["pid"], signal.SIGKILL)
         wait_for(lambda: lock_free(bench), "the lock")
     for _ in range(6):
