@@ -1,8 +1,8 @@
 """Agents: adapters that describe a coding-agent CLI and read what it says; they never run it.
 
 A package of somebody else's adds one by an entry point in the group ``aiframe.agents``: a callable that takes the
-agent's options (a mapping, from PROJECT.yaml) and returns an object with ``name``, ``command`` and ``reader`` as
-:class:`aiframe.core.ports.Agent` says.
+agent's options (a mapping, from PROJECT.yaml) and returns an object with ``name``, ``command``, ``reader`` and the rest
+as :class:`aiframe.core.ports.Agent` says.
 """
 
 from __future__ import annotations
@@ -45,6 +45,17 @@ def find_agent(name: str, options: Mapping[str, Any] | None = None) -> Agent:
         raise UsageError(
             f"agent {name!r} cannot be used: {error!r}", hint="ask the package that it comes from"
         ) from error
+
+
+def tells_cost(name: str) -> bool:
+    """Whether the agent *name* tells what a run costs; one that does not say so is taken to tell nothing."""
+    try:
+        if name in BUILT_IN:
+            module, _, attribute = BUILT_IN[name].partition(":")
+            return bool(getattr(getattr(import_module(module), attribute), "tells_cost", False))
+        return bool(getattr(_load(_added(name)), "tells_cost", False))
+    except AiframeError:  # there is no such agent, which is told where it is to be started
+        return False
 
 
 def known_agents() -> tuple[str, ...]:

@@ -43,6 +43,7 @@ class Claude:
     """Anthropic's claude CLI, not interactive. It has no sandbox: its tools may do what the person may."""
 
     name = "claude"
+    tells_cost = True
     variables = ("ANTHROPIC_*", "CLAUDE_*")
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

@@ -52,6 +52,7 @@ class Codex:
     """OpenAI's codex CLI, not interactive; its own sandbox holds the tool commands."""
 
     name = "codex"
+    tells_cost = False
     variables = ("CODEX_*", "OPENAI_*")
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

@@ -62,6 +62,7 @@ class CommandAgent:
     """A CLI that the person names."""
 
     name = "command"
+    tells_cost = False
     variables: tuple[str, ...] = ()
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

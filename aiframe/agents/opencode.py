@@ -45,6 +45,7 @@ class Opencode:
     """The opencode CLI, not interactive. It has no sandbox: its tools may do what the person may."""
 
     name = "opencode"
+    tells_cost = True
     variables = ("OPENCODE_*", "ANTHROPIC_*", "OPENAI_*", "OPENROUTER_*", "GEMINI_*", "GOOGLE_*", "AWS_*", "AZURE_*")
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

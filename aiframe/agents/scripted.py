@@ -38,6 +38,7 @@ class Scripted:
     """Plays recorded turns in a real child process."""
 
     name = "scripted"
+    tells_cost = True
     variables: tuple[str, ...] = ()
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:

@@ -153,4 +153,6 @@ def _new_run(step: StartStep, clock: Moment, chain: Chain) -> Run:
         task_id=step.task_id,
         attempt=step.attempt,
         input_key=step.input_key,
+        agent=step.agent,
+        instead_of=step.instead_of,
     )

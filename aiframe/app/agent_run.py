@@ -10,8 +10,10 @@ from pathlib import Path
 
 from aiframe.app.environment import agent_environment
 from aiframe.app.log_holds import hold_log
+from aiframe.app.playing import check_agent_tells_cost
 from aiframe.app.secrets import redactor_for
 from aiframe.app.site import Site
+from aiframe.app.spending import Meter
 from aiframe.app.steplog import StepLog
 from aiframe.core.errors import LockHeld, UnreadableFile
 from aiframe.core.model import Run
@@ -70,8 +72,9 @@ class Stop:
 def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: StepLog, stop: Stop) -> Answer:
     """Start the agent, follow it to its end, and say what it answered. An ending by aiframe is in the answer's failure.
 
-    Raises StorageError; whatever was started is then gone.
+    Raises StepError for an agent that the budget cannot be held with, StorageError; whatever was started is then gone.
     """
+    check_agent_tells_cost(site, agent.name)
     command = agent.command(request)
     folder = site.layout.run_dir(run.run_id)
     make_folder(folder)
@@ -79,9 +82,18 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
         write_durable(contain(folder, name), text)
     reader = agent.reader(request)
     raw_path = folder / "agent.jsonl"
-    lines = Lines(lambda line: log.say(reader.feed(line)))
     redactor = redactor_for(site.environ)
     output, errors, said = redactor.stream(), redactor.stream(), bytearray()
+    meter = Meter(site, run)
+
+    def hear(line: str) -> None:
+        log.say(reader.feed(line))
+        meter.take(reader.usage, reader.cost_usd)
+
+    def should_stop() -> bool:
+        return stop() or (not reader.complete and meter.is_over())
+
+    lines = Lines(hear)
     with storage_errors(raw_path, "write"), raw_path.open("ab", buffering=0) as raw:
         hold_log(site, raw_path)
 
@@ -104,16 +116,22 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
                 beat=lambda: beat(site),
                 fingerprint=lambda: fingerprint(Path(request.workspace)),
                 complete=lambda: reader.complete,
-                should_stop=stop,
+                should_stop=should_stop,
                 env_base=agent_environment(site, agent),
             )
             ended = replace(ended, stderr=(said + errors.end()).decode("utf-8", "replace"))
         except MissingProgram as error:
             ended = Exit(NOT_FOUND, stderr=error.message)  # the agent knows how one gets it
+            meter.void()
+            return reader.finish(ended)
         take(output.end())
     lines.end()
     _redact_left(folder, redactor)
-    return reader.finish(ended)
+    answer = reader.finish(ended)
+    meter.end(answer)
+    if ended.reason == "stopped" and not stop() and meter.over is not None:
+        return replace(answer, failure=meter.failure())
+    return answer
 
 
 def _redact_left(folder: Path, redactor: Redactor) -> None:

@@ -9,6 +9,7 @@ from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
 from aiframe.app.agent_run import Stop, run_agent
 from aiframe.app.links import links_out
+from aiframe.app.playing import agent_of
 from aiframe.app.prompts import PROMPT_BYTES, prompt_within, render_prompt
 from aiframe.app.proposals import Inspection, inspect
 from aiframe.app.results import forget_result
@@ -47,7 +48,7 @@ def ask(
 
     Raises StepError, StorageError.
     """
-    agent = find_agent(agent_of(site, run, _worked_on(run, tasks)), request.options)
+    agent = find_agent(agent_of(site, run, _worked_on(run, tasks)).name, request.options)
     if request.resume:
         log.say(f"-- the agent goes on in its session {request.resume}")
     strays = tuple(links_out(site.layout))
@@ -73,15 +74,12 @@ def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...],
     Raises StepError, StorageError.
     """
     schema = closing_schema(run.role)
-    settings = site.settings.agents[run.role]
-    name = agent_of(site, run, _worked_on(run, tasks))
-    own = name == settings.name
-    model = settings.model if own else ""
+    settings = agent_of(site, run, _worked_on(run, tasks))
     folder = site.layout.run_dir(run.run_id)
     make_folder(folder)
     prompt = prompt_within(
         lambda fence: render_prompt(site, project, run, tasks, schema, workspace, fence),
-        getattr(find_agent(name, settings.options if own else {}), "prompt_bytes", PROMPT_BYTES),
+        getattr(find_agent(settings.name, settings.options), "prompt_bytes", PROMPT_BYTES),
         folder / "prompt-whole.md",
     )
     write_durable(folder / "prompt.md", prompt)
@@ -92,17 +90,12 @@ def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...],
         run_dir=folder,
         task_id=run.task_id,
         attempt=run.attempt,
-        model=model,
-        effort=settings.effort if own else "",
+        model=settings.model,
+        effort=settings.effort,
         schema=schema,
-        resume=to_resume(project, run, name, model),
-        options=settings.options if own else {},
+        resume=to_resume(project, run, settings.name, settings.model),
+        options=settings.options,
     )
-
-
-def agent_of(site: Site, run: Run, task: Task | None) -> str:
-    """The name of the agent that plays this step: the task's own, else the role's."""
-    return (task.agent if task else "") or site.settings.agents[run.role].name
 
 
 def _worked_on(run: Run, tasks: tuple[Task, ...]) -> Task | None:

@@ -196,7 +196,8 @@ def _agents_in_use(project: Path | None, environ: Mapping[str, str]) -> frozense
         settings = open_site(project, environ).settings if project else None
     except AiframeError:
         return frozenset()
-    return frozenset(agent.name for agent in settings.agents.values()) if settings else frozenset()
+    named = settings.agents.values() if settings else ()
+    return frozenset(agent.name for first in named for agent in first.chain)
 
 
 def _agents(folder: Path, in_use: frozenset[str], environ: Mapping[str, str]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
     spec_hash = _or_empty(text_hash) if running else text_hash
     tasks = _tasks(site, project)
     own = _or_empty(_own_text) if running else _own_text
+    day, day_ends = local_day(clock.wall)
     return Seen(
         clock=clock,
         lock_held=lock_held,
@@ -36,7 +38,16 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
         approval=bool(own(layout.approval).strip()),
         rejection=_rejection(own(layout.rejection), tasks),
         spec_hash=spec_hash(layout.spec),
+        day=day,
+        day_ends=day_ends,
     )
+
+
+def local_day(wall: float) -> tuple[str, float]:
+    """The local day at *wall* (epoch seconds), as ``2026-02-28``, and when it ends."""
+    at = time.localtime(wall)
+    ends = time.mktime((at.tm_year, at.tm_mon, at.tm_mday + 1, 0, 0, 0, 0, 0, -1))
+    return time.strftime("%Y-%m-%d", at), ends
 
 
 def _tasks(site: Site, project: Project) -> tuple[Task, ...]:

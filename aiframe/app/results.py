@@ -56,7 +56,8 @@ class Result:
 
     *input_key* names the task as it was worked on. *ignored_inputs*: the gates ran in a folder with files that git
     ignores, which they may have read and which are not in the commit. *unverified* are the checks of a task that was
-    taken without anybody having made them. *commit* is there once it is made.
+    taken without anybody having made them. *commit* is there once it is made. *instead_of* is the agent whose quota was
+    used up.
     """
 
     run_id: str
@@ -75,6 +76,7 @@ class Result:
     ignored_inputs: bool = False
     unverified: tuple[str, ...] = ()
     agent: str = ""
+    instead_of: str = ""
     model: str = ""
     output: str = ""
     session_id: str = ""
@@ -153,6 +155,7 @@ def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **m
         task_id=run.task_id,
         attempt=run.attempt,
         input_key=run.input_key,
+        instead_of=run.instead_of,
         started_at=run.started.wall,
         completed_at=completed_at,
         finished=ending if isinstance(ending, Finished) else None,

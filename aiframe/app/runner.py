@@ -21,7 +21,9 @@ from aiframe.app.leftovers import leave
 from aiframe.app.notify import tell_person
 from aiframe.app.recovery import recover
 from aiframe.app.site import Site, open_site
+from aiframe.app.spending import spent_by
 from aiframe.app.steps import perform
+from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, LockHeld, StepError
 from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, Seen, StepEnded
 from aiframe.core.model import Project, Role, Run
@@ -79,7 +81,7 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
         if run is None:
             return
         ending, notes = perform(site, step.project, run, stop)
-        make_event, after_step, about = _ended(run, ending), True, run.task_id or run.role.value
+        make_event, after_step, about = _ended(run, ending, spent_by(site, run)), True, run.task_id or run.role.value
         taken += isinstance(ending, Finished) and run.role is Role.DEV
 
 
@@ -92,13 +94,14 @@ def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], t
     if ending is None or isinstance(ending, Broken):
         said = leave(site, run)
         notes = (*notes, said) if said else notes
+    spent = spent_by(site, run, recovered=True)
     if ending is None:
-        return lambda seen: RunLost(run.run_id, seen), notes
-    return _ended(run, ending), notes
+        return lambda seen: RunLost(run.run_id, seen, spent), notes
+    return _ended(run, ending, spent), notes
 
 
-def _ended(run: Run, ending: Ending) -> Callable[[Seen], Event]:
-    return lambda seen: StepEnded(run.run_id, seen, ending)
+def _ended(run: Run, ending: Ending, spent: Spent) -> Callable[[Seen], Event]:
+    return lambda seen: StepEnded(run.run_id, seen, ending, spent)
 
 
 def _keep_books(site: Site, about: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aiframe.core.errors import UnreadableFile
+from aiframe.agents import tells_cost
+from aiframe.core.errors import Problem, UnreadableFile
 from aiframe.core.model import Rules
 from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
 from aiframe.store.project_store import ProjectStore
 from aiframe.store.settings_file import ProjectSettings, load_settings
+
+COST_CURE = "limit tokens or wall_min instead, or take an agent that tells its cost (docs/budgets.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,9 @@ class Site:
 
     @property
     def rules(self) -> Rules:
-        """The limits that hold in this project."""
-        return self.settings.rules
+        """The limits that hold in this project, and who plays its roles."""
+        agents = {role: tuple(each.label for each in first.chain) for role, first in self.settings.agents.items()}
+        return replace(self.settings.rules, agents=agents)
 
 
 def open_site(root: Path, environ: Mapping[str, str]) -> Site:
@@ -49,4 +53,16 @@ def open_site(root: Path, environ: Mapping[str, str]) -> Site:
         if not layout.seal.exists():
             raise
         settings = ProjectSettings(path=layout.project_yaml)
+    _check_cost_is_told(settings)
     return Site(layout, ProjectStore(layout), settings, environ)
+
+
+def _check_cost_is_told(settings: ProjectSettings) -> None:
+    """Refuse a limit on cost that nobody could hold, at its line."""
+    if not settings.rules.budget.limits_cost or settings.path is None:
+        return
+    named = {agent.name for first in settings.agents.values() for agent in first.chain}
+    silent = sorted(name for name in named if not tells_cost(name))
+    if silent:
+        said = f"a limit on cost cannot be held: {', '.join(silent)} does not tell what a run costs"
+        raise UnreadableFile([Problem(settings.path, said, *settings.cost_limit, hint=COST_CURE)])

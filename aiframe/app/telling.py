@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from aiframe.core.budget import Spent
 from aiframe.core.events import Broken, Event, Finished, Held, RunLost, RunStarted, StepEnded
 from aiframe.core.model import Project, Run, Task, TaskStatus
 
@@ -16,6 +17,7 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
             return _line("step_started", run, before, after, tasks, wall)
         case StepEnded() | RunLost() if before.run is not None and after.run is None:
             line = _line("step_ended", before.run, before, after, tasks, wall)
+            line |= _spent(event.spent)
             broken = isinstance(event, RunLost) or isinstance(event.ending, Broken)
             line["exit_code"] = 1 if broken else 0
             held = isinstance(event, StepEnded) and isinstance(event.ending, Held)
@@ -54,7 +56,21 @@ def _line(
     }
     if run and run.task_id:
         line |= {"task": run.task_id, "attempt": run.attempt}
+    if run and run.agent:
+        line |= {"agent": run.agent}
+    if run and run.instead_of:
+        line |= {"instead_of": run.instead_of}
     return line
+
+
+def _spent(spent: Spent) -> dict[str, Any]:
+    """What a step has spent; what its agent did not tell is null, unless no agent was there."""
+    used = bool(spent.attempts)
+    return {
+        "tokens": spent.tokens if spent.tokens or not used else None,
+        "cost_usd": None if used and spent.unpriced else spent.cost_usd,
+        "wall_s": spent.wall_s,
+    }
 
 
 def tell_note(run: Run, number: int, note: str, wall: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from aiframe.core.budget import Spent
 from aiframe.core.model import (
     Failure,
     Moment,
@@ -33,7 +34,10 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the files and the lock say at one moment; *form_done*: the interview's form is filled in."""
+    """What the files and the lock say at one moment; *form_done*: the interview's form is filled in.
+
+    *day* names the local day (``2026-02-28``), which ends at *day_ends* (epoch seconds).
+    """
 
     clock: Moment
     lock_held: bool = False
@@ -43,6 +47,8 @@ class Seen:
     approval: bool = False
     rejection: Rejection | None = None
     spec_hash: str = ""
+    day: str = ""
+    day_ends: float = 0.0
 
 
 # What happens ---------------------------------------------------------------------------------------------------------
@@ -120,19 +126,21 @@ Ending: TypeAlias = Finished | Broken | Held
 
 @dataclass(frozen=True, slots=True)
 class StepEnded:
-    """The step of run *run_id* ended."""
+    """The step of run *run_id* ended, and has *spent* that much."""
 
     run_id: str
     seen: Seen
     ending: Ending
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, slots=True)
 class RunLost:
-    """The runner of *run_id* is dead, its processes are ended, and it left no result."""
+    """The runner of *run_id* is dead, its processes are ended, and it left no result; it has *spent* that much."""
 
     run_id: str
     seen: Seen
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +246,18 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class StartStep:
-    """Begin a step of *role*; *attempt* is the number that people see, *input_key* what it is counted against."""
+    """Begin a step of *role*; *attempt* is the number that people see, *input_key* what it is counted against.
+
+    *agent* plays it (empty: whoever the settings name), *instead_of* the agent for which it stands in.
+    """
 
     role: Role
     timeout_s: float
     task_id: str = ""
     attempt: int = 1
     input_key: str = ""
+    agent: str = ""
+    instead_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)

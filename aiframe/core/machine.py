@@ -55,14 +55,14 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             return on_tick(project, event, rules)
         case RunStarted(run):
             return on_run_started(project, run)
-        case StepEnded(run_id, seen, ending):
+        case StepEnded(run_id, seen, ending, spent):
             if project.run is None or project.run.run_id != run_id:
                 return Decision(project)
-            return on_step_ended(project, project.run, seen, ending, rules)
-        case RunLost(run_id, seen):
+            return on_step_ended(project, project.run, seen, ending, rules, spent)
+        case RunLost(run_id, seen, spent):
             if project.run is None or project.run.run_id != run_id:
                 return Decision(project)
-            return on_run_lost(project, project.run, seen, rules)
+            return on_run_lost(project, project.run, seen, rules, spent)
         case HandSet():
             return on_hand_set(project, event)
         case TakeOver(seen):
@@ -70,7 +70,7 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
         case Pause():
             return on_pause(project)
         case Resume(seen, now):
-            return on_resume(project, seen, now)
+            return on_resume(project, seen, now, rules)
         case Retry(seen, task_id):
             return on_retry(project, seen, task_id)
         case Replan():

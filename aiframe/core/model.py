@@ -11,6 +11,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias
 
+from aiframe.core.budget import Budget, Spending
+
 Counts: TypeAlias = Mapping[str, int]
 Texts: TypeAlias = Mapping[str, str]
 
@@ -184,7 +186,11 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One supervised step that is, or was, alive. *input_key* names what an attempt is counted against."""
+    """One supervised step that is, or was, alive. *input_key* names what an attempt is counted against.
+
+    *agent* says who plays it, empty where that is not known; *instead_of* names the agent whose quota is used up, for
+    which it stands in.
+    """
 
     run_id: str
     role: Role
@@ -194,6 +200,8 @@ class Run:
     task_id: str = ""
     attempt: int = 1
     input_key: str = ""
+    agent: str = ""
+    instead_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +269,9 @@ class Settings:
 class Rules:
     """The limits that PROJECT.yaml may change; times in seconds.
 
-    *unattended* is no limit but how this look is meant: while a task can go on, no review is waited for, and what needs
-    a person is collected.
+    *max_tries* bounds the steps on one input that may end without success, whatever their failure. *agents* says who
+    plays a role: the first, then who stands in for those before while their quota is used up. *unattended* is no limit
+    but how this look is meant: while a task can go on, no review is waited for, and what needs a person is collected.
     """
 
     stall_sec: float = 300
@@ -279,20 +288,24 @@ class Rules:
     quota_max_sec: float = 18_000
     repairs: int = 2
     timeout_growth: float = 4
+    max_tries: int = 20
+    budget: Budget = field(default_factory=Budget)
+    agents: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
     """All that decides what a project does next: the control record's content.
 
-    *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *shown* the
-    number people see per role or task (it never falls). *trees* is the candidate tree that the last failed attempt of
-    a task left, *findings* what the next step has to mend (by task or role), *requests* what a person asked of a task
-    (it is part of the task's input). *interviews* says how often questions were put, *paused_from* the state that
-    ``resume`` goes back to, *review_items* the tasks done since the last review, *to_look_at* what the agent asks the
-    reviewer to look at (by task), *held* the candidates that wait for a person's word or for their landing (by task),
-    *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation of the step before, where that
-    ended with a verdict on its work.
+    *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *tries* every
+    step that ended without success per input key or role, *shown* the number people see per role or task (it never
+    falls). *resting* says of which agents the quota is used up, and how long. *trees* is the candidate tree that the
+    last failed attempt of a task left, *findings* what the next step has to mend (by task or role), *requests* what a
+    person asked of a task (it is part of the task's input). *interviews* says how often questions were put,
+    *paused_from* the state that ``resume`` goes back to, *review_items* the tasks done since the last review,
+    *to_look_at* what the agent asks the reviewer to look at (by task), *held* the candidates that wait for a person's
+    word or for their landing (by task), *planned_spec* the hash of SPEC.md when the plan was made, *session* the
+    conversation of the step before, where that ended with a verdict on its work.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -307,6 +320,9 @@ class Project:
     wait: Wait | None = None
     streaks: Counts = field(default_factory=dict)
     attempts: Counts = field(default_factory=dict)
+    tries: Counts = field(default_factory=dict)
+    resting: Mapping[str, Wait] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
     shown: Counts = field(default_factory=dict)
     trees: Texts = field(default_factory=dict)
     findings: Texts = field(default_factory=dict)

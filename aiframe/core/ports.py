@@ -125,9 +125,12 @@ class Agent(Protocol):
     """A coding-agent CLI, described but not run.
 
     *variables* are patterns (``CODEX_*``) of the environment variables by which it is configured and logs in.
+    *tells_cost*: whether it reports what a run costs, so that a limit on cost can be held. It stands on the class: it
+    is asked before the agent is made.
     """
 
     name: str
+    tells_cost: bool
     variables: tuple[str, ...]
 
     def command(self, request: AgentRequest) -> Command:

@@ -165,6 +165,10 @@ class Layout:
         return self.control_dir / "runner.log"
 
     @property
+    def spent_json(self) -> Path:
+        return self.control_dir / "spent.json"
+
+    @property
     def heartbeat(self) -> Path:
         return self.control_dir / "heartbeat"
 

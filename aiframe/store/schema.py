@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+from aiframe.core.budget import AMOUNTS
 from aiframe.core.model import Role, Rules, Settings, State
 from aiframe.store.layout import MAX_NAME
-from aiframe.store.settings_file import LIMITS, MAY_BE_ZERO, SANDBOXES, WHOLE, GateSettings, WorkspaceSettings
+from aiframe.store.settings_file import (
+    COUNTED,
+    LIMITS,
+    MAY_BE_ZERO,
+    SANDBOXES,
+    SCOPES,
+    WHOLE,
+    GateSettings,
+    WorkspaceSettings,
+)
 from aiframe.store.task_reader import PRIORITY_WORDS, SIZE_WORDS, STATUS_WORDS
 
 Kind: TypeAlias = Literal["tasks", "project", "state"]
@@ -100,6 +110,12 @@ def _project() -> Schema:
                 "additionalProperties": False,
                 "properties": limits,
             },
+            "budget": {
+                "description": "The most that may be spent in all, on one day, and on one task.",
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": {scope: _budget() for scope in SCOPES},
+            },
             "on_task_failure": _words("Stop at a failed task, or go on with others.", ("stop", "continue")),
             "sandbox": _words("Where checks run; none: on this machine, unprotected.", SANDBOXES),
             "gates": _gates(),
@@ -151,13 +167,28 @@ def _workspace() -> Schema:
     }
 
 
+def _budget() -> Schema:
+    counted = {"type": ["integer", "null"], "minimum": 1}
+    amount = {"type": ["number", "null"], "exclusiveMinimum": 0}
+    return {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {name: counted if name in COUNTED else amount for name in AMOUNTS},
+    }
+
+
 def _agent(description: str) -> Schema:
+    stand_in = {
+        "description": "Who plays in its place while its quota is used up.",
+        "type": ["string", "object", "null"],
+    }
     texts = {
         "name": _text("Which agent: codex, command, scripted, or one that you have installed."),
         "model": _text("The agent's name for the model."),
         "effort": _text("How hard the model thinks, in the agent's words."),
     }
-    return {"description": description, "type": ["string", "object", "null"], "properties": texts}
+    properties = {**texts, "fallback": stand_in}
+    return {"description": description, "type": ["string", "object", "null"], "properties": properties}
 
 
 def _limit(name: str, default: float) -> Schema:

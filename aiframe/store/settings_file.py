@@ -8,33 +8,54 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from aiframe.core.budget import AMOUNTS, Budget, Limits, Scope
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Role, Rules
 from aiframe.store.atomic import read_bounded
+from aiframe.store.source_text import place
 from aiframe.store.yaml_fields import Fields
 from aiframe.store.yaml_nodes import Mapping, Node, Scalar, Sequence, plain_value, read_yaml
 
 DEFAULT_AGENT = "codex"
 UNATTENDED = "AIFRAME_UNATTENDED"
-KEYS = ("agent", "agents", "limits", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
+KEYS = ("agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
 GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
 WORKSPACE_KEYS = ("setup", "setup_timeout_min")
 SANDBOXES = ("auto", "none")
-LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type != "bool")
+LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type in ("int", "float"))
+SCOPES: tuple[Scope, ...] = ("project", "day", "task")
+COUNTED = frozenset({"tokens", "attempts"})
+"""The amounts of a budget that are whole numbers."""
 MAY_BE_ZERO = frozenset({"stall_sec", "repairs", "hung_grace_sec"})
 WHOLE = frozenset(spec.name for spec in fields(Rules) if spec.type == "int")
+OF_ALL_AGENTS = frozenset({"name", "model", "effort", "fallback"})
+"""The keys of an agent that are not its own options."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class AgentSettings:
-    """The agent of a role. *options* are its own further keys; empty *model* and *effort* mean the agent's default."""
+    """The agent of a role. *options* are its own further keys; empty *model* and *effort* mean the agent's default.
+
+    *fallback* plays in its place while its quota is used up.
+    """
 
     name: str = DEFAULT_AGENT
     model: str = ""
     effort: str = ""
     options: ReadOnly[str, Any] = field(default_factory=dict)
+    fallback: AgentSettings | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells it from others: its name, with the model after a slash where one is set."""
+        return f"{self.name}/{self.model}" if self.model else self.name
+
+    @property
+    def chain(self) -> tuple[AgentSettings, ...]:
+        """This one, and who stands in for it."""
+        return (self, *(self.fallback.chain if self.fallback else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +85,8 @@ class WorkspaceSettings:
 class ProjectSettings:
     """What PROJECT.yaml says, defaults filled in. *env* names further variables that children get from ours.
 
-    *notify* are the addresses that notices go to. They may hold secrets: show none of them.
+    *notify* are the addresses that notices go to. They may hold secrets: show none of them. *cost_limit* is the line
+    and the column of the first limit on cost, both 0 where there is none.
     """
 
     agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(Role, AgentSettings()))
@@ -75,6 +97,7 @@ class ProjectSettings:
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     notify: tuple[str, ...] = ()
     path: Path | None = None
+    cost_limit: tuple[int, int] = (0, 0)
 
 
 def load_settings(path: Path, environ: ReadOnly[str, str]) -> ProjectSettings:
@@ -112,15 +135,17 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
         return ProjectSettings(path=path)
     top = Fields(source, source.root)
     top.only(KEYS)
+    budget, cost_limit = _budget(top)
     settings = ProjectSettings(
         agents=_agents(top),
-        rules=_rules(top),
+        rules=replace(_rules(top), budget=budget),
         sandbox=top.word("sandbox", {name: name for name in SANDBOXES}, "auto"),
         env=_env(top),
         gates=_gates(top),
         workspace=_workspace(top),
         notify=_notify(top),
         path=path,
+        cost_limit=cost_limit,
     )
     source.check()
     return settings
@@ -149,13 +174,25 @@ def _agent(parent: Fields, key: str, default: AgentSettings) -> AgentSettings:
         return default
     name = _agent_name(inner, node, inner.text("name", default.name))
     base = default if name == default.name else AgentSettings(name)
-    own = {k.value: plain_value(v) for k, v in inner.node.pairs if k.value not in ("name", "model", "effort")}
+    own = {k.value: plain_value(v) for k, v in inner.node.pairs if k.value not in OF_ALL_AGENTS}
     return AgentSettings(
         name=name,
         model=inner.text("model", base.model),
         effort=inner.text("effort", base.effort),
         options={**base.options, **own},
+        fallback=_fallback(inner, base.fallback),
     )
+
+
+def _fallback(inner: Fields, default: AgentSettings | None) -> AgentSettings | None:
+    """Who stands in: a name, or a mapping as for an agent."""
+    node = inner.node.get("fallback")
+    if node is None:
+        return default
+    if isinstance(node, Mapping) and node.get("name") is None:
+        inner.complain(node, "fallback has no name", "write `fallback: {name: claude, ...}` or `fallback: claude`")
+        return None
+    return _agent(inner, "fallback", AgentSettings(""))
 
 
 def _agent_name(parent: Fields, node: Node, name: str) -> str:
@@ -216,6 +253,31 @@ def _workspace(top: Fields) -> WorkspaceSettings:
     inner.only(WORKSPACE_KEYS)
     minutes = inner.number("setup_timeout_min", default.setup_timeout_s / 60, above=True)
     return WorkspaceSettings(setup=inner.texts("setup"), setup_timeout_s=minutes * 60)
+
+
+def _budget(top: Fields) -> tuple[Budget, tuple[int, int]]:
+    """The budget, and where its first limit on cost stands."""
+    scopes = top.inner("budget")
+    if scopes is None:
+        return Budget(), (0, 0)
+    scopes.only(SCOPES)
+    found: dict[str, Limits] = {}
+    costs: list[int] = []
+    for scope in SCOPES:
+        inner = scopes.inner(scope)
+        if inner is None:
+            continue
+        inner.only(AMOUNTS)
+        found[scope] = Limits(**{name: _amount(inner, name) for name in AMOUNTS})
+        cost = inner.node.get("cost_usd")
+        costs += [cost.start] if cost is not None else []
+    return Budget(**found), place(top.source.text, min(costs)) if costs else (0, 0)
+
+
+def _amount(inner: Fields, name: str) -> Any:
+    if name in COUNTED:
+        return inner.number(name, None, whole=True, least=1)
+    return inner.number(name, None, above=True)
 
 
 def _env(top: Fields) -> tuple[str, ...]:

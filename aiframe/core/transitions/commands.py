@@ -8,6 +8,7 @@ from aiframe.core.events import Decision, HandSet, Seen, SetStatus
 from aiframe.core.model import Project, Question, Role, Rules, Runner, State, TaskStatus, Unknown
 from aiframe.core.scheduling import all_closed
 from aiframe.core.timing import is_past_its_time
+from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held
 from aiframe.core.transitions.notes import question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
@@ -65,10 +66,13 @@ def on_pause(project: Project) -> Decision:
             return Decision(project.evolve(state=State.PAUSED, paused_from=way_back(project)))
 
 
-def on_resume(project: Project, seen: Seen, now: bool) -> Decision:
-    """Go on from a pause, an error or the end; with *now* without waiting."""
+def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision:
+    """Go on from a pause, an error or the end; with *now* without waiting, also for a quota."""
+    over = still_spent(project, seen, rules)
+    if over is not None and (now or over.scope != "day"):  # else it would stop again at once
+        raise Refused(over.message, hint=f"{over.hint}, then `aiframe resume`")
     if now:
-        project = project.evolve(wait=None)
+        project = project.evolve(wait=None, resting={})
     match project.state:
         case State.RUNNING:
             return Decision(project.evolve(pause_requested=False))
@@ -100,13 +104,20 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
         raise Refused("no task has failed", hint="`aiframe retry TASK` starts a named task over")
     attempts = {key: used for key, used in project.attempts.items() if key.partition("@")[0] not in named}
     trees = {name: tree for name, tree in project.trees.items() if name not in named}
+    tries = _tries_left_by_retry(project, named, every=not task_id)
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
-    after = not_held(project, *named).evolve(attempts=attempts, trees=trees, session=None)
+    after = not_held(project, *named).evolve(attempts=attempts, tries=tries, trees=trees, session=None)
     if project.state is State.ERROR or named:
         after = without_error(after)
         target = State.DEV_READY if named else after.paused_from or start_of(project, seen)
         after = after.evolve(state=target, paused_from=None)
     return Decision(after, effects)
+
+
+def _tries_left_by_retry(project: Project, named: list[str], *, every: bool) -> dict[str, int]:
+    """The counts of tries without those of the tasks *named*; *every*: and without those of the roles."""
+    kept = {key: count for key, count in project.tries.items() if key.partition("@")[0] not in named}
+    return {key: count for key, count in kept.items() if not (every and key in Role.__members__)}
 
 
 def on_replan(project: Project) -> Decision:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from aiframe.core.budget import Spent
 from aiframe.core.events import (
     Archive,
     Broken,
@@ -31,6 +32,7 @@ from aiframe.core.model import (
     TaskStatus,
 )
 from aiframe.core.timing import elapsed
+from aiframe.core.transitions.budgets import recorded, until_budget
 from aiframe.core.transitions.failures import on_broken
 from aiframe.core.transitions.holding import not_held, on_held
 from aiframe.core.transitions.notes import counted, subject_of, with_question, without
@@ -47,9 +49,8 @@ def on_run_started(project: Project, run: Run) -> Decision:
     return Decision(project.evolve(state=State.RUNNING, run=run, wait=None, pause_requested=False), effects)
 
 
-def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules: Rules) -> Decision:
+def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules: Rules, spent: Spent) -> Decision:
     """The state that a step's ending leads to; a pause asked for meanwhile turns it into PAUSED."""
-    ended = project.evolve(run=None, state=READY_STATE[run.role], session=None)
     if (
         isinstance(ending, Finished)
         and run.role is Role.PO
@@ -59,26 +60,27 @@ def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules:
         # Taken as finished, an empty plan would be planned again and again.
         complaint = "the plan holds no task"
         ending = Broken((Failure(FailureKind.INVALID_OUTPUT, complaint),), complaint)
+    ended = recorded(project, run, seen, ending, spent).evolve(run=None, state=READY_STATE[run.role], session=None)
     match ending:
         case Finished():
             decision = _finished(_succeeded(ended, run), run, seen, ending)
         case Held():
             decision = on_held(_succeeded(ended, run), run, ending)
         case Broken():
-            decision = on_broken(ended, run, seen, ending, rules)
+            decision = until_budget(on_broken(ended, run, seen, ending, rules), run, seen, rules)
         case _:
             assert_never(ending)
     return _paused_if_asked(decision)
 
 
-def on_run_lost(project: Project, run: Run, seen: Seen, rules: Rules) -> Decision:
+def on_run_lost(project: Project, run: Run, seen: Seen, rules: Rules, spent: Spent) -> Decision:
     """A run without a result: interrupted, or too long."""
     if elapsed(run.started, seen.clock) > run.timeout_s:
         failure = Failure(FailureKind.TIMEOUT, f"the run took longer than {run.timeout_s:g} s and its runner is gone")
     else:
         hint = "if nobody killed it, .git/aiframe/runner.log may say why"
         failure = Failure(FailureKind.INTERRUPTED, "the runner died and left no result", hint)
-    return on_step_ended(project, run, seen, Broken((failure,)), rules)
+    return on_step_ended(project, run, seen, Broken((failure,)), rules, spent)
 
 
 def _paused_if_asked(decision: Decision) -> Decision:
@@ -156,6 +158,10 @@ def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> 
         landed = not_held(project, run.task_id).evolve(state=State.DEV_READY)
         return Decision(landed, (SetStatus(run.task_id, TaskStatus.DONE), GoOn()))
     interactive, proposal = project.settings.interactive_mode, ending.proposal
+    if interactive and proposal.question is not None:
+        # What it has proven so far is kept; the answer has to come before it goes on.
+        waits = with_question(project, run, proposal.question).evolve(state=State.DEV_READY)
+        return Decision(waits, (SetStatus(run.task_id, TaskStatus.TODO), GoOn()))
     needs_person = any(task.id == run.task_id and task.needs_person for task in seen.tasks)
     status = TaskStatus.REVIEW if needs_person and interactive else TaskStatus.DONE
     items = tuple(dict.fromkeys((*project.review_items, run.task_id)))

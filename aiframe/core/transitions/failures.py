@@ -10,6 +10,7 @@ from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role,
 from aiframe.core.transitions.holding import not_held
 from aiframe.core.transitions.notes import counted, one_more, subject_of, with_question
 from aiframe.core.transitions.paths import in_error
+from aiframe.core.transitions.players import all_rest, chain_of
 
 SEVERITY = {kind: rank for rank, kind in enumerate(FailureKind)}
 """Of two failures at once the one with the lower number decides."""
@@ -43,7 +44,8 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
     """The table "Failure classes": the gravest failure decides."""
     failure = min(ending.failures, key=lambda each: SEVERITY[each.kind])
     tree = ending.tree
-    if failure.kind in JUDGED and tree and project.trees.get(run.task_id) == tree:
+    asks = ending.question is not None and project.settings.interactive_mode
+    if failure.kind in JUDGED and not asks and tree and project.trees.get(run.task_id) == tree:
         failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
     project = project.evolve(failure=failure, session=ending.session if failure.kind in KEEPS_SESSION else None)
     if tree and run.task_id:
@@ -70,7 +72,7 @@ def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rul
         case FailureKind.AUTH | FailureKind.SETUP:
             return Decision(in_error(project, failure, ready))
         case FailureKind.QUOTA:
-            return Decision(_wait_for_quota(project, seen, failure, rules))
+            return _wait_for_quota(project, run, seen, failure, rules)
         case FailureKind.TRANSIENT:
             return Decision(_back_off(project, run, seen, failure, rules))
         case FailureKind.INTERRUPTED:
@@ -83,22 +85,35 @@ def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rul
                 return give_up(project, run.task_id, failure, rules)
             return Decision(_diagnose(project, run, failure))
         case FailureKind.VERIFY_FAILED | FailureKind.AUDIT_REJECTED:
-            if _attempts_used_up(project, run, rules):
+            if not _asks(project, run) and _attempts_used_up(project, run, rules):
                 return give_up(project, run.task_id, failure, rules)
             return Decision(project.evolve(state=ready, last_error=failure.message), (GoOn(),))
         case _:
             assert_never(failure.kind)
 
 
-def _wait_for_quota(project: Project, seen: Seen, failure: Failure, rules: Rules) -> Project:
-    count = project.streaks.get(failure.kind, 0) + 1
+def _asks(project: Project, run: Run) -> bool:
+    """Whether the task waits for an answer, which is new input."""
+    return any(question.task_id == run.task_id for question in project.open_questions())
+
+
+def _wait_for_quota(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Decision:
+    """The agent rests until its quota is there again; another one plays in its place at once, if there is one."""
+    task = next((task for task in seen.tasks if task.id == run.task_id), None)
+    chain = chain_of(rules, run.role, task)
+    streak = f"{failure.kind} of {run.agent}" if run.instead_of else failure.kind.value
+    count = project.streaks.get(streak, 0) + 1
     wait = min(rules.quota_base_sec * 2 ** min(count - 1, 20), rules.quota_max_sec)
     # A reset that has passed already would start the step again at once, and again.
     if failure.reset_at is not None and failure.reset_at > seen.clock.wall:
         wait = failure.reset_at - seen.clock.wall
-    return project.evolve(
-        wait=Wait(seen.clock.wall, wait), last_error=failure.message, streaks={**project.streaks, failure.kind: count}
-    )
+    rest = Wait(seen.clock.wall, wait)
+    project = project.evolve(last_error=failure.message, streaks={**project.streaks, streak: count})
+    if run.agent not in chain:  # whose quota it was is not known, or the settings name others by now
+        return Decision(project.evolve(wait=rest))
+    project = project.evolve(resting={**project.resting, run.agent: rest})
+    wait_for_all = all_rest(chain, project.resting, seen.clock)
+    return Decision(project.evolve(wait=wait_for_all), () if wait_for_all else (GoOn(),))
 
 
 def _back_off(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Project:

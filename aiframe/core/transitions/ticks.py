@@ -18,12 +18,15 @@ from aiframe.core.model import (
     Task,
     TaskStatus,
     Unknown,
+    Wait,
 )
 from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_startable, ready_tasks
 from aiframe.core.timing import is_past_its_time, rebased, remaining
+from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
 from aiframe.core.transitions.failures import give_up, used_up
 from aiframe.core.transitions.holding import to_land, undecided
 from aiframe.core.transitions.paths import in_error, went_back
+from aiframe.core.transitions.players import all_rest, chain_of, played
 from aiframe.core.transitions.reviews import accept_reviewed, archived_words, look_question, look_review
 
 
@@ -65,6 +68,8 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
     wait = rebased(project.wait, seen.clock)
     if wait != project.wait:
         project = project.evolve(wait=wait)
+    if may_spend_again(project, seen, rules):
+        project = project.evolve(wait=None, failure=None, last_error="")
     may_go_on = project.state in READY_STATES or (project.state is State.INTAKE_WAITING and _answered(project, seen))
     if may_go_on and seen.interrupt_flag and settings.interactive_mode:
         return Decision(project.evolve(state=State.PAUSE_INTERACT, paused_from=project.state))
@@ -74,19 +79,19 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
         case State.INTAKE_READY:
             if not settings.interactive_mode:
                 return Decision(project.evolve(state=State.SPEC_READY))
-            return _start(project, event, Role.INTAKE)
+            return _start(project, event, rules, Role.INTAKE)
         case State.INTAKE_WAITING:
             if _answered(project, seen):
-                return _start(project, event, Role.INTAKE)
+                return _start(project, event, rules, Role.INTAKE)
             return Decision(project)
         case State.SPEC_READY:
             if settings.plan_locked:
                 return Decision(project.evolve(state=State.DEV_READY))
-            return _start(project, event, Role.PO)
+            return _start(project, event, rules, Role.PO)
         case State.DEV_READY:
             return _look_dev(project, event, rules)
         case State.DIAGNOSE_READY:
-            return _start(project, event, Role.DIAGNOSE)
+            return _start(project, event, rules, Role.DIAGNOSE)
         case State.RUNNING:
             return _look_running(project, seen, rules)
         case State.REVIEW_READY:
@@ -123,11 +128,19 @@ def _answered(project: Project, seen: Seen) -> bool:
     return seen.form_done or project.answers_done or not project.settings.interactive_mode
 
 
-def _start(project: Project, event: Tick, role: Role) -> Decision:
+def _start(project: Project, event: Tick, rules: Rules, role: Role) -> Decision:
+    """Start a step that is about no task, where nothing forbids it."""
+    seen, chain = event.seen, chain_of(rules, role, None)
+    stopped = out_of_tries(project, role, rules) or stopped_by_budget(project, seen, rules)
+    if stopped is not None:
+        return stopped
+    rest = all_rest(chain, project.resting, seen.clock)
+    if rest is not None:
+        return Decision(project.evolve(wait=rest))
     if not event.may_start:
         return Decision(project)
-    attempt = project.shown.get(role.value, 0) + 1
-    return Decision(project, (StartStep(role, project.settings.timeout_sec, attempt=attempt),))
+    step = StartStep(role, project.settings.timeout_sec, attempt=project.shown.get(role.value, 0) + 1)
+    return Decision(project, (played(step, chain, project.resting, seen.clock),))
 
 
 def _look_running(project: Project, seen: Seen, rules: Rules) -> Decision:
@@ -146,15 +159,35 @@ def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     tasks = event.seen.tasks
     waiting = {question.task_id for question in project.open_questions()}
     landing = to_land(project, tasks)
+    rests: list[Wait] = []
     for task in (*landing, *ready_tasks(tasks, waiting)):
         key = input_key(task, project.requests.get(task.id, ""))
-        if task not in landing and project.attempts.get(key, 0) >= rules.max_attempts:
-            return give_up(project, task.id, used_up(rules), rules)
+        chain = chain_of(rules, Role.DEV, task)
+        if task not in landing:  # to land costs nothing, and is no attempt
+            stopped = _forbidden(project, event.seen, rules, task.id, key)
+            if stopped is not None:
+                return stopped
+            rest = all_rest(chain, project.resting, event.seen.clock)
+            if rest is not None:
+                rests.append(rest)
+                continue
         if not event.may_start or event.tasks_taken >= rules.dev_chain_limit:
             return Decision(project)
         attempt = project.shown.get(task.id, 0) + 1
-        return Decision(project, (StartStep(Role.DEV, _timeout(project, task), task.id, attempt, key),))
+        step = StartStep(Role.DEV, _timeout(project, task), task.id, attempt, key)
+        return Decision(project, (played(step, chain, project.resting, event.seen.clock),))
+    if rests:
+        return Decision(project.evolve(wait=min(rests, key=lambda wait: wait.until)))
     return _no_task_ready(project, tasks, waiting)
+
+
+def _forbidden(project: Project, seen: Seen, rules: Rules, task_id: str, key: str) -> Decision | None:
+    """What becomes of the project where the task may not be tried again; None where it may."""
+    if project.attempts.get(key, 0) >= rules.max_attempts:
+        return give_up(project, task_id, used_up(rules), rules)
+    if project.tries.get(key, 0) >= rules.max_tries:
+        return give_up(project, task_id, tried_out(rules.max_tries), rules)
+    return stopped_by_budget(project, seen, rules, task_id)
 
 
 def _no_task_ready(project: Project, tasks: tuple[Task, ...], waiting: set[str]) -> Decision:
