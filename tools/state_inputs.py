@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from aiframe.core.budget import Budget, Limits, Spending, Spent
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
@@ -135,6 +136,9 @@ def held_and_unattended(project: Project) -> Project:
     return HELD(UNATTENDED(project))
 
 
+SPENT = Spending(Spent(tokens=100, attempts=1), {"": Spent(tokens=100, attempts=1)})
+BUDGET, DAY_BUDGET = (replace(LIMITS, budget=Budget(**{scope: Limits(tokens=100)})) for scope in ("project", "day"))
+TRIED_OUT = {input_key(TODO): LIMITS.max_tries} | dict.fromkeys(map(str, Role), LIMITS.max_tries)
 USED_UP = having(attempts={input_key(TODO): LIMITS.max_attempts})
 VARIANTS = (
     Variant(USUAL),
@@ -173,6 +177,16 @@ VARIANTS = (
         only=DEV,
         flow=False,
     ),
+    Variant("the project's budget is spent", having(spending=SPENT), rules=BUDGET, flow=False),
+    Variant(
+        "today's budget is spent: `not_before` is midnight",
+        having(spending=SPENT),
+        rules=DAY_BUDGET,
+        only=DEV,
+        flow=False,
+        always=True,
+    ),
+    Variant("`max_tries` steps came to nothing", having(tries=TRIED_OUT), flow=False),
     Variant("every task is done or cancelled", seen=tasks(TaskStatus.DONE, TaskStatus.CANCELLED), only=DEV),
     Variant("every task is closed, unattended", UNATTENDED, tasks(TaskStatus.DONE), only=DEV),
     Variant("there is no task at all", seen=tasks(), only=DEV),

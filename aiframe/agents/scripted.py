@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class ScriptedReader:
     _session: str = ""
     _text: str = ""
     _end: Mapping[str, Any] | None = None
+    _told: Mapping[str, Any] = field(default_factory=dict)
     _failure: Failure | None = None
 
     @property
@@ -81,15 +82,15 @@ class ScriptedReader:
 
     @property
     def usage(self) -> Usage:
-        """What the turn says that it took; nothing before its end."""
-        usage = object_of(object_of(self._end).get("usage"))
+        """What the turn says that it took; it does so before its commands."""
+        usage = object_of(self._told.get("usage"))
         names = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_output_tokens")
         return Usage(*(count_of(usage.get(name)) for name in names))
 
     @property
     def cost_usd(self) -> float | None:
         """What the turn says that it cost."""
-        return amount_of(object_of(self._end).get("cost_usd"))
+        return amount_of(self._told.get("cost_usd"))
 
     def feed(self, line: str) -> str:
         """One event; a line that is none is shown as it is."""
@@ -112,8 +113,10 @@ class ScriptedReader:
             case "failure":
                 self._failure = _failure(event)
                 return f"failed: {self._failure.message}"
+            case "usage":
+                self._told = event
             case "end":
-                self._end = event
+                self._end = self._told = event
         return ""
 
     def finish(self, ended: Exit) -> Answer:

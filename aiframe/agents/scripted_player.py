@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from aiframe.agents.script_file import HINT, Turn, choose_turn, read_script
+from aiframe.agents.script_file import HINT, Tokens, Turn, choose_turn, read_script
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.model import FailureKind, Role
 from aiframe.process import capture
@@ -86,6 +86,9 @@ def play(turn: Turn, workspace: Path) -> None:
     time.sleep(turn.delay)
     _say(turn.say, turn.type_delay)
     _edit(turn, workspace)
+    usage = msgspec.to_builtins(turn.usage)
+    if turn.usage != Tokens() or turn.cost_usd is not None:
+        emit("usage", usage=usage, cost_usd=turn.cost_usd)
     for line in turn.run:
         _run(line, workspace)
     if turn.raw:
@@ -95,7 +98,6 @@ def play(turn: Turn, workspace: Path) -> None:
     if turn.fail is not None:
         emit("failure", **msgspec.to_builtins(turn.fail))
     elif turn.exit == 0:
-        usage = msgspec.to_builtins(turn.usage)
         emit("end", closing=turn.closing, usage=usage, cost_usd=turn.cost_usd)
 
 

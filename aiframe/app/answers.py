@@ -10,35 +10,56 @@ from aiframe.app.intake import BOX, FormQuestion, blank_form, parse_answers, par
 from aiframe.app.observe import read_text
 from aiframe.app.site import Site
 from aiframe.app.texts import checked_text
-from aiframe.core.machine import Refused
+from aiframe.core.machine import Refused, answer_of
 from aiframe.core.model import State
+from aiframe.core.scheduling import CLOSED
 from aiframe.store.atomic import write_durable
+from aiframe.store.tasks_file import load_tasks
 
 
 @dataclass(frozen=True, slots=True)
 class OpenQuestion:
-    """A question without an answer. *in_form*: it belongs to the interview, and its answer into INTAKE_ANSWERS.md."""
+    """A question without an answer. *in_form*: it belongs to the interview, and its answer into INTAKE_ANSWERS.md.
+
+    Of an agent's question *task* is what waits for the answer (empty: the plan), *choices* are the answers that there
+    are (none: any), *default* is taken for an empty one.
+    """
 
     id: str
     text: str
     in_form: bool
+    task: str = ""
+    choices: tuple[str, ...] = ()
+    default: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The question with its choices, numbered, and its default."""
+        choices = " / ".join(f"{number} {choice}" for number, choice in enumerate(self.choices, start=1))
+        parts = [f"({choices})" if choices else "", f"[{self.default}]" if self.default else ""]
+        return " ".join(filter(None, [self.text, *parts]))
+
+    def takes(self, said: str) -> bool:
+        """Whether these words are an answer to it."""
+        return bool(answer_of(self.choices, self.default, said))
 
 
 def open_now(site: Site) -> tuple[OpenQuestion, ...]:
     """What waits for a person now: the form's open questions during an interview, then what agents asked."""
     project = site.store.load(tolerate_unreadable=True).project
+    closed = {task.id for task in load_tasks(site.layout.tasks_yaml).tasks if task.status in CLOSED}
     form: tuple[FormQuestion, ...] = ()
     if project.state is State.INTAKE_WAITING:
         questions = parse_questions(read_text(site.layout.questions))
         form = parse_answers(read_text(site.layout.answers), questions).open(questions)
     return (
         *(OpenQuestion(one.id, "\n".join(part for part in (one.title, one.text) if part), True) for one in form),
-        *(OpenQuestion(one.id, _asked(one.text, one.choices), False) for one in project.open_questions()),
+        *(
+            OpenQuestion(one.id, one.text, False, one.task_id, one.choices, one.default)
+            for one in project.open_questions()
+            if one.task_id not in closed
+        ),
     )
-
-
-def _asked(text: str, choices: tuple[str, ...]) -> str:
-    return f"{text} ({' / '.join(choices)})" if choices else text
 
 
 def form_question_ids(site: Site) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ from aiframe.store.project_store import Loaded, ProjectStore
 STOP_PATIENCE_S = 20.0
 """How long a runner gets to end its step by itself (its agent gets some seconds of that)."""
 
+_SHOWN = 80
+"""How many characters of an answer are shown again."""
 _ENDED = (State.DONE, State.ERROR)
 _RESUMABLE = (*_ENDED, State.PAUSED, State.PAUSE_INTERACT, State.RUNNING)
 
@@ -305,10 +307,11 @@ def answers_done(site: Site) -> str:
 
 
 def answer_question(site: Site, question_id: str, text: str) -> str:
-    """Answer what an agent asked."""
-    words = checked_text(text, "the answer")
-    advance(site, lambda seen: AnswerGiven(question_id, words))
-    return f"Answered {question_id}"
+    """Answer what an agent asked: in words, by the number of a choice, or with nothing for its default."""
+    words = checked_text(text, "the answer") if text.strip() else ""
+    after = advance(site, lambda seen: AnswerGiven(question_id, words)).project
+    taken = next((question.answer for question in after.questions if question.id == question_id), "")
+    return f"Answered {question_id}: {' '.join(taken.split())[:_SHOWN]}"
 
 
 def note(site: Site, text: str) -> str:

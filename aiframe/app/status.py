@@ -13,15 +13,17 @@ from typing import Any, TypeVar
 
 from aiframe.app.follow import last_lines, newest_log
 from aiframe.app.intake import open_questions
-from aiframe.app.observe import hand_edit, observe, read_text
+from aiframe.app.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.offers import waiting
+from aiframe.app.playing import next_agent
 from aiframe.app.site import Site, open_site
+from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, Problem, UnreadableFile
 from aiframe.core.events import Seen
 from aiframe.core.explain import Explanation, explain
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
-from aiframe.core.timing import elapsed
+from aiframe.core.timing import elapsed, remaining
 from aiframe.process import now
 from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
@@ -42,12 +44,13 @@ _ROLE_OF_STATE = {
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """A task as the panel shows it; *attempts* counts the tries that people have seen."""
+    """A task as the panel shows it; *attempts* counts the tries that people have seen, *spent* is what they took."""
 
     id: str
     title: str
     status: str
     attempts: int = 0
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,9 @@ class Snapshot:
 
     *state* is empty where no file tells it. *role*, *task*, *attempt*, *run_id*, *started_at*, *runtime_s* and
     *heartbeat_age_s* are those of the step that runs, *timeout_s* its limit or else the setting; *alive*: a runner
-    holds the run lock. *agent* is who plays the role that is on.
+    holds the run lock. *agent* is who plays the role that is on, *instead_of* the agent for which it stands in.
+    *resting* are the agents whose quota is used up, with the time at which it is there again. *spent* is what the
+    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet.
     """
 
     name: str
@@ -84,6 +89,10 @@ class Snapshot:
     heartbeat_age_s: float | None = None
     alive: bool = False
     agent: str = ""
+    instead_of: str = ""
+    resting: Mapping[str, float] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    spent_today: Spent = field(default_factory=Spent)
     tasks: tuple[TaskLine, ...] = ()
     tasks_by_status: Mapping[str, int] = field(default_factory=dict)
     tasks_total: int = 0
@@ -136,8 +145,10 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         state=str(project.state) if loaded is not None else "",
         **_about_run(project, seen.clock, readings.take(lambda: _heartbeat(site), 0.0)),
         alive=alive,
-        agent=_agent(site.settings, project),
-        tasks=tuple(TaskLine(t.id, t.title, t.status.value, project.shown.get(t.id, 0)) for t in seen.tasks),
+        **_about_agents(site, project, seen.clock),
+        spent=project.spending.project,
+        spent_today=project.spending.of("day", local_day(seen.clock.wall)[0], ""),
+        tasks=tuple(_task_line(task, project) for task in seen.tasks),
         tasks_by_status={status.value: counts[status] for status in TaskStatus if counts[status]},
         tasks_total=len(seen.tasks),
         diagnosis=project.diagnosis,
@@ -242,11 +253,22 @@ def _heartbeat(site: Site) -> float:
     return file.heartbeat_at if file is not None else 0
 
 
-def _agent(settings: ProjectSettings, project: Project) -> str:
-    role = project.run.role if project.run is not None else None
+def _about_agents(site: Site, project: Project, clock: Moment) -> dict[str, Any]:
+    """Who plays the step that runs, or the next one of the role that is on; and who rests."""
+    run = project.run
+    role = run.role if run is not None else None
     if role is None and isinstance(project.state, State):
         role = _ROLE_OF_STATE.get(project.state)
-    return settings.agents[role or Role.DEV].name
+    first = site.settings.agents[role or Role.DEV].label
+    agent = (run.agent or first) if run is not None else next_agent(site, project, role or Role.DEV)
+    resting = {name: wait.until for name, wait in project.resting.items() if remaining(wait, clock) > 0}
+    stands_in = run.instead_of if run is not None else first if agent != first else ""
+    return {"agent": agent, "instead_of": stands_in, "resting": resting}
+
+
+def _task_line(task: Task, project: Project) -> TaskLine:
+    spent = project.spending.tasks.get(task.id, Spent())
+    return TaskLine(task.id, task.title, task.status.value, project.shown.get(task.id, 0), spent)
 
 
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:

@@ -1,12 +1,14 @@
-"""`answer`: the interview's form and an agent's questions, in an editor, on the terminal or in one line."""
+"""`questions` and `answer`: the interview's form and what agents ask, in an editor, on the terminal or in one line."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import asdict
 
 from aiframe.app import commands
 from aiframe.app.answers import OpenQuestion, form_question_ids, open_now, write_answers
@@ -19,6 +21,29 @@ from aiframe.core.errors import UsageError
 from aiframe.core.model import State
 
 
+def questions(args: Namespace) -> int:
+    """List the questions that wait for the person."""
+    waiting = open_now(where.site(args))
+    if args.json:
+        print(json.dumps([asdict(question) for question in waiting]))
+    elif waiting:
+        for question in waiting:
+            print(_listed(question))
+    else:
+        print("No question waits for you.")
+    return 0
+
+
+def _listed(question: OpenQuestion) -> str:
+    about = f" about {question.task}" if question.task else " of the interview" if question.in_form else ""
+    lines = [f"{question.id}{about}: {question.text}"]
+    for number, choice in enumerate(question.choices, start=1):
+        lines.append(f"  {number}  {choice}{' (default)' if choice == question.default else ''}")
+    if question.default and question.default not in question.choices:
+        lines.append(f"  default: {question.default}")
+    return harmless("\n".join(lines))
+
+
 def answer(args: Namespace) -> int:
     """Answer what waits for the person."""
     site = where.site(args)
@@ -26,13 +51,20 @@ def answer(args: Namespace) -> int:
         if args.id is not None:
             raise UsageError("--done answers no single question", hint="give the answer first, then --done alone")
         return then(args, commands.answers_done(site))
-    if args.id is not None:
+    on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
+    if args.id is not None and (args.text or not on_terminal):
         return then(args, _answer_one(site, args.id, " ".join(args.text)))
     waiting = open_now(site)
+    if args.id is not None:
+        one = tuple(question for question in waiting if question.id == args.id)
+        if not one:
+            known = ", ".join(question.id for question in waiting) or "none"
+            raise UsageError(f"there is no open question {args.id}", hint=f"open questions: {known}")
+        return _ask(site, args, one)
     if not waiting:
         print("No question waits for you.")
         return 0
-    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
+    if not on_terminal:
         return _say_where(site, args, waiting)
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if editor and commands.state_of(site) is State.INTAKE_WAITING:
@@ -52,7 +84,7 @@ def _answer_one(site: Site, question_id: str, text: str) -> str:
 def _say_where(site: Site, args: Namespace, waiting: tuple[OpenQuestion, ...]) -> int:
     """What waits, and how to answer it; for whoever has no terminal."""
     for question in waiting:
-        print(f"{question.id}: {harmless(question.text)}")
+        print(f"{question.id}: {harmless(question.shown)}")
     if any(question.in_form for question in waiting):
         print(f"write your answers into {site.layout.answers}, then: {typed('aiframe tick', args)}")
     else:
@@ -70,15 +102,17 @@ def _edit(site: Site, args: Namespace, editor: str) -> int:
 
 
 def _ask(site: Site, args: Namespace, waiting: tuple[OpenQuestion, ...]) -> int:
-    """Ask one question after the other; an empty answer leaves one open."""
-    print("Answer in one line each. An empty line leaves a question to aiframe.")
+    """Ask one question after the other; an empty answer takes the default, or leaves one open that has none."""
+    print("Answer in one line each. An empty line takes the default in brackets, or leaves the question open.")
     given: dict[str, str] = {}
     for question in waiting:
-        print(f"\n{paint(question.id, 'bold')} {harmless(question.text)}")
+        print(f"\n{paint(question.id, 'bold')} {harmless(question.shown)}")
         text = _line("> ")
+        while text is not None and text.strip() and not question.takes(text):
+            text = _line("Only the number or the words of one of the choices will do.\n> ")
         if text is None:
             break
-        if text.strip():
+        if text.strip() or question.default:
             given[question.id] = text.strip()
     in_form = {question.id for question in waiting if question.in_form}
     told = [commands.answer_question(site, name, text) for name, text in given.items() if name not in in_form]

@@ -96,6 +96,10 @@ SENTENCES: Mapping[str, str] = {
         "{command} (如果那台主机已不存在，就在这里：之后会处理该步骤)",
     "{command} (here once its time is over, if that host is gone)":
         "{command} (如果那台主机已不存在，等它超时后在这里)",
+    "{command} ({number} question of an agent waits for you)": "{command} (有 {number} 个代理的问题等你回答)",
+    "{command} ({number} questions of agents wait for you)": "{command} (有 {number} 个代理的问题等你回答)",
+    "raise {key} in PROJECT.yaml": "提高 PROJECT.yaml 中的 {key}",
+    "raise {key} in PROJECT.yaml; else it goes on tomorrow": "提高 PROJECT.yaml 中的 {key}；否则明天继续",
     "{command} (SPEC.md has changed since the plan was made)": "{command} (制定计划之后 SPEC.md 已改动)",
     "{command} (shows the changes to TASKS.yaml that a step proposed)": "{command} (查看一个步骤对 TASKS.yaml 的改动)",
     "{command} (it was changed while a step ran, which does not count; kept in {place})":
@@ -111,6 +115,7 @@ _FIELDS = {
     "command": r"aiframe [^()]+",
     "host": r"[^ ;]+",
     "items": r"[^;]+",
+    "key": r"budget\.[a-z_.]+",
 }
 _STEP = re.compile(r"[Tt]he (?P<role>[A-Z]+) step(?: on (?P<task>\S+))? \(attempt (?P<number>[0-9]+)\)")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 LANGUAGES = ("en", "zh")
 
 PANEL = (
-    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "diagnosis", "error", "waits", "to_do",
-    "problem", "log",
+    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "spent", "quota", "diagnosis", "error",
+    "waits", "to_do", "problem", "log",
 )  # fmt: skip
 """The lines of the panel; the other words stand in them."""
 
@@ -21,6 +21,8 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "timeout": "timeout",
         "heartbeat": "heartbeat",
         "tasks": "tasks",
+        "spent": "spent",
+        "quota": "quota",
         "diagnosis": "diagnosis",
         "error": "last error",
         "waits": "waits for",
@@ -30,6 +32,12 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "ago": "{age} ago",
         "done": "{done}/{total} done",
         "attempt": "attempt {number}",
+        "instead_of": "{agent} in place of {first}",
+        "used_up": "{agent} has used up its own until {time}",
+        "spent_of": "{whole}; today {today}",
+        "amounts": "tokens {tokens}, cost {cost}, time {wall}, attempts {attempts}",
+        "at_least": "at least {amount}",
+        "unknown": "unknown",
         "since": "since {time}",
         "until": "until {time}",
         "gone": "its runner is gone",
@@ -43,6 +51,8 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "timeout": "超时",
         "heartbeat": "心跳",
         "tasks": "任务",
+        "spent": "已用",
+        "quota": "配额",
         "diagnosis": "诊断",
         "error": "最近错误",
         "waits": "等待",
@@ -52,6 +62,12 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "ago": "{age} 前",
         "done": "已完成 {done}/{total}",
         "attempt": "第 {number} 次尝试",
+        "instead_of": "{agent} 代替 {first}",
+        "used_up": "{agent} 的配额已用完，直到 {time}",
+        "spent_of": "{whole}；今天 {today}",
+        "amounts": "令牌 {tokens}，费用 {cost}，时间 {wall}，尝试 {attempts}",
+        "at_least": "至少 {amount}",
+        "unknown": "未知",
         "since": "自 {time}",
         "until": "至 {time}",
         "gone": "运行进程已不存在",

@@ -16,6 +16,7 @@ from aiframe.cli.reporting import harmless
 
 if TYPE_CHECKING:
     from aiframe.app.status import Snapshot
+    from aiframe.core.budget import Spent
 
 _NOTHING = "-"
 _COLOURS = {"ERROR": "red", "RUNNING": "cyan", "DONE": "green"}
@@ -82,6 +83,9 @@ def _rows(
     yield "timeout", duration(snapshot.timeout_s)
     yield "heartbeat", _age(snapshot.heartbeat_age_s, labels)
     yield "tasks", _tasks(snapshot, labels, tongue)
+    yield "spent", _spent(snapshot, labels)
+    for name, until in snapshot.resting.items():
+        yield "quota", labels["used_up"].format(agent=name, time=clock_time(until))
     yield "diagnosis", snapshot.diagnosis or _NOTHING
     yield "error", snapshot.last_error or _NOTHING
     yield "waits", _waits(snapshot, labels, tongue)
@@ -107,8 +111,32 @@ def _state(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str
 def _role(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str:
     if not snapshot.role:
         return _NOTHING
-    parts = [snapshot.task, labels["attempt"].format(number=snapshot.attempt), snapshot.agent]
+    agent = snapshot.agent
+    if snapshot.instead_of:
+        agent = labels["instead_of"].format(agent=agent, first=snapshot.instead_of)
+    parts = [snapshot.task, labels["attempt"].format(number=snapshot.attempt), agent]
     return f"{tongue.word(snapshot.role)} ({', '.join(part for part in parts if part)})"
+
+
+def _spent(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+    """What was spent in all and today; what an agent did not tell is never shown as nothing."""
+    if not snapshot.spent.attempts:
+        return _NOTHING
+    return labels["spent_of"].format(
+        whole=_amounts(snapshot.spent, labels), today=_amounts(snapshot.spent_today, labels)
+    )
+
+
+def _amounts(spent: Spent, labels: Mapping[str, str]) -> str:
+    tokens = _known(f"{spent.tokens:,}", labels, some=spent.tokens > 0, gaps=spent.unmetered > 0)
+    cost = _known(f"${spent.cost_usd:,.2f}", labels, some=spent.cost_usd > 0, gaps=spent.unpriced > 0)
+    return labels["amounts"].format(tokens=tokens, cost=cost, wall=duration(spent.wall_s), attempts=spent.attempts)
+
+
+def _known(amount: str, labels: Mapping[str, str], *, some: bool, gaps: bool) -> str:
+    if not gaps:
+        return amount
+    return labels["at_least"].format(amount=amount) if some else labels["unknown"]
 
 
 def _age(age_s: float | None, labels: Mapping[str, str]) -> str:

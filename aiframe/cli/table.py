@@ -92,8 +92,13 @@ def _status(parser: argparse.ArgumentParser) -> None:
 
 def _answer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("id", metavar="ID", nargs="?", help="the question to answer")
-    parser.add_argument("text", metavar="TEXT", nargs="*", help="the answer to it")
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="the answer to it, or the number of a choice")
     parser.add_argument("--done", action="store_true", help="go on with the answers as they are")
+    _project(parser)
+
+
+def _questions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
     _project(parser)
 
 
@@ -265,6 +270,10 @@ COMMANDS = (
         ("aiframe answer" + _P, "aiframe answer --done", 'aiframe answer Q1 "SQLite is fine"'),
         "answering:answer", _answer,
         "On a terminal it opens the form in $VISUAL or $EDITOR, or asks one question after the other.",
+    ),
+    Command(
+        "questions", "Decide", "list what waits for your answer",
+        ("aiframe questions" + _P, "aiframe questions --json"), "answering:questions", _questions,
     ),
     Command(
         "approve", "Decide", "say yes to a review, or to held work", ("aiframe approve" + _P, "aiframe approve T2"),

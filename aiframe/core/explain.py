@@ -53,7 +53,11 @@ def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: 
     said = _where_it_stands(project, seen, rules, open_form_questions)
     said = replace(said, cures=(*said.cures, *_meanwhile(project, seen)))
     if _spec_changed(project, seen):
-        return replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
+        said = replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
+    asked = _open_questions(project, seen)
+    if asked and project.state is not State.QUESTION_WAITING:
+        about = _count(asked, "question of an agent waits", "questions of agents wait")
+        said = replace(said, cures=(*said.cures, f"aiframe questions ({about} for you)"))
     return said
 
 
@@ -62,10 +66,13 @@ def _meanwhile(project: Project, seen: Seen) -> tuple[str, ...]:
     if project.state not in (State.DEV_READY, State.RUNNING):
         return ()
     reviews = sum(task.status is TaskStatus.REVIEW for task in seen.tasks)
-    questions = len(project.open_questions())
-    counts = (_count(reviews, "review", "reviews"), _count(questions, "question", "questions"))
-    told = [count for count, number in zip(counts, (reviews, questions), strict=True) if number]
-    return (f"aiframe digest (meanwhile for you: {', '.join(told)})",) if told else ()
+    return (f"aiframe digest (meanwhile for you: {_count(reviews, 'review', 'reviews')})",) if reviews else ()
+
+
+def _open_questions(project: Project, seen: Seen) -> int:
+    """How many questions still matter to somebody."""
+    closed = {task.id for task in seen.tasks if task.status in CLOSED}
+    return sum(question.task_id not in closed for question in project.open_questions())
 
 
 def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_questions: int) -> Explanation:
@@ -152,7 +159,9 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
     interrupted = seen.interrupt_flag and project.settings.interactive_mode
     if project.state is not State.REVIEW_READY and wait and remaining(wait, seen.clock) > 0 and not interrupted:
         why = f": {project.last_error}" if project.last_error else ""
-        cures = (*_hint(project.failure), "aiframe resume --now")
+        by_budget = project.failure is not None and project.failure.kind is FailureKind.BUDGET
+        at_once = () if by_budget else ("aiframe resume --now",)  # it would meet the same limit again
+        cures = (*_hint(project.failure), *at_once)
         return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, cures)
     return Explanation(_headline(project), _next(project, seen, rules), cures=(TICK,))
 

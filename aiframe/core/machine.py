@@ -42,10 +42,11 @@ from aiframe.core.transitions.commands import (
 from aiframe.core.transitions.endings import may_ask, on_run_lost, on_run_started, on_step_ended
 from aiframe.core.transitions.failures import JUDGED
 from aiframe.core.transitions.holding import on_approve, on_send_back
+from aiframe.core.transitions.notes import answer_of
 from aiframe.core.transitions.paths import Refused
 from aiframe.core.transitions.ticks import on_tick, seen_after
 
-__all__ = ["JUDGED", "Refused", "decide", "may_ask", "seen_after"]
+__all__ = ["JUDGED", "Refused", "answer_of", "decide", "may_ask", "seen_after"]
 
 
 def decide(project: Project, event: Event, rules: Rules) -> Decision:

@@ -28,7 +28,7 @@ from support.model_server import (
     shell,
 )
 from support.netns import Loopback, loopback
-from support.projects import Bench, lay_project, task, tasks_yaml
+from support.projects import Bench, dev, lay_project, task, tasks_yaml
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 EMPTY: Mapping[str, Mapping[str, Any]] = {
@@ -267,6 +267,49 @@ def test_the_sixth_failure_of_a_service_in_a_row_needs_a_person(desk: Desk) -> N
             assert len(server.asked) == count
     assert (bench.where, bench.control["attempts"]) == ("ERROR", {})
     assert "6 times in a row" in bench.state["last_error"]
+
+
+def test_a_question_holds_its_task_while_another_goes_on(desk: Desk) -> None:
+    """The answer, given by the number of a choice, is in the prompt of the next attempt."""
+
+    def model(asked: Asked) -> Reply:
+        if "exactly one task: t2" in asked.prompt.lower():
+            return turn(asked, patch("two", "2"), closing())
+        if "Answer: blanks" in asked.prompt:
+            return turn(asked, patch("one", "1"), closing())
+        return closing(question={"text": "Tabs or blanks?", "choices": ["tabs", "blanks"], "default": "tabs"})
+
+    tasks = PROOF, task("T2", "test -e two")
+    with desk.serve(model) as server:
+        bench = desk.bench(server.url, *tasks, state={"state": "DEV_READY", "interactive_mode": True})
+        assert bench.tick().code == 0
+        assert (bench.where, bench.statuses()) == ("QUESTION_WAITING", {"T1": "todo", "T2": "done"})
+        (listed,) = json.loads(bench.do("questions", "--json").out)
+        assert (listed["task"], listed["choices"], listed["default"]) == ("T1", ["tabs", "blanks"], "tabs")
+        assert bench.do("answer", listed["id"], "2").code == 0
+        assert bench.tick().code == 0
+    assert (bench.statuses(), bench.where) == ({"T1": "done", "T2": "done"}, "REVIEW_WAITING")
+
+
+def test_another_agent_works_while_codex_has_no_quota(desk: Desk) -> None:
+    script = desk.folder / "script.json"
+    script.write_text(json.dumps({"version": 1, "turns": [dev("T1", files={"one": ""})]}))
+    with desk.serve([limited(resets_at=int(time.time()) + HOUR)]) as server:
+        bench = desk.bench(server.url, PROOF, options={"fallback": {"name": "scripted", "file": str(script)}})
+        assert bench.tick().code == 0
+        assert (bench.where, len(server.asked)) == ("DONE", 1)
+    assert [(event["agent"], event["outcome"]) for event in bench.events if event["kind"] == "step_ended"] == [
+        ("codex", "quota"),
+        ("scripted", "ok"),
+    ]
+
+
+def test_what_codex_spends_counts_and_its_price_is_unknown(desk: Desk) -> None:
+    with desk.serve(WORK) as server:
+        bench = desk.bench(server.url, PROOF, settings={"budget": {"project": {"tokens": 240}}})
+        bench.tick()
+        assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done"})  # two requests of 120 tokens: work is kept
+    assert "tokens 240, cost unknown" in bench.do("status").out
 
 
 def test_a_service_that_never_answers(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
@@ -162,17 +163,35 @@ def doubtful(tmp_path: Path) -> Bench:
 def test_an_agents_question_is_shown_and_answered(doubtful: Bench) -> None:
     (question_id,) = (question["id"] for question in doubtful.control["questions"])
     shown = doubtful.do("answer")
-    assert f"{question_id}: Tabs or blanks? (tabs / blanks)" in shown.out
+    assert f"{question_id}: Tabs or blanks? (1 tabs / 2 blanks)" in shown.out
     assert f"aiframe answer {question_id} TEXT" in shown.out
-    assert f"Answered {question_id}" in doubtful.do("answer", question_id, "tabs").out
-    assert doubtful.control["questions"][0]["answer"] == "tabs"
+    refused = doubtful.do("answer", question_id, "both")
+    assert (refused.code, "1 tabs, 2 blanks" in refused.err) == (2, True)
+    assert f"Answered {question_id}: blanks" in doubtful.do("answer", question_id, "2").out
+    assert doubtful.control["questions"][0]["answer"] == "blanks"
     assert doubtful.do("answer").out == "No question waits for you.\n"
 
 
 def test_an_agents_question_is_asked_on_a_terminal(doubtful: Bench) -> None:
     with on_terminal(doubtful, EDITOR="false") as terminal:
         terminal.expect("Tabs or blanks")
-        terminal.sendline("blanks")
+        terminal.sendline("neither")
+        terminal.expect("one of the choices")
+        terminal.sendline("BLANKS")
         terminal.expect("Answered")
         terminal.expect(pexpect.EOF)
     assert doubtful.control["questions"][0]["answer"] == "blanks"
+
+
+def test_questions_lists_what_waits(doubtful: Bench) -> None:
+    (question_id,) = (question["id"] for question in doubtful.control["questions"])
+    assert doubtful.do("questions").out == f"{question_id}: Tabs or blanks?\n  1  tabs\n  2  blanks\n"
+    (listed,) = json.loads(doubtful.do("questions", "--json").out)
+    assert (listed["id"], listed["choices"], listed["in_form"]) == (question_id, ["tabs", "blanks"], False)
+    doubtful.do("answer", question_id, "tabs")
+    assert doubtful.do("questions").out == "No question waits for you.\n"
+    assert json.loads(doubtful.do("questions", "--json").out) == []
+
+
+def test_questions_lists_the_interview_too(asked: Bench) -> None:
+    assert "Q1 of the interview" in asked.do("questions").out

@@ -14,10 +14,24 @@ import pytest
 from support.projects import Bench, lay_project, task
 
 LABELS = (
-    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "diagnosis", "last error", "waits for",
-    "to do", "log",
+    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "spent", "diagnosis", "last error",
+    "waits for", "to do", "log",
 )  # fmt: skip
-LABELS_ZH = ("项目", "状态", "角色", "运行时间", "超时", "心跳", "任务", "诊断", "最近错误", "等待", "下一步", "日志")
+LABELS_ZH = (
+    "项目",
+    "状态",
+    "角色",
+    "运行时间",
+    "超时",
+    "心跳",
+    "任务",
+    "已用",
+    "诊断",
+    "最近错误",
+    "等待",
+    "下一步",
+    "日志",
+)
 
 
 @pytest.fixture

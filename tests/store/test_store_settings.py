@@ -13,6 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiframe.core.budget import Budget, Limits
 from aiframe.core.errors import UnreadableFile, UsageError
 from aiframe.core.model import Project, Role, Rules
 from aiframe.store.codec import render_state, to_state
@@ -34,10 +35,13 @@ FULL = b"""\
 agent: {name: codex, model: m1, effort: high, profile: work}
 agents:
   PO: {effort: low, extra: [1, true, null, "2", 1.5]}
-  DIAGNOSE: claude
+  DIAGNOSE: {name: claude, fallback: {name: codex, model: m2}}
   INTAKE: {name: command, run: "cat {prompt}"}
 limits: {stall_sec: 0, max_attempts: 5, dev_chain_limit: 1, transient_base_sec: 0.5}
 on_task_failure: continue
+budget:
+  project: {tokens: 1000, cost_usd: 2.5}
+  task: {wall_min: 0.5, attempts: 7}
 sandbox: none
 env: [OPENAI_API_KEY, _x1]
 gates: {clean_checkout: true, timeout_min: 1.5, protect: [./tests/**, "*.lock"], max_deleted_files: 0, doctor: make it}
@@ -60,11 +64,18 @@ def test_everything_set() -> None:
         Role.INTAKE: AgentSettings("command", options={"run": "cat {prompt}"}),
         Role.PO: AgentSettings("codex", "m1", "low", {"profile": "work", "extra": [1, True, None, "2", 1.5]}),
         Role.DEV: AgentSettings("codex", "m1", "high", {"profile": "work"}),
-        Role.DIAGNOSE: AgentSettings("claude"),
+        Role.DIAGNOSE: AgentSettings("claude", fallback=AgentSettings("codex", "m2")),
     }
     assert found.rules == Rules(
-        stall_sec=0, max_attempts=5, dev_chain_limit=1, transient_base_sec=0.5, continue_on_task_failure=True
+        stall_sec=0,
+        max_attempts=5,
+        dev_chain_limit=1,
+        transient_base_sec=0.5,
+        continue_on_task_failure=True,
+        budget=Budget(project=Limits(1000, 2.5), task=Limits(wall_min=0.5, attempts=7)),
     )
+    assert [agent.label for agent in found.agents[Role.DIAGNOSE].chain] == ["claude", "codex/m2"]
+    assert found.cost_limit == (9, 37)
     assert (found.sandbox, found.env) == ("none", ("OPENAI_API_KEY", "_x1"))
     assert found.gates == GateSettings(True, 90, ("tests/**", "*.lock"), 0, "make it")
     assert found.workspace == WorkspaceSettings(("npm ci", "make"), 120)
@@ -75,6 +86,11 @@ def test_everything_set() -> None:
     [
         (b"agnet: codex", "1:1: the key 'agnet' is unknown", "did you mean `agent`?"),
         (b"\nlimits: {stal_sec: 1}", "2:10: limits: the key 'stal_sec' is unknown", "did you mean `stall_sec`?"),
+        (b"budget: {week: {tokens: 1}}", "1:10: budget: the key 'week' is unknown", "project, day, task"),
+        (b"budget: {day: {token: 1}}", "1:16: budget.day: the key 'token' is unknown", "did you mean `tokens`?"),
+        (b"budget: {day: {tokens: 1.5}}", "1:24: budget.day: tokens must be a whole number of at least 1", "digits"),
+        (b"budget: {task: {cost_usd: 0}}", "1:27: budget.task: cost_usd must be a number above 0", "digits"),
+        (b"agent: {name: a, fallback: {model: m}}", "1:28: agent: fallback has no name", "fallback: claude"),
         (b"limits: {max_attempts: 0}", "1:24: limits: max_attempts must be a whole number of at least 1", "digits"),
         (b"limits: {max_attempts: 1.5}", "1:24: limits: max_attempts must be a whole number", "digits"),
         (b"limits: {transient_base_sec: 0}", "1:30: limits: transient_base_sec must be a number above 0", "digits"),

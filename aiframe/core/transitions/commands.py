@@ -10,7 +10,7 @@ from aiframe.core.scheduling import all_closed
 from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held
-from aiframe.core.transitions.notes import question_and_answer
+from aiframe.core.transitions.notes import answer_of, question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
 
 
@@ -137,12 +137,23 @@ def on_answers_done(project: Project) -> Decision:
 
 
 def on_answer_given(project: Project, question_id: str, text: str) -> Decision:
-    """Take a person's answer to an open question."""
+    """Take a person's answer to an open question; where it has choices, one of them."""
     asked = {question.id: question for question in project.open_questions()}
     if question_id not in asked:
         known = ", ".join(asked) or "none"
         raise Refused(f"there is no open question {question_id}", hint=f"open questions: {known}")
-    return Decision(_with_answer(project, asked[question_id], text))
+    question = asked[question_id]
+    answer = answer_of(question.choices, question.default, text)
+    if not answer and question.choices:
+        raise Refused(f"{text.strip()!r} is none of the choices of {question_id}", hint=_choices(question))
+    if not answer:
+        raise Refused(f"no answer to {question_id} was given, and it has no default", hint="say it in a few words")
+    return Decision(_with_answer(project, question, answer))
+
+
+def _choices(question: Question) -> str:
+    numbered = ", ".join(f"{number} {choice}" for number, choice in enumerate(question.choices, start=1))
+    return f"answer with the number or the words of one: {numbered}"
 
 
 def _with_answer(project: Project, question: Question, text: str) -> Project:

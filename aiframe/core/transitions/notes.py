@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aiframe.core.model import Project, Question, Run
@@ -24,6 +24,21 @@ def with_question(project: Project, run: Run, question: Question | None) -> Proj
         questions=(*project.questions, replace(question, answer=answer)),
         findings={**project.findings, subject_of(run): "\n\n".join(told)},
     )
+
+
+def answer_of(choices: Sequence[str], default: str, said: str) -> str:
+    """The answer that a person's words give: a choice by its number or its words, the default for no words at all.
+
+    Empty where they give none.
+    """
+    said = said.strip()
+    if not said:
+        return default
+    if not choices:
+        return said
+    same = next((choice for choice in choices if choice.casefold() == said.casefold()), "")
+    number = int(said) if said.isascii() and said.isdecimal() and len(said) < 4 else 0
+    return same or (choices[number - 1] if 0 < number <= len(choices) else "")
 
 
 def question_and_answer(question: Question, answer: str) -> str:
