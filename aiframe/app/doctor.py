@@ -21,6 +21,7 @@ from aiframe.app.machine_checks import (
     Finding,
     check_clock,
     check_lock,
+    check_sandbox,
     check_space,
     check_supervision,
     check_text,
@@ -62,7 +63,7 @@ def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]
         "agents": lambda folder: _agents(folder, _agents_in_use(project, environ), environ),
         "supervision": lambda folder: [check_supervision(folder, environ, _PATIENCE_S)],
         "run lock": lambda folder: [check_lock(folder)],
-        "sandbox": lambda folder: [_sandbox(folder, environ)],
+        "sandbox": lambda folder: [_sandbox(folder, project, environ)],
         "file watcher": lambda folder: [check_watcher(folder, len(projects))],
         "notify": lambda _: _notify(project, environ),
         "disk": lambda folder: [check_space(folder)],
@@ -281,22 +282,13 @@ def _own_provider(environ: Mapping[str, str]) -> str:
         return ""
 
 
-def _sandbox(folder: Path, environ: Mapping[str, str]) -> Finding:
-    """This version has none for verify commands, and says so; bubblewrap is tried for agents that want to use it."""
-    detail = "verify commands run with your own rights in this version (an agent's commands in the agent's own sandbox)"
-    cure = "look at the verify commands in TASKS.yaml before you let them run, or run aiframe in a container"
-    return Finding("sandbox", None, f"{detail}; bubblewrap {_bubblewrap(folder, environ)}", cure)
-
-
-def _bubblewrap(folder: Path, environ: Mapping[str, str]) -> str:
-    if shutil.which("bwrap", path=_path(environ)) is None:
-        return "is not installed"
-    argv = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--die-with-parent", "true"]
-    said = capture(argv, cwd=folder, env=environ, timeout_s=_PATIENCE_S)
-    if said.code == 0:
-        return "is installed and starts"
-    last = said.err.decode(errors="replace").strip().splitlines()[-1:] or [f"exit {said.code}"]
-    return f"is installed, but may not start here ({last[0][:120]})"
+def _sandbox(folder: Path, project: Path | None, environ: Mapping[str, str]) -> Finding:
+    """Starts it: the project's own, or the one that a new project would get."""
+    try:
+        site = open_site(project, environ) if project else None
+    except AiframeError:  # told by the project's own check
+        site = None
+    return check_sandbox(folder, site, environ)
 
 
 def _notify(project: Path | None, environ: Mapping[str, str]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """Gates: the checks that aiframe runs itself, each a function from the work to a report.
 
-A gate's commands run in the work's folder. Whoever fences them off does so in `start_gate_command`, the one place where
-they are started. In this version they run without a sandbox.
+A gate's commands run in the work's folder, in the project's sandbox: `start_gate_command` is the one place where they
+are started.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import TypeAlias
 
 from aiframe.app.agent_run import beat, time_left
 from aiframe.app.attempt import Work
-from aiframe.app.environment import gate_environment
 from aiframe.app.log_holds import hold_log
 from aiframe.app.results import GateResult
+from aiframe.app.sandboxing import granted, policy_for, sandbox_of
 from aiframe.app.secrets import redactor_for
 from aiframe.app.steplog import plain
+from aiframe.core.errors import StepError
 from aiframe.core.model import Failure, FailureKind
 from aiframe.core.ports import Command, Exit
 from aiframe.process import Limits, supervise
@@ -26,7 +27,6 @@ from aiframe.store.atomic import make_folder, storage_errors
 
 _TAIL = 4_000
 """How many bytes of a failed command's output go back to the agent."""
-NO_SANDBOX = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,9 @@ def run_commands(
     attempt, results = work.attempt, list[GateResult]()
     allowed = attempt.task.network if network is None else network
     for number, line in enumerate(lines, start=1):
-        attempt.log.say(f"-- {gate} {number}/{len(lines)} (no sandbox): {line}")
+        sandbox = sandbox_of(attempt.site).name
+        where = "no sandbox" if sandbox == "none" else sandbox
+        attempt.log.say(f"-- {gate} {number}/{len(lines)} ({where}): {line}")
         name = gate if gate == "doctor" else f"{gate}-{number}"
         path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
         began, output = time.monotonic(), Output(path)
@@ -97,7 +99,7 @@ def run_commands(
         seconds = round(time.monotonic() - began, 3)
         log_file = str(path.relative_to(attempt.site.root))
         results.append(
-            GateResult(name, line, ended.code, seconds, log_file, work.candidate.tree, NO_SANDBOX, work.is_clean)
+            GateResult(name, line, ended.code, seconds, log_file, work.candidate.tree, sandbox, work.is_clean)
         )
         failure = _failure(work, gate, line, ended, limit)
         if failure is not None:
@@ -127,6 +129,8 @@ class Output:
 def start_gate_command(work: Work, line: str, output: Output, *, timeout_s: float, network: bool) -> Exit:
     """Run the shell command *line* in the work's folder to its end, its output to a file. Raises StorageError."""
     site, run = work.attempt.site, work.attempt.run
+    sandbox, policy = sandbox_of(site), policy_for(site, work.folder, network=network, run_id=run.run_id)
+    command = sandbox.wrap(Command(("/bin/sh", "-c", line), work.folder, env=granted(site)), policy)
     make_folder(output.path.parent)
     with storage_errors(output.path, "write"), output.path.open("wb", buffering=0) as file:
         hold_log(site, output.path)
@@ -136,19 +140,25 @@ def start_gate_command(work: Work, line: str, output: Output, *, timeout_s: floa
             output.keep(redacted)
 
         redacted = redactor_for(site.environ).stream()
-        ended = supervise(
-            Command(("/bin/sh", "-c", line), work.folder),
-            run_id=run.run_id,
-            limits=Limits(timeout_s=timeout_s, stall_s=0),
-            on_stdout=lambda chunk: take(redacted.feed(chunk)),
-            on_stderr=lambda chunk: take(redacted.feed(chunk)),
-            beat=lambda: beat(site),
-            fingerprint=lambda: None,
-            should_stop=work.attempt.stop,
-            env_base=gate_environment(site),
-        )
+        try:
+            ended = supervise(
+                command,
+                run_id=run.run_id,
+                limits=Limits(timeout_s=timeout_s, stall_s=0),
+                on_stdout=lambda chunk: take(redacted.feed(chunk)),
+                on_stderr=lambda chunk: take(redacted.feed(chunk)),
+                beat=lambda: beat(site),
+                fingerprint=lambda: None,
+                should_stop=work.attempt.stop,
+                env_base=sandbox.environment(),
+            )
+        finally:
+            sandbox.clean(policy)
         take(redacted.end())
-        return ended
+    if (said := sandbox.start_failure(ended)) and ended.reason == "exit":
+        cure = "`aiframe doctor` tries it and says what it binds"
+        raise StepError(f"{sandbox.name} did not start: {said}", hint=cure)
+    return ended
 
 
 def _limit(work: Work, timeout_s: float | None) -> float:

@@ -52,11 +52,12 @@ class InitReport:
 
 def init_project(
     frame: Path, name: str | None, *, idea: Path | str | None = None, agent: str | None = None,
-    interactive: bool = True, clock: Moment, cwd: Path, environ: Mapping[str, str],
+    interactive: bool = True, sandbox: str = "auto", clock: Moment, cwd: Path, environ: Mapping[str, str],
 ) -> InitReport:  # fmt: skip
     """Make a project in *frame*; where *name* is taken it gets a numeric suffix.
 
-    *idea* is a file (Path) or the text itself; *agent* the name for PROJECT.yaml, by default one that is installed.
+    *idea* is a file (Path) or the text itself; *agent* the name for PROJECT.yaml, by default one that is installed;
+    *sandbox* what PROJECT.yaml says of it.
     Raises GuardError inside projects/, UsageError for a name or idea that will not do, UnreadableFile, StorageError;
     nothing is left then.
     """
@@ -66,11 +67,12 @@ def init_project(
     )
     text = _idea_text(idea)
     chosen, notes = _choose_agent(agent, environ)
+    values = {"agent": chosen, "sandbox": sandbox}
     make_folder(frame / "projects")
     for path in _free_places(frame / "projects", wanted):
         nursery = _nursery(path.parent)
         try:
-            _build(nursery, path.name, template_folder("project", frame), text, chosen, clock, interactive=interactive)
+            _build(nursery, path.name, template_folder("project", frame), text, values, clock, interactive=interactive)
             if _move(nursery, path):
                 renamed = (f"the name {wanted} was taken",) if path.name != wanted else ()
                 return InitReport(path, chosen, _next_commands(path, cwd, has_idea=bool(text)), (*renamed, *notes))
@@ -198,10 +200,12 @@ def _move(nursery: Path, path: Path) -> bool:
     return True
 
 
-def _build(root: Path, name: str, template: Path, idea: str, agent: str, clock: Moment, *, interactive: bool) -> None:
+def _build(
+    root: Path, name: str, template: Path, idea: str, values: Mapping[str, str], clock: Moment, *, interactive: bool
+) -> None:  # fmt: skip
     """All files of the project *name*, its repository with a first commit, and its state."""
     for relative in files_below(template):
-        text = _filled(template / relative, relative.as_posix(), name, idea, agent)
+        text = _filled(template / relative, relative.as_posix(), name, idea, values)
         target = root / relative
         if target.suffix == ".j2":
             target = target.with_suffix("")
@@ -214,11 +218,11 @@ def _build(root: Path, name: str, template: Path, idea: str, agent: str, clock: 
     ProjectStore(Layout(root)).save(Project(settings=settings), clock, expect_generation=0)
 
 
-def _filled(source: Path, relative: str, name: str, idea: str, agent: str) -> str | bytes:
+def _filled(source: Path, relative: str, name: str, idea: str, values: Mapping[str, str]) -> str | bytes:
     """The content of a template file for this project."""
     data = read_bounded(source)
     if source.suffix == ".j2":
-        return _rendered(source, decode_text(source, data), {"name": name, "agent": agent, "sandbox": "auto"})
+        return _rendered(source, decode_text(source, data), {"name": name, **values})
     if relative == "SPEC.md" and idea:
         return _with_idea(decode_text(source, data), idea)
     if relative == "TASKS.yaml":

@@ -15,11 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiframe.core.ports import Command
+from aiframe.app.sandboxing import policy_for, sandbox_of
+from aiframe.app.site import Site
+from aiframe.core.ports import Command, Policy
 from aiframe.process import Limits, carriers, supervise
+from aiframe.sandbox.choose import SandboxMissing, choose
+from aiframe.sandbox.limits import MIB
 from aiframe.store.atomic import storage_errors, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.locks import RunLock, is_run_locked
+from aiframe.store.settings_file import SandboxSettings
 
 GIB = 1024**3
 FEW_FILES = 10_000
@@ -195,3 +200,24 @@ def check_text(environ: Mapping[str, str]) -> Finding:
         return Finding("locale", True, f"UTF-8 ({wanted})")
     detail = f"locale {wanted}: file names in {names}, output in {printed}"
     return Finding("locale", None, detail, "export LC_ALL=C.UTF-8 (macOS: en_US.UTF-8)")
+
+
+def check_sandbox(folder: Path, site: Site | None, environ: Mapping[str, str]) -> Finding:
+    """Starts the sandbox of a project, or the one that `auto` takes; says what verify commands see in it."""
+    try:
+        sandbox = sandbox_of(site) if site else choose("auto", "", environ)
+    except SandboxMissing as error:
+        return Finding("sandbox", False if site else None, error.message, error.hint)
+    if site and site.settings.sandbox.kind == "none":
+        detail = "none, as PROJECT.yaml says: verify commands run with your own rights"
+        return Finding(
+            "sandbox", None, detail, "write `sandbox: auto` into PROJECT.yaml, or trust what TASKS.yaml runs"
+        )
+    default = SandboxSettings()
+    policy = (
+        policy_for(site, site.root, network=False, run_id="doctor")
+        if site
+        else Policy(folder.resolve(), memory_bytes=default.memory_mb * MIB, processes=default.processes)
+    )
+    seen = "; ".join(sandbox.binds(policy)).replace(str(policy.workspace), "the project")
+    return Finding("sandbox", True, f"{sandbox.name} starts; verify commands get: {seen}")

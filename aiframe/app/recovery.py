@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiframe.app.log_holds import bring_logs_back
 from aiframe.app.mending import mend
 from aiframe.app.results import read_result
+from aiframe.app.sandboxing import clean_after
 from aiframe.app.secrets import redactor_for
 from aiframe.app.settling import settle
 from aiframe.app.site import Site
@@ -21,6 +22,7 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
     The caller holds the run lock. Doing it again changes nothing. Raises StepError, StorageError.
     """
     ended = reap(run.run_id)
+    clean_after(site, run.run_id)
     logs = (*mend_folders(site, run.run_id), *bring_logs_back(site))  # before the run's own log is opened again
     with StepLog(site.layout, run, redactor_for(site.environ)) as log:
         log.say(f"-- the runner died; {ended} of its processes had to be ended")

@@ -16,6 +16,7 @@ from aiframe.app.mending import mend
 from aiframe.app.pipeline import carry_out
 from aiframe.app.proposals import remember
 from aiframe.app.results import Result, result_of, write_result
+from aiframe.app.sandboxing import sandbox_of
 from aiframe.app.secrets import redactor_for
 from aiframe.app.settling import refused, settle
 from aiframe.app.site import Site
@@ -70,6 +71,8 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
     task = next((task for task in tasks if task.id == run.task_id), None)
     if run.task_id and task is None:
         raise StepError(f"TASKS.yaml has no task {run.task_id} any more", hint="put it back, or `aiframe resume`")
+    if task is not None and (task.commands or site.settings.gates.doctor):
+        sandbox_of(site)  # refuses now, and not after the agent has been paid
     remember(site)
     if task is not None:
         return carry_out(site, project, run, tasks, task, log, stop)

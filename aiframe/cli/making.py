@@ -29,23 +29,49 @@ def init(args: Namespace) -> int:
     from aiframe.app.init import init_project
     from aiframe.process import now
 
+    sandbox, notes = _sandbox()
     report = init_project(
         where.frame(args),
         args.name,
         idea=_idea(args.idea),
         agent=args.agent,
         interactive=not args.unattended,
+        sandbox=sandbox,
         clock=now(),
         cwd=where.here(),
         environ=os.environ,
     )
     print(f"made {report.path} (agent: {report.agent})")
-    for note in report.notes:
+    for note in (*report.notes, *notes):
         print(f"  note: {note}")
     print("next:")
     for command in report.next_commands:
         print(f"  {command}")
     return 0
+
+
+def _sandbox() -> tuple[str, tuple[str, ...]]:
+    """What PROJECT.yaml is to say of the sandbox, and what the person should know.
+
+    Only a person at a terminal can do without one.
+    """
+    from aiframe.app.sandboxing import sandbox_problem
+
+    problem = sandbox_problem(os.environ)
+    if not problem:
+        return "auto", ()
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        print(f"{problem}.\nAn agent may write verify commands. Let them run here with your own rights?")
+        if _yes("type yes for `sandbox: none`, or press Enter to see to a sandbox later: "):
+            return "none", ()
+    return "auto", (f"{problem}: the first task will stop there; `aiframe doctor` names the ways out",)
+
+
+def _yes(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _idea(option: str | None) -> Path | str | None:

@@ -1,4 +1,4 @@
-"""What the layers above the rules exchange with agents: a request in, a described command out, an answer back."""
+"""What the layers above the rules exchange with agents and sandboxes: a request in, a described command out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from aiframe.core.model import Failure, Role
 
-Sandbox: TypeAlias = Literal["read-only", "workspace-write", "danger-full-access"]
+AgentSandbox: TypeAlias = Literal["read-only", "workspace-write", "danger-full-access"]
 EndReason: TypeAlias = Literal["exit", "timeout", "stalled", "stopped", "lingered"]
 
 
@@ -32,7 +32,7 @@ class AgentRequest:
     effort: str = ""
     schema: Mapping[str, Any] | None = None
     resume: str = ""
-    sandbox: Sandbox = "workspace-write"
+    sandbox: AgentSandbox = "workspace-write"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -139,4 +139,47 @@ class Agent(Protocol):
 
     def reader(self, request: AgentRequest) -> Reader:
         """A reader for the output of that command. *request.run_dir* holds what the command left there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a sandboxed command may do. Paths are absolute; where *read* and *writable* name nothing, they are left out.
+
+    The folder *workspace* is writable, but for what *read* names in it; *read* and *writable* elsewhere can be seen
+    beside it. *memory_bytes* and *processes* are limits, 0 for none. *run_id* marks what the sandbox leaves behind.
+    """
+
+    workspace: PurePath
+    network: bool = False
+    memory_bytes: int = 0
+    processes: int = 0
+    read: tuple[PurePath, ...] = ()
+    writable: tuple[PurePath, ...] = ()
+    run_id: str = ""
+
+
+class Sandbox(Protocol):
+    """Where the commands of gates run, described but not run."""
+
+    name: str
+
+    def environment(self) -> Mapping[str, str]:
+        """The base environment for a wrapped command: nothing in it that the command must not see."""
+        ...
+
+    def wrap(self, command: Command, policy: Policy) -> Command:
+        """*command* inside the sandbox: same exit code, same output. Raises StepError for a policy it cannot keep."""
+        ...
+
+    def binds(self, policy: Policy) -> tuple[str, ...]:
+        """What a command gets to see of this machine, and which limits of *policy* hold: for people."""
+        ...
+
+    def start_failure(self, ended: Exit) -> str:
+        """Why the sandbox itself did not start; empty where it was the command that ended so."""
+        ...
+
+    def clean(self, policy: Policy) -> None:
+        """Remove what may be left of the commands that were wrapped with *policy*; called after each of them."""
         ...

@@ -15,6 +15,7 @@ from aiframe.store.settings_file import (
     SCOPES,
     WHOLE,
     GateSettings,
+    SandboxSettings,
     WorkspaceSettings,
 )
 from aiframe.store.task_reader import PRIORITY_WORDS, SIZE_WORDS, STATUS_WORDS
@@ -117,7 +118,7 @@ def _project() -> Schema:
                 "properties": {scope: _budget() for scope in SCOPES},
             },
             "on_task_failure": _words("Stop at a failed task, or go on with others.", ("stop", "continue")),
-            "sandbox": _words("Where checks run; none: on this machine, unprotected.", SANDBOXES),
+            "sandbox": _sandbox(),
             "gates": _gates(),
             "workspace": _workspace(),
             "env": {
@@ -129,6 +130,32 @@ def _project() -> Schema:
                 "anyOf": [address, {"type": "array", "items": address}, {"type": "null"}],
             },
         },
+    }
+
+
+def _sandbox() -> Schema:
+    defaults = SandboxSettings()
+    kind = _words("Where checks run; none: on this machine, with your own rights.", SANDBOXES)
+    amount = {"type": ["integer", "null"], "minimum": 0}
+    properties = {
+        "kind": kind,
+        "image": _text("The image of a container; it has to be on this machine."),
+        "memory_mb": {"description": "Most memory, in MiB; 0: no limit.", **amount, "default": defaults.memory_mb},
+        "processes": {"description": "Most processes; 0: no limit.", **amount, "default": defaults.processes},
+        "read": _texts("Further files and folders of this machine that checks may read."),
+    }
+    return {
+        "description": "Where checks run: a word, or keys.",
+        "anyOf": [
+            {"enum": [word for word in kind["enum"] if word != "container"]},
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": properties,
+                "if": {"properties": {"kind": {"const": "container"}}, "required": ["kind"]},
+                "then": {"required": ["image"]},
+            },
+        ],
     }
 
 

@@ -21,7 +21,8 @@ UNATTENDED = "AIFRAME_UNATTENDED"
 KEYS = ("agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
 GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
 WORKSPACE_KEYS = ("setup", "setup_timeout_min")
-SANDBOXES = ("auto", "none")
+SANDBOXES = ("auto", "bubblewrap", "container", "none")
+SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
 LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type in ("int", "float"))
 SCOPES: tuple[Scope, ...] = ("project", "day", "task")
 COUNTED = frozenset({"tokens", "attempts"})
@@ -59,6 +60,20 @@ class AgentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SandboxSettings:
+    """Where gates run: *kind* is one of SANDBOXES, *image* that of a container. A limit of 0 is none.
+
+    *read* names files and folders of this machine that the commands may read, as the person wrote them.
+    """
+
+    kind: str = "auto"
+    image: str = ""
+    memory_mb: int = 4096
+    processes: int = 1024
+    read: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GateSettings:
     """How work is checked. *timeout_s* is for one command, None for no limit but that of the step.
 
@@ -91,7 +106,7 @@ class ProjectSettings:
 
     agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(Role, AgentSettings()))
     rules: Rules = field(default_factory=Rules)
-    sandbox: str = "auto"
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     env: tuple[str, ...] = ()
     gates: GateSettings = field(default_factory=GateSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
@@ -139,7 +154,7 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
     settings = ProjectSettings(
         agents=_agents(top),
         rules=replace(_rules(top), budget=budget),
-        sandbox=top.word("sandbox", {name: name for name in SANDBOXES}, "auto"),
+        sandbox=_sandbox(top),
         env=_env(top),
         gates=_gates(top),
         workspace=_workspace(top),
@@ -217,6 +232,31 @@ def _rules(top: Fields) -> Rules:
             )
     goes_on = top.word("on_task_failure", {"stop": False, "continue": True}, False)
     return replace(defaults, continue_on_task_failure=goes_on, **values)
+
+
+def _sandbox(top: Fields) -> SandboxSettings:
+    """The kind alone, or a mapping."""
+    default = SandboxSettings()
+    words = {name: name for name in SANDBOXES}
+    node = top.node.get("sandbox")
+    if node is None or isinstance(node, Scalar):
+        settings = replace(default, kind=top.word("sandbox", words, default.kind))
+    else:
+        inner = top.inner("sandbox")
+        if inner is None:
+            return default
+        inner.only(SANDBOX_KEYS)
+        settings = SandboxSettings(
+            kind=inner.word("kind", words, default.kind),
+            image=inner.text("image"),
+            memory_mb=int(inner.number("memory_mb", default.memory_mb, whole=True)),
+            processes=int(inner.number("processes", default.processes, whole=True)),
+            read=inner.texts("read"),
+        )
+    if node is not None and settings.kind == "container" and not settings.image:
+        cure = "write `sandbox: {kind: container, image: NAME}` with an image that is on this machine"
+        top.complain(node, "sandbox: a container needs an image", cure)
+    return settings
 
 
 def _gates(top: Fields) -> GateSettings:

@@ -58,7 +58,7 @@ def test_a_machine_that_works(frame: Path) -> None:
     found = by_name(findings)
     assert found["frame"].detail == f"{frame}, 0 projects"
     assert "a commit works" in found["git"].detail
-    assert "own rights" in found["sandbox"].detail
+    assert "bubblewrap" in found["sandbox"].detail
     assert found["codex"].ok is None
     assert "npm install" in found["codex"].cure
     assert all(finding.cure for finding in findings if finding.ok is None)

@@ -21,7 +21,7 @@ from aiframe.store.guards import check_project_folder
 from aiframe.store.hand_edits import Edits
 from aiframe.store.layout import Layout
 from aiframe.store.project_store import ProjectStore
-from aiframe.store.settings_file import load_settings
+from aiframe.store.settings_file import SandboxSettings, load_settings
 from aiframe.store.tasks_file import load_tasks
 
 
@@ -53,7 +53,7 @@ def test_a_new_project_is_ready_for_its_interview(frame: Path) -> None:
     assert loaded.project.settings.interactive_mode
     assert load_tasks(Layout(project).tasks_yaml).tasks == ()
     assert 'project: "shop"' in (project / "TASKS.yaml").read_text()
-    assert load_settings(Layout(project).project_yaml, {}).sandbox == "auto"
+    assert load_settings(Layout(project).project_yaml, {}).sandbox == SandboxSettings("auto")
     spec = (project / "SPEC.md").read_text()
     assert "## Idea\n\nA small shop.\n\n## For whom\n\n## Goal\n" in spec
     assert (project / "idea.md").read_text() == "A small shop.\n\n## For whom\n"

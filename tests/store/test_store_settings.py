@@ -22,6 +22,7 @@ from aiframe.store.settings_file import (
     AgentSettings,
     GateSettings,
     ProjectSettings,
+    SandboxSettings,
     WorkspaceSettings,
     load_settings,
     parse_settings,
@@ -76,7 +77,7 @@ def test_everything_set() -> None:
     )
     assert [agent.label for agent in found.agents[Role.DIAGNOSE].chain] == ["claude", "codex/m2"]
     assert found.cost_limit == (9, 37)
-    assert (found.sandbox, found.env) == ("none", ("OPENAI_API_KEY", "_x1"))
+    assert (found.sandbox, found.env) == (SandboxSettings("none"), ("OPENAI_API_KEY", "_x1"))
     assert found.gates == GateSettings(True, 90, ("tests/**", "*.lock"), 0, "make it")
     assert found.workspace == WorkspaceSettings(("npm ci", "make"), 120)
 
@@ -99,7 +100,15 @@ def test_everything_set() -> None:
         (b"agents: {CHEF: codex}", "1:10: agents: the key 'CHEF' is unknown", "INTAKE"),
         (b"agent: [codex]", "1:8: agent must hold keys", "indented"),
         (b"agent: 'rm -rf /'", "1:8: 'rm -rf /' is no name of an agent", "codex"),
-        (b"sandbox: bwrap", "1:10: sandbox `bwrap` is unknown", "auto, none"),
+        (b"sandbox: bwrap", "1:10: sandbox `bwrap` is unknown", "auto, bubblewrap, container, none"),
+        (b"sandbox: {kind: bwrap}", "1:17: sandbox: kind `bwrap` is unknown", "container"),
+        (b"sandbox: {memory: 5}", "1:11: sandbox: the key 'memory' is unknown", "did you mean `memory_mb`?"),
+        (b"sandbox: {memory_mb: -1}", "1:22: sandbox: memory_mb must be a whole number of at least 0", "digits"),
+        (b"sandbox: {processes: 0.5}", "1:22: sandbox: processes must be a whole number", "digits"),
+        (b"sandbox: {read: {a: b}}", "1:17: sandbox: read must be a list", "- "),
+        (b"sandbox: [none]", "1:10: sandbox must hold keys", "indented"),
+        (b"sandbox: container", "1:10: sandbox: a container needs an image", "kind: container, image: NAME"),
+        (b"sandbox: {kind: container}", "1:10: sandbox: a container needs an image", "kind: container, image: NAME"),
         (b"on_task_failure: no", "1:18: on_task_failure `no` is unknown", "stop, continue"),
         (b"env: [A, KEY=secret]", "1:6: env: 'KEY' is no name of a variable", "names only"),
         (b"notify: [json://a, hunter2-secret]", "1:20: entry 2 of notify is no address", "apprise"),
@@ -160,6 +169,24 @@ def valid(kind: Kind, value: Any) -> bool:
     return bool(jsonschema.Draft202012Validator(json_schema(kind)).is_valid(value))
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        pytest.param("sandbox: none", SandboxSettings("none"), id="word"),
+        pytest.param("sandbox: {processes: 0}", SandboxSettings(processes=0), id="one key"),
+        pytest.param("sandbox: {read: ~/sdk}", SandboxSettings(read=("~/sdk",)), id="one path"),
+        pytest.param(
+            "sandbox: {kind: container, image: 'ours:1', memory_mb: 100, processes: 9, read: [/opt/data, ../shared]}",
+            SandboxSettings("container", "ours:1", 100, 9, ("/opt/data", "../shared")),
+            id="every key",
+        ),
+    ],
+)
+def test_the_sandbox_is_a_word_or_keys(text: str, found: SandboxSettings) -> None:
+    assert parse_settings(FILE, text.encode()).sandbox == found
+    assert valid("project", yaml.safe_load(text))
+
+
 @pytest.mark.parametrize("kind", ["tasks", "project", "state"])
 def test_schemas_are_schemas_with_descriptions(kind: Kind) -> None:
     schema = json_schema(kind)
@@ -198,6 +225,10 @@ def test_the_schemas_take_what_aiframe_and_people_write() -> None:
         ("project", "limits: {transient_base_sec: 0}"),
         ("project", "agents: {CHEF: codex}"),
         ("project", "sandbox: bwrap"),
+        ("project", "sandbox: container"),
+        ("project", "sandbox: {kind: container}"),
+        ("project", "sandbox: {memory_mb: -1}"),
+        ("project", "sandbox: {imgae: x}"),
         ("project", "env: [A=b]"),
         ("state", "timeout_sec: 0"),
         ("state", "plan_locked: 'no'"),
