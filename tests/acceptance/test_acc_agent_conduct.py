@@ -389,10 +389,11 @@ def test_a_commit_of_the_agents_own_is_taken(tmp_path: Path) -> None:
     turns = [spoiling(own), dev("T2", files={"two": "", "one": "more"}, run=[f"{own}; echo more > two"])]
     bench = lay_project(tmp_path, task("T1", "test -e one"), task("T2", "test -e two"), turns=turns)
     assert bench.tick().code == 0
-    assert (bench.where, bench.commits()) == ("DONE", ["T2: Task T2"])
+    # Also where it holds all of the work, aiframe's own commit on top of it names the task and what proved it.
+    assert (bench.where, bench.commits()) == ("DONE", ["T1: Task T1", "T2: Task T2"])
     assert bench.git("log", "--format=%s", "--", "one", "two").splitlines() == ["T2: Task T2", *["my own words"] * 2]
     kept = [event["commit"] for event in bench.events if event.get("commit")]
-    assert [bench.git("show", "-s", "--format=%s", commit) for commit in kept] == ["my own words", "T2: Task T2"]
+    assert [bench.git("show", "-s", "--format=%s", commit) for commit in kept] == ["T1: Task T1", "T2: Task T2"]
     assert bench.git("status", "--porcelain", "one", "two") == ""
 
 
