@@ -6,6 +6,9 @@ alternates. Foreign versions are moved to a quarantine, never deleted. After a s
 1. ``compare_and_restore`` works without git, so that nothing an agent planted can run.
 2. ``settle_refs`` then keeps what foreign refs named, and takes the agent's own commits where they stand on the base.
 
+A linked worktree shares its repository with a person, who may work there at the same time: of the refs only those below
+a prefix are sealed then, and may move; what they named before is kept. Of the lock files only the worktree's own count.
+
 A seal is written below .git/aiframe, so that a later process can do both for a runner that was killed.
 """
 
@@ -45,6 +48,9 @@ OWN_PARTS = (
 """Of a git directory itself: also the half-done merges and rebases, whose to-do lists can name commands."""
 STANDS_WHEN_CREATED = frozenset({"notes/interrupt.flag"})
 """A person may have made it, and stopping is safe."""
+PERSONS_PARTS = ("shallow", "config.lock", "packed-refs.lock", "shallow.lock")
+"""Of SHARED_PARTS what a person's own git changes in passing: not sealed in a repository that is shared with one."""
+NEIGHBOUR_PARTS = ("commondir", "config.worktree")
 MODULE_PARTS = ("config", "config.worktree", "hooks", *INFO_PARTS, "commondir", "objects/info/alternates")
 LOST_OBJECTS = "restore .git from a backup or a clone; or move .git away, then the next step begins a new history"
 
@@ -54,6 +60,7 @@ class Seal:
     """What was there before the step of *run_id*. *places* maps project, git and own-git to their files.
 
     *head* is the text of .git/HEAD, *head_commit* the commit that it stood for, *cache* the digest of aiframe's index.
+    *own_refs* is where the sealed refs begin; empty for all of them, in a repository that is the project's alone.
     """
 
     run_id: str
@@ -66,11 +73,18 @@ class Seal:
     head_commit: str
     refs: Refs
     cache: str
+    own_refs: str = ""
 
     @property
     def branch(self) -> str | None:
         """The full name of the branch that HEAD named; None for a detached HEAD."""
         return self.head.removeprefix("ref:").strip() if self.head.startswith("ref:") else None
+
+    @property
+    def near(self) -> list[str] | None:
+        """The other worktrees that were there; None in a repository that is the project's alone."""
+        known = (name.split("/") for name in self.places["git"] if name.endswith("/commondir"))
+        return [parts[1] for parts in known if parts[0] == "worktrees"] if self.own_refs else None
 
     def write(self, path: Path) -> None:
         """Store the seal durably. Raises StepError when that fails."""
@@ -88,6 +102,7 @@ class Seal:
             "packed_refs": base64.b64encode(self.refs.packed).decode(),
             "locks": sorted(self.refs.locks),
             "cache": self.cache,
+            "own_refs": self.own_refs,
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +128,7 @@ class Seal:
                 head_commit=record["head_commit"],
                 refs=Refs(record["refs"], base64.b64decode(record["packed_refs"]), frozenset(record["locks"])),
                 cache=record["cache"],
+                own_refs=record.get("own_refs", ""),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
@@ -131,34 +147,43 @@ def unpacked(record: Sequence[str | int]) -> Entry:
     return Entry(kind, int(mode), base64.b64decode(str(data)))  # type: ignore[arg-type]
 
 
-def seal(root: Path, control_files: Sequence[str], run_id: str) -> Seal:
+def seal(root: Path, control_files: Sequence[str], run_id: str, own_refs: str = "") -> Seal:
     """Remember what the step *run_id* must leave alone. *control_files* are relative; a folder stands for all in it.
+
+    *own_refs*: the repository is shared with a person, and only the refs that begin so are aiframe's.
 
     Raises GitError for a folder without a repository of its own, StepError for files that cannot be read.
     """
     repo = Repository(root)
+    near = neighbours(repo.common_dir, repo.git_dir) if own_refs else None
     try:
         places = {
             place: snapshot(top, watched)
-            for place, top, watched in watched_places(repo.root, repo.git_dir, repo.common_dir, control_files)
+            for place, top, watched in watched_places(repo.root, repo.git_dir, repo.common_dir, control_files, near)
         }
-        refs = read_refs(repo.common_dir)
+        refs = read_refs(repo.common_dir, own_refs)
         text = (repo.git_dir / "HEAD").read_text(errors="surrogateescape").strip()
     except OSError as error:
         raise StepError(f"{error.filename}: {error.strerror}", hint="make it readable and run it again") from error
     commit = refs.values.get(text.removeprefix("ref:").strip(), "") if text.startswith("ref:") else text
     return Seal(
         run_id, repo.root, repo.git_dir, repo.common_dir, tuple(control_files), places, text, commit, refs,
-        digest(cache_of(repo)),
+        digest(cache_of(repo)), own_refs,
     )  # fmt: skip
 
 
 def watched_places(
-    root: Path, git_dir: Path, common_dir: Path, control_files: Sequence[str]
+    root: Path, git_dir: Path, common_dir: Path, control_files: Sequence[str], near: Sequence[str] | None
 ) -> list[tuple[str, Path, list[str]]]:
-    """Which files are sealed: (name of the place, its folder, paths in it)."""
+    """Which files are sealed: (name of the place, its folder, paths in it).
+
+    *near* are the other worktrees of a repository that is shared with a person, None for one that is not.
+    """
     link = [".git"] if git_dir != root / ".git" else []
     shared = [*SHARED_PARTS, *module_parts(common_dir)]
+    if near is not None:
+        shared = [part for part in shared if part not in PERSONS_PARTS]
+        shared += ["config.worktree", *(f"worktrees/{name}/{part}" for name in near for part in NEIGHBOUR_PARTS)]
     return [
         ("own-git", git_dir, list(OWN_PARTS)),
         ("git", common_dir, shared),
@@ -175,6 +200,12 @@ def module_parts(common_dir: Path) -> list[str]:
             found += [str(rel / part) for part in MODULE_PARTS]
         folders[:] = [name for name in folders if name not in ("objects", "refs", "logs", "hooks", "info")]
     return found
+
+
+def neighbours(common_dir: Path, git_dir: Path) -> list[str]:
+    """The entries of the repository's other worktrees, a person's and those of other tasks."""
+    entries = sorted((common_dir / "worktrees").glob("*/commondir"))
+    return [entry.parent.name for entry in entries if entry.parent != git_dir]
 
 
 def digest(path: Path) -> str:
@@ -195,18 +226,28 @@ def compare_and_restore(sealed: Seal, quarantine_dir: Path) -> tuple[Breach, ...
     breaches: list[Breach] = []
     try:
         breaches += rebuild_git_folder(sealed, quarantine)
-        places = watched_places(sealed.root, sealed.git_dir, sealed.common_dir, sealed.control_files)
+        if not os.path.lexists(sealed.root):
+            sealed.root.mkdir(parents=True)
+        places = watched_places(sealed.root, sealed.git_dir, sealed.common_dir, sealed.control_files, sealed.near)
         for place, top, watched in places:
-            wanted = [*watched, *sealed.places[place]]
-            breaches += put_back(top, place, sealed.places[place], wanted, quarantine, STANDS_WHEN_CREATED)
+            before = still_of_use(top, sealed.places[place])
+            breaches += put_back(top, place, before, [*watched, *before], quarantine, STANDS_WHEN_CREATED)
         breaches += put_head_back(sealed, quarantine)
-        breaches += put_refs_back(sealed.common_dir, sealed.refs, sealed.branch, quarantine)
+        breaches += put_refs_back(sealed.common_dir, sealed.refs, sealed.branch, quarantine, sealed.own_refs)
         cache = sealed.git_dir / "aiframe" / "index"
         if digest(cache) != sealed.cache:
             cache.unlink(missing_ok=True)  # only a cache: a forged one could hide a changed file
     except OSError as error:
         breaches.append(failed(str(error.filename or sealed.git_dir), "changed", error))
     return tuple(breaches)
+
+
+def still_of_use(top: Path, files: Mapping[str, Entry]) -> Mapping[str, Entry]:
+    """*files* without those of a neighbouring worktree that is gone: its owner has removed it."""
+    return {
+        name: entry for name, entry in files.items()
+        if not name.startswith("worktrees/") or (top / name).parent.is_dir()
+    }  # fmt: skip
 
 
 def rebuild_git_folder(sealed: Seal, quarantine: Quarantine) -> list[Breach]:
@@ -219,6 +260,11 @@ def rebuild_git_folder(sealed: Seal, quarantine: Quarantine) -> list[Breach]:
             aside = place.with_name(f"{place.name}.foreign")
             os.rename(place, aside)  # the quarantine itself may lie in it
             kept_at = str(aside)
+        if place != sealed.common_dir:  # of a linked worktree: what it holds is sealed, or made again
+            (place / "aiframe").mkdir(parents=True)
+            if kept_at:
+                kept_at = quarantine.take(Path(kept_at), "own-git")
+            return [Breach("own-git", "changed" if kept_at else "deleted", "restored", kept_at)]
         for name in ("objects/info", "objects/pack", "refs/heads", "aiframe"):
             (place / name).mkdir(parents=True, exist_ok=True)
         if kept_at:
@@ -241,6 +287,16 @@ def put_head_back(sealed: Seal, quarantine: Quarantine) -> list[Breach]:
     return [Breach("git/HEAD", "changed" if kept_at else "deleted", "restored", kept_at)]
 
 
+def keep_left_behind(repo: Repository, sealed: Seal, prefix: str, date: float) -> None:
+    """Keep what a sealed ref named, where it moved to a commit that does not descend from it."""
+    now = read_refs(sealed.common_dir, sealed.own_refs).values
+    for name, value in sealed.refs.values.items():
+        if now.get(name) == value or not OBJECT_ID.match(value) or not repo.holds(value):
+            continue
+        if name not in now or not repo.holds(now[name]) or not repo.is_ancestor(value, now[name]):
+            create_ref(repo, prefix + safe_ref(name), value, date)
+
+
 def settle_refs(repo: Repository, sealed: Seal, quarantine_dir: Path, date: float) -> tuple[Breach, ...]:
     """After ``compare_and_restore``: keep foreign commits under refs/aiframe/quarantine/RUN_ID, and look at HEAD.
 
@@ -252,6 +308,8 @@ def settle_refs(repo: Repository, sealed: Seal, quarantine_dir: Path, date: floa
         if OBJECT_ID.match(value):
             with suppress(GitError):  # a ref to nothing: the note in the quarantine is all there is to keep
                 create_ref(repo, prefix + safe_ref(name), value, date)
+    if sealed.own_refs:
+        keep_left_behind(repo, sealed, prefix, date)
     if not repo.holds(sealed.head_commit):
         return (Breach("git/objects", "deleted", "failed", hint=LOST_OBJECTS),)
     at = Head(repo.text("rev-parse", "--verify", "HEAD"), current_branch(repo))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -107,11 +109,21 @@ class Quarantine:
             target = self.home / f"{label}.{number}"
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.rename(path, target)
+            move(path, target)
         except PermissionError:
             open_up(path.parent)
-            os.rename(path, target)
+            move(path, target)
         return str(target)
+
+
+def move(path: Path, target: Path) -> None:
+    """Move *path* to *target*, which may be on another disk: a workspace need not be on the project's."""
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(path, target)
 
 
 def open_up(folder: Path) -> None:

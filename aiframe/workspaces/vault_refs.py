@@ -27,15 +27,16 @@ class Refs:
     locks: frozenset[str] = frozenset()
 
 
-def read_refs(common_dir: Path) -> Refs:
-    """The refs as they are. A packed-refs that cannot be read counts as empty."""
+def read_refs(common_dir: Path, below: str = "") -> Refs:
+    """The refs as they are whose names begin with *below*. A packed-refs that cannot be read counts as empty."""
     packed = b""
     with suppress(OSError):
         if (common_dir / "packed-refs").is_file() and not (common_dir / "packed-refs").is_symlink():
             packed = (common_dir / "packed-refs").read_bytes()
     loose, locks = read_loose(common_dir)
-    values = {name: value for name, value in parse_packed(packed).items() if not name.startswith(OURS)}
-    return Refs(values | loose, packed, frozenset(locks))
+    values = {name: value for name, value in parse_packed(packed).items() if not name.startswith(OURS)} | loose
+    wanted = {name: value for name, value in values.items() if name.startswith(below)}
+    return Refs(wanted, packed, frozenset(lock for lock in locks if lock.startswith(below)))
 
 
 def read_loose(common_dir: Path) -> tuple[dict[str, str], list[str]]:
@@ -88,25 +89,31 @@ def is_sound(packed: bytes) -> bool:
     return lines[-1] == "" and all(good.fullmatch(line) for line in lines)
 
 
-def put_refs_back(common_dir: Path, sealed: Refs, branch: str | None, quarantine: Quarantine) -> list[Breach]:
+def put_refs_back(
+    common_dir: Path, sealed: Refs, branch: str | None, quarantine: Quarantine, below: str = ""
+) -> list[Breach]:
     """Make every ref what *sealed* says; *branch* (a full name) may have moved to another commit.
+
+    With *below* a person may work in the same repository: only the refs whose names begin so are looked at, and of
+    those none but the broken and the deleted ones come back.
 
     What foreign refs named is written to the quarantine first, one line of JSON each, so that git can keep it later.
     """
 
     def stands(name: str, value: str | None) -> bool:
         before = sealed.values.get(name)
-        return value == before or (name == branch and before is not None and bool(OBJECT_ID.match(value or "")))
+        may_move = bool(below) or (name == branch and before is not None)
+        return value == before or (may_move and bool(OBJECT_ID.match(value or "")))
 
     breaches = mend_places(common_dir, sealed, quarantine)
-    found = read_refs(common_dir)
+    found = read_refs(common_dir, below)
     for lock in sorted(found.locks - sealed.locks):
         breaches += set_aside(common_dir, lock, quarantine)
     told: dict[str, Breach] = {}
     for name, value in sorted(found.values.items()):
         if not stands(name, value):
             told[name] = take_ref_away(common_dir, name, value, sealed.values.get(name), quarantine)
-    left = read_refs(common_dir)
+    left = read_refs(common_dir, below)
     for name, value in sorted(sealed.values.items()):
         if not stands(name, left.values.get(name)):
             what = told[name].what if name in told else "deleted"

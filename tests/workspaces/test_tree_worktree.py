@@ -59,7 +59,7 @@ def made(host: Repository, path: Path, branch: str = BRANCH) -> Linked:
 def refs(host: Repository) -> dict[str, str]:
     """aiframe's own refs besides branches: name to commit."""
     lines = git(host.root, "for-each-ref", "--format=%(refname) %(objectname)", "refs/aiframe").splitlines()
-    return {name: commit for name, commit in (line.split() for line in lines)}
+    return {line.split()[0]: line.split()[1] for line in lines}
 
 
 # F21
