@@ -20,7 +20,7 @@ from aiframe.workspaces.git import GitError, HeadMoved, Repository, checked, nam
 from aiframe.workspaces.host import checkouts, host_lock, tip
 from aiframe.workspaces.inplace import UNFINISHED
 from aiframe.workspaces.trees import changed_files, switch_files, sync_index
-from aiframe.workspaces.worktree import Linked, keep_work, move_branch, move_work
+from aiframe.workspaces.worktree import Linked, keep_work, move_branch, move_work, read_ready
 
 NOTE = "landing.json"
 
@@ -42,27 +42,34 @@ class Merge:
     conflicts: tuple[str, ...] = ()
 
 
-def merge_work(linked: Linked, work: str, onto: str) -> Merge:
-    """Commit *work* merged with commit *onto*, in the object store alone. Files in conflict hold both versions."""
+def merge_trees(linked: Linked, base: str, onto: str, tree: str, date: float) -> Merge:
+    """What changed between *base* and *tree*, done to *onto*, in the object store alone.
+
+    Files in conflict hold both versions. The base is what the work was begun on, whatever became of the target since.
+    """
+
+    def bare(of: str, *parents: str) -> str:
+        return write_commit(linked, linked.tree_of(of), parents, "merge", {}, date)
+
+    root = bare(base)
     with clean_room(linked) as room:  # merge drivers are programs, and hang on the configuration
-        done = room.call("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", onto, work)
+        sides = (bare(onto, root), bare(tree, root))
+        done = room.call("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z", *sides)
         if done.code not in (0, 1):
             checked("merge-tree", done)
-        tree, *conflicts = names(done.out)
-    return Merge(onto, tree, tuple(dict.fromkeys(conflicts)))
+        merged, *conflicts = names(done.out)
+    return Merge(onto, merged, tuple(dict.fromkeys(conflicts)))
 
 
-def rebase_work(linked: Linked, tree: str, onto: str, message: str, trailers: Mapping[str, str], date: float) -> Merge:
+def rebase_work(linked: Linked, tree: str, onto: str, message: str, date: float) -> Merge:
     """Bring the work in the workspace, whose files are *tree*, onto commit *onto*: its files become the merged ones.
 
     The branch then stands at *onto*, and the work as it was is kept under a backup ref. May be called again.
     """
-    at = head(linked)
-    work = at.commit
-    if linked.tree_of(work) != tree:
-        work = write_commit(linked, tree, (at.commit,), message, trailers, date)
-    merge = merge_work(linked, work, onto)
-    keep_work(linked, work, onto, date)
+    at = head(linked).commit
+    merge = merge_trees(linked, read_ready(linked).base, onto, tree, date)
+    if linked.tree_of(at) != tree:
+        keep_work(linked, write_commit(linked, tree, (at,), f"unverified: {message}", {}, date), onto, date)
     move_work(linked, tree, merge.tree, onto, date)
     return merge
 

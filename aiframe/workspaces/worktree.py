@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from aiframe.durable import replace_file
@@ -21,8 +22,16 @@ from aiframe.workspaces.locks import announced
 from aiframe.workspaces.trees import add_everything, switch_files, sync_index, worktree_tree
 
 BACKUP = "refs/aiframe/backup/"
-READY = "ready"
+READY = "ready.json"
 MOVING = "moving.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a whole workspace remembers: the commit of the target that its work is on top of, and its last set-up."""
+
+    base: str
+    setup: str = ""
 
 
 class Linked(Repository):
@@ -85,13 +94,41 @@ def ensure_worktree(
             add_worktree(host, path, branch, held)
         linked = Linked(path, branch, host.common_dir)
         sweep_rooms(linked)
-        if not (linked.private_dir / READY).is_file():
+        if not is_ready(linked):
             at = head(linked)
             bring_by_force(linked, linked.tree_of(at.commit), at.commit, date)
-            replace_file(linked.private_dir / READY, b"{}\n")
+            write_ready(linked, Ready(fork_of(linked, at.commit, start)))
         elif (linked.private_dir / MOVING).is_file():
             finish_move(linked, date)
     return linked, notes
+
+
+def read_ready(linked: Linked) -> Ready:
+    """What the workspace stands on. Raises GitError where that is not known: ``ensure_worktree`` puts it right."""
+    try:
+        said = json.loads((linked.private_dir / READY).read_bytes())
+        return Ready(str(said["base"]), str(said["setup"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise GitError("check", f"{linked.root} is not made ready", hint="run the command again") from None
+
+
+def is_ready(linked: Linked) -> bool:
+    """Whether the workspace is whole: made to its end, and not half removed."""
+    try:
+        return linked.holds(read_ready(linked).base)
+    except GitError:
+        return False
+
+
+def write_ready(linked: Linked, ready: Ready) -> None:
+    """Remember what the workspace stands on."""
+    replace_file(linked.private_dir / READY, json.dumps(asdict(ready)).encode())
+
+
+def fork_of(linked: Linked, one: str, other: str) -> str:
+    """The newest commit that both descend from; *other* where there is none."""
+    done = linked.call("merge-base", one, other)
+    return done.out.decode().strip() if done.code == 0 else other
 
 
 def make_branch(host: Repository, branch: str, start: str, date: float) -> None:
@@ -201,6 +238,7 @@ def arrive(linked: Linked, commit: str, date: float) -> None:
     sync_index(linked, linked.tree_of(commit))
     if at.commit != commit:
         move_head(linked, at, commit, "aiframe: onto a new base", date)
+    write_ready(linked, replace(read_ready(linked), base=commit))
     (linked.private_dir / MOVING).unlink(missing_ok=True)
 
 
@@ -276,11 +314,11 @@ def checkpoint_work(linked: Linked, message: str, trailers: dict[str, str], date
 
 def follow(linked: Linked, target: str, date: float) -> bool:
     """Bring a workspace that holds no work of its own to commit *target*; whether it stands there now."""
-    at = head(linked)
-    if at.commit == target:
+    at, base = head(linked), read_ready(linked).base
+    if base == target:
         return True
-    tree = linked.tree_of(at.commit)
-    if not linked.is_ancestor(at.commit, target) or worktree_tree(linked, at.commit, ()) != tree:
+    tree = linked.tree_of(base)
+    if linked.tree_of(at.commit) != tree or worktree_tree(linked, base, ()) != tree:
         return False
     move_work(linked, tree, linked.tree_of(target), target, date)
     return True

@@ -17,7 +17,7 @@ from aiframe.workspaces.git import GitError, Repository
 from aiframe.workspaces.host import open_host
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, rebase_work
-from aiframe.workspaces.worktree import Linked, checkpoint_work, ensure_worktree, make_branch
+from aiframe.workspaces.worktree import Linked, checkpoint_work, ensure_worktree, follow, make_branch
 
 TARGET = "aiframe/p/landed"
 
@@ -122,7 +122,7 @@ def test_a_moved_target_is_merged_in_the_workspace(
     write(workspace.root, {"build.log": "ignored\n"})
     _, tree = work(workspace, mine)
     onto = person(host, theirs)
-    merge = rebase_work(workspace, tree, onto, "T1: work", {}, DAY)
+    merge = rebase_work(workspace, tree, onto, "T1: work", DAY)
     assert merge.conflicts == conflicts
     assert head(workspace).commit == merge.onto == onto
     assert candidate(workspace, onto, ()).tree == merge.tree
@@ -141,9 +141,22 @@ def test_a_moved_target_is_merged_in_the_workspace(
     assert git(host.root, "rev-parse", f"{TARGET}^{{tree}}") == tree
 
 
+def test_work_that_a_person_took_back_stays_away(host: Repository, workspace: Linked) -> None:
+    """The target was set back behind the base of the work: only the work itself comes onto it."""
+    first = head(workspace).commit
+    second = person(host, {"unwanted.txt": "u\n"})
+    assert follow(workspace, second, DAY)
+    _, tree = work(workspace, {"c.txt": "c\n"})
+    git(host.root, "branch", "-q", "-f", TARGET, first)
+    merge = rebase_work(workspace, tree, first, "T1: work", DAY)
+    assert merge.conflicts == ()
+    land(host, TARGET, first, commit(workspace, first, merge.tree), DAY)
+    assert set(files_of(host.root, TARGET)) - set(files_of(host.root, first)) == {"c.txt"}
+
+
 def test_the_work_before_a_merge_is_kept(host: Repository, workspace: Linked) -> None:
     _, tree = work(workspace, {"b.txt": "mine\n"})
-    rebase_work(workspace, tree, person(host, {"b.txt": "theirs\n"}), "T1: work", {}, DAY)
+    rebase_work(workspace, tree, person(host, {"b.txt": "theirs\n"}), "T1: work", DAY)
     kept = git(host.root, "for-each-ref", "--format=%(refname)", "refs/aiframe/backup/p").splitlines()
     assert [files_of(host.root, name)["b.txt"] for name in kept] == ["mine"]
 
@@ -152,7 +165,7 @@ def test_merge_drivers_of_the_repository_do_not_run(host: Repository, workspace:
     git(host.root, "config", "merge.own.driver", f"sh -c 'echo ran >{tmp_path}/ran; exit 0'")
     (host.git_dir / "info" / "attributes").write_text("* merge=own\n")
     _, tree = work(workspace, {"b.txt": "mine\n"})
-    rebase_work(workspace, tree, person(host, {"b.txt": "theirs\n"}), "T1: work", {}, DAY)
+    rebase_work(workspace, tree, person(host, {"b.txt": "theirs\n"}), "T1: work", DAY)
     assert not (tmp_path / "ran").exists()
 
 
@@ -178,7 +191,7 @@ while True:
         land(host, "aiframe/p/landed", base, commit, 1.7e9)
         break
     except TargetMoved:
-        merge = rebase_work(workspace, tree, tip(host, "aiframe/p/landed").commit, name, {}, 1.7e9)
+        merge = rebase_work(workspace, tree, tip(host, "aiframe/p/landed").commit, name, 1.7e9)
         assert not merge.conflicts
         base, tree = merge.onto, merge.tree
 """
