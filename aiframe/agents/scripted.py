@@ -29,7 +29,7 @@ LAUNCH = (
 
 
 class ScriptedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """*file* is the script, absolute or relative to the workspace."""
+    """*file* is the script, absolute or relative to the project."""
 
     file: str = ""
 
@@ -57,7 +57,8 @@ class Scripted:
         step = ["--role", request.role.value, f"--task={request.task_id}", f"--attempt={request.attempt}"]
         step += [f"--resume={request.resume}"] if request.resume else []
         argv = [sys.executable, "-P", "-c", LAUNCH, package, *step, f"--workspace={request.workspace}"]
-        return Command(argv=(*argv, "--", options.file), cwd=request.workspace)
+        file = options.file if request.project is None else str(Path(request.project, options.file))
+        return Command(argv=(*argv, "--", file), cwd=request.workspace)
 
     def reader(self, request: AgentRequest) -> ScriptedReader:
         """A reader of the player's events."""

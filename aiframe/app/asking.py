@@ -52,7 +52,7 @@ def ask(
     if request.resume:
         log.say(f"-- the agent goes on in its session {request.resume}")
     strays = tuple(links_out(site.layout))
-    sealed = seal_project(site, run)
+    sealed = seal_project(site, run, Path(request.workspace))
     forget_result(site.layout)
     try:
         answer = run_agent(site, run, agent, request, log, stop)
@@ -95,6 +95,7 @@ def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...],
         schema=schema,
         resume=to_resume(project, run, settings.name, settings.model),
         options=settings.options,
+        project=site.root,
     )
 
 

@@ -15,7 +15,10 @@ from aiframe.workspaces.place import Place
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try at *task*, all of it as it stood when the try began. It works in *place*, on top of *base*."""
+    """One try at *task*, all of it as it stood when the try began. It works in *place*, on top of *base*.
+
+    *since* is the commit that it began on, where the base has moved meanwhile: what came in between counts as its own.
+    """
 
     site: Site
     project: Project
@@ -26,6 +29,7 @@ class Attempt:
     base: Head
     log: StepLog
     stop: Stop
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)

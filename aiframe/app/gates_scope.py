@@ -23,7 +23,7 @@ def scope(work: Work) -> GateReport:
     """
     attempt = work.attempt
     repo, gates = attempt.place.repo, attempt.site.settings.gates
-    changes = changed_files(repo, attempt.base.commit, work.candidate.tree)
+    changes = changed_files(repo, attempt.since or attempt.base.commit, work.candidate.tree)
     reasons, held = [], list[str]()
     protected = [change for change in changes if matches_any(change.path, gates.protect)]
     if protected:

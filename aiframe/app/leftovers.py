@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from aiframe.app.linked import begin_linked, leave_linked
 from aiframe.app.observe import read_text
 from aiframe.app.placing import place_of
 from aiframe.app.results import Kept
@@ -49,6 +50,10 @@ def begin(site: Site, place: Place, task: Task, tasks: Sequence[Task], log: Step
     What an earlier attempt at it left stays, to go on from. Unproven work of another task is taken away and kept in a
     ref. What a person left is committed. Raises GitError.
     """
+    if place.kind == "worktree":  # every task has a place of its own
+        at = begin_linked(site, place)
+        _write(site, Begun(task.id, at.commit))
+        return at
     begun = _read(site)
     if begun.task_id != task.id:
         unproven = begun.task_id and not any(t.id == begun.task_id and t.status in _KEPT for t in tasks)
@@ -75,6 +80,9 @@ def leave(site: Site, run: Run) -> str:
         return ""
     try:
         place = place_of(site, run.task_id)
+        if place.kind == "worktree":
+            leave_linked(place, run.task_id, run.run_id)
+            return ""
         said = _take_commits_back(place, run.task_id, run.run_id, begun)
         _keep_files(site, place, run, begun)
     except AiframeError as error:  # the step's own ending must not be lost over this
@@ -90,6 +98,9 @@ def put_by(site: Site, place: Place, run_id: str, task_id: str, kept: Kept, held
     repo, begun = place.repo, _read(site)
     commit = write_commit(repo, kept.tree, (kept.base,), kept.message, kept.trailers, kept.date)
     ref = create_ref(repo, HELD + safe_ref(task_id), commit, kept.date)
+    if place.kind == "worktree":
+        leave_linked(place, task_id, run_id)
+        return replace(held, ref=ref, commit=commit)
     if begun.task_id == task_id:
         _take_commits_back(place, task_id, run_id, begun)
     at = head(repo).commit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiframe.app.proposals import inspect
 from aiframe.app.site import Site
-from aiframe.app.vaulting import Sealed, check_seal, drop_seal, left_seal
+from aiframe.app.vaulting import check_seal, drop_seal, left_seal
 from aiframe.core.model import Run
 
 
@@ -13,10 +13,10 @@ def mend(site: Site, run: Run, *, judged: bool) -> tuple[str, ...]:
 
     Says in words what was found. Without a seal nothing of the agent's has run: what differs is a person's edit.
     """
-    sealed = left_seal(site)
-    if sealed is None or sealed.run_id != run.run_id:
+    sealed = left_seal(site, run.run_id)
+    if sealed is None:
         return ()
-    notes = check_seal(site, Sealed(sealed))
+    notes = check_seal(site, sealed)
     if not judged:
         found = inspect(site, run)
         notes = (*notes, *found.complaints, *found.notes)

@@ -15,10 +15,12 @@ from aiframe.app.attempt import Attempt, Work
 from aiframe.app.gates import Gate, GateReport, doctor, run_gates, verify
 from aiframe.app.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.gates_scope import scope
+from aiframe.app.integration import integrated, is_on_target
 from aiframe.app.leftovers import agent_ended, begin
 from aiframe.app.placing import place_of
 from aiframe.app.proven import take_up
 from aiframe.app.results import Kept, Result, result_of
+from aiframe.app.set_up import set_up
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import check_seal
@@ -29,6 +31,8 @@ from aiframe.store.layout import IGNORED
 from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
 from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
+INTEGRATIONS = 3
+"""How often work is merged and proven anew when its target moves while it is checked."""
 GATES: tuple[Gate, ...] = (lay_out, verify, scope, doctor)
 """The gates in their order; each is a function from the work to a report."""
 LANDING_GATES: tuple[Gate, ...] = (lay_out, verify, doctor)
@@ -48,9 +52,15 @@ def carry_out(
     built = build(attempt) if approved is None else bring_back(attempt, approved)
     if built.broken is not None:
         return _result(attempt, built, built.broken)
-    work = measure(attempt)
-    as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
-    report, built = check(work, built, LANDING_GATES if as_approved else GATES)
+    for _ in range(INTEGRATIONS):
+        attempt, built, clash = integrated(attempt, built)
+        work = measure(attempt)
+        if clash is not None:
+            return conclude(work, built, clash)
+        as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
+        report, built = check(work, built, LANDING_GATES if as_approved else GATES)
+        if report.failure is not None or is_on_target(attempt):
+            break
     return conclude(work, built, report)
 
 
@@ -59,8 +69,13 @@ def prepare(
 ) -> Attempt:
     """Make the place of the attempt ready: what a person left there is committed, what others left is taken away."""
     place = place_of(site, task.id)
+    for note in place.notes:
+        log.say(f"-- {note}")
     base = begin(site, place, task, tasks, log)
-    return Attempt(site, project, run, tasks, task, place, base, log, stop)
+    attempt = Attempt(site, project, run, tasks, task, place, base, log, stop, since=base.commit)
+    if place.kind == "worktree":
+        set_up(attempt)
+    return attempt
 
 
 def build(attempt: Attempt) -> Built:

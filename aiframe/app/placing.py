@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiframe.app.linked import land_linked, linked_place
 from aiframe.app.results import Kept
 from aiframe.app.site import Site
 from aiframe.store.layout import CONTROL_PATHS
@@ -11,11 +12,15 @@ from aiframe.workspaces.place import Place, in_place
 
 def place_of(site: Site, task_id: str) -> Place:
     """Where attempts at *task_id* work; made where it is not there yet. Raises GitError."""
+    if site.settings.workspace.kind == "worktree":
+        return linked_place(site, task_id)
     return in_place(site.root, CONTROL_PATHS)
 
 
 def land(site: Site, task_id: str, kept: Kept) -> str:
     """Commit what passed and move the target there: the commit, the same one when replayed. Raises GitError."""
+    if site.settings.workspace.kind == "worktree":
+        return land_linked(site, task_id, kept)
     # An agent's own commits get one on top that names the task and the gates, also where they hold all of the work.
     return commit_candidate(
         place_of(site, task_id).repo,

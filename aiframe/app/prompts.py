@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+from aiframe.app.linked import repo_path
 from aiframe.app.links import read_inside
 from aiframe.app.observe import read_text
 from aiframe.app.resources import prompt_dirs
@@ -88,6 +89,9 @@ def _variables(
         "role": run.role.value,
         "project_name": site.root.name,
         "workspace": str(workspace),
+        "project": str(site.root),
+        "documents": "" if workspace == site.root else f"{site.root}/",
+        "code": _code_elsewhere(site, workspace),
         "interactive": project.settings.interactive_mode,
         "may_ask": may_ask(project),
         "spec": read_inside(site.root, layout.spec),
@@ -109,6 +113,12 @@ def _variables(
             return common | _diagnose_variables(site, project, run, tasks)
         case _:
             return common
+
+
+def _code_elsewhere(site: Site, workspace: Path) -> str:
+    """The repository that tasks are worked for, for a step that does not work in a checkout of it; empty for none."""
+    elsewhere = site.settings.workspace.kind == "worktree" and workspace == site.root
+    return str(repo_path(site)) if elsewhere else ""
 
 
 def _dev_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ...]) -> dict[str, Any]:

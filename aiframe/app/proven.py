@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from aiframe.app.linked import target_tip
 from aiframe.app.results import Result, left_result
 from aiframe.app.site import Site
 from aiframe.core.model import Run
@@ -31,6 +32,8 @@ def take_up(site: Site, place: Place, run: Run, base: Head) -> Result | None:
     if not repo.holds(kept.tree) or not repo.holds(kept.parent) or kept.tree == repo.tree_of(base.commit):
         return None
     if unchanged(repo, kept.tree, place.control):
+        return None
+    if place.kind == "worktree" and target_tip(site) != base.commit:
         return None
     return replace(
         left,

@@ -18,6 +18,7 @@ from pathlib import Path
 from aiframe.app.advance import Chain, advance
 from aiframe.app.agent_run import Stop
 from aiframe.app.leftovers import leave
+from aiframe.app.linked import tidy
 from aiframe.app.notify import tell_person
 from aiframe.app.recovery import recover
 from aiframe.app.site import Site, open_site
@@ -71,6 +72,7 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
             tell_person(site, step.project, step.effects)
+            _tidy(site)
         if step.recover is not None:
             (make_event, notes), after_step = _recovered(site, step.project), False
             site = open_site(site.root, site.environ)  # the settings that the dead step may have spoiled are back
@@ -112,6 +114,16 @@ def _keep_books(site: Site, about: str) -> None:
         again_if_killed(lambda: commit_control(Repository(site.root), CONTROL_PATHS, message, trailers, date))
     except StepError as error:
         print(f"not recorded in git yet: {error.message}\n  cure: {error.hint}", file=sys.stderr)
+
+
+def _tidy(site: Site) -> None:
+    """Remove the workspaces of tasks that are over; what fails now is done the next time."""
+    try:
+        notes = tidy(site)
+    except AiframeError as error:
+        notes = (error.message,)
+    for note in notes:
+        print(note, file=sys.stderr)
 
 
 def new_run_id() -> str:

@@ -9,9 +9,10 @@ from aiframe.app.placing import land, place_of
 from aiframe.app.results import Kept, Result, publish_result
 from aiframe.app.site import Site
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.events import Broken, Ending, Finished, Held, Proposal
 from aiframe.core.model import Failure, FailureKind
 from aiframe.workspaces.git import GitBusy, GitKilled, HeadMoved, again_if_killed
+from aiframe.workspaces.landing import TargetBusy
 
 
 def settle(site: Site, result: Result) -> Ending:
@@ -23,7 +24,11 @@ def settle(site: Site, result: Result) -> Ending:
     if kept is None:
         return result.ending
     try:
-        settled = again_if_killed(lambda: _settled(site, result, kept))
+        try:
+            settled = again_if_killed(lambda: _settled(site, result, kept))
+        except TargetBusy as error:  # a person is at work there: theirs is the word when it may land
+            waiting = _waiting(result, kept, error)
+            settled = again_if_killed(lambda: _settled(site, waiting, kept))
     except AiframeError as error:
         ending = refused(error)
         publish_result(site.layout, replace(result, finished=None, held=None, broken=ending))
@@ -43,6 +48,13 @@ def _settled(site: Site, result: Result, kept: Kept) -> Result:
             )
         case Broken():
             return result
+
+
+def _waiting(result: Result, kept: Kept, error: TargetBusy) -> Result:
+    """*result*, held until a person has made way for it."""
+    proposal = result.finished.proposal if result.finished else Proposal()
+    held = Held("the branch that it lands on is in use", (error.message, error.hint), kept.tree, "", proposal=proposal)
+    return replace(result, finished=None, held=held)
 
 
 def refused(error: AiframeError) -> Broken:

@@ -15,6 +15,7 @@ from aiframe.process import now
 from aiframe.store.atomic import make_folder, storage_errors
 from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
+from aiframe.workspaces.commits import current_branch
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs
 
@@ -31,10 +32,14 @@ SEALED = (
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a step must leave alone: *seal* as it is stored, and aiframe's own *records*, held by the runner alone."""
+    """What a step must leave alone: *seal* as it is stored, and aiframe's own *records*, held by the runner alone.
+
+    *workspace* is a second seal, where the step works in another repository than the project's.
+    """
 
     seal: Seal
     records: Mapping[Path, bytes] = field(default_factory=dict)
+    workspace: Seal | None = None
 
 
 def mend_folders(site: Site, run_id: str = "") -> tuple[str, ...]:
@@ -57,12 +62,17 @@ def mend_folders(site: Site, run_id: str = "") -> tuple[str, ...]:
     return tuple(notes)
 
 
-def seal_project(site: Site, run: Run) -> Sealed:
-    """Remember, durably, what the step of *run* must leave alone. Raises StepError."""
+def seal_project(site: Site, run: Run, workspace: Path) -> Sealed:
+    """Remember, durably, what the step of *run*, which works in *workspace*, must leave alone. Raises StepError."""
+    second = None
+    if workspace != site.root:
+        branch = current_branch(Repository(workspace)) or ""
+        second = seal(workspace, (), run.run_id, f"refs/heads/{branch.rpartition('/')[0]}/")
+        second.write(site.layout.workspace_seal)
     sealed = seal(site.root, SEALED, run.run_id)
     sealed.write(site.layout.seal)
     hold_logs(site, run)
-    return Sealed(sealed, hold_records(site.layout))
+    return Sealed(sealed, hold_records(site.layout), second)
 
 
 def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
@@ -71,10 +81,12 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
     To be called after anything of the agent's has run: the agent itself, and the commands that run its code.
     """
     folders = mend_folders(site, sealed.seal.run_id)
-    breaches = compare_and_restore(sealed.seal, site.layout.quarantine_dir)
+    seals = [each for each in (sealed.seal, sealed.workspace) if each is not None]
+    breaches = [breach for each in seals for breach in compare_and_restore(each, site.layout.quarantine_dir)]
     lost = bring_back(site.layout, sealed.records)
     logs = bring_logs_back(site)
-    breaches += settle_refs(Repository(site.root), sealed.seal, site.layout.quarantine_dir, now().wall)
+    for each in seals:
+        breaches += settle_refs(Repository(each.root), each, site.layout.quarantine_dir, now().wall)
     return (
         *folders,
         *logs,
@@ -85,9 +97,9 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
 
 def drop_seal(site: Site) -> None:
     """Forget the seal: nothing of the step runs any more, and all was checked. Raises StorageError."""
-    path = site.layout.seal
-    with storage_errors(path, "remove"):
-        path.unlink(missing_ok=True)
+    for path in (site.layout.seal, site.layout.workspace_seal):
+        with storage_errors(path, "remove"):
+            path.unlink(missing_ok=True)
     let_go_of_logs(site)
 
 
@@ -97,6 +109,9 @@ def _in_words(breach: Breach) -> str:
     return f"{breach.path} was {breach.what} by the step: {breach.action}{kept}{cure}"
 
 
-def left_seal(site: Site) -> Seal | None:
-    """The seal of a step whose runner died before it could look; None when there is none."""
-    return Seal.read(site.layout.seal)
+def left_seal(site: Site, run_id: str) -> Sealed | None:
+    """What the step *run_id* had to leave alone, whose runner died before it could look; None when there is none."""
+    first, second = Seal.read(site.layout.seal), Seal.read(site.layout.workspace_seal)
+    if first is None or first.run_id != run_id:
+        return None
+    return Sealed(first, workspace=second if second is not None and second.run_id == run_id else None)

@@ -20,6 +20,7 @@ class AgentRequest:
     *run_dir* is a folder of the run's own, outside the workspace's tracked files, where the command may leave files.
     *schema* is the JSON Schema of the closing block. *resume* is a session id of the agent's, or empty.
     *attempt* counts the tries of this role at this task from 1. *options* are the agent's own keys from PROJECT.yaml.
+    *project* is the folder of the project's documents, from which relative paths in the options go; None: the workspace.
     """
 
     prompt: str
@@ -34,6 +35,7 @@ class AgentRequest:
     resume: str = ""
     sandbox: AgentSandbox = "workspace-write"
     options: Mapping[str, Any] = field(default_factory=dict)
+    project: PurePath | None = None
 
 
 @dataclass(frozen=True, slots=True)

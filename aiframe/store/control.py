@@ -85,7 +85,8 @@ def keep_second_copy(layout: Layout, record: ControlRecord) -> None:
 def hold_records(layout: Layout) -> dict[Path, bytes]:
     """The control record and the last good copies as they are now, for `bring_back`."""
     held: dict[Path, bytes] = {}
-    for path in (layout.control_json, good_control(layout), *(layout.last_good_dir / name for name in GUARDED)):
+    guarded = (layout.last_good_dir / name for name in GUARDED)
+    for path in (layout.control_json, good_control(layout), layout.workspace_record, *guarded):
         with suppress(FileNotFoundError):
             held[path] = read_bounded(path)
     return held

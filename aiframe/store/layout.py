@@ -206,6 +206,16 @@ class Layout:
         return self.control_dir / "begun-task"
 
     @property
+    def workspace_record(self) -> Path:
+        """Which repository the project works for, from which commit on, and where its workspaces lie."""
+        return self.control_dir / "workspace.json"
+
+    @property
+    def workspace_seal(self) -> Path:
+        """As the seal, but of a workspace that is not the project's own folder."""
+        return self.control_dir / "workspace-seal.json"
+
+    @property
     def offered_tasks(self) -> Path:
         """The TASKS.yaml that a step left and that waits for a person's word."""
         return self.control_dir / "offered" / "TASKS.yaml"

@@ -14,6 +14,7 @@ from aiframe.store.settings_file import (
     SANDBOXES,
     SCOPES,
     WHOLE,
+    WORKSPACES,
     GateSettings,
     SandboxSettings,
     WorkspaceSettings,
@@ -188,6 +189,10 @@ def _workspace() -> Schema:
         "type": ["object", "null"],
         "additionalProperties": False,
         "properties": {
+            "kind": _words("In the project's folder, or in worktrees of another repository.", WORKSPACES),
+            "repo": _text("That repository: a path, from the project's folder on."),
+            "base": _text("What the work starts from: a branch, a tag or a commit; empty: what is checked out."),
+            "target": _text("The branch that finished work lands on; empty: one of aiframe's own."),
             "setup": _texts("Commands that make a fresh checkout ready."),
             "setup_timeout_min": {"description": "Most minutes of one of them.", **minutes},
         },

@@ -20,7 +20,8 @@ DEFAULT_AGENT = "codex"
 UNATTENDED = "AIFRAME_UNATTENDED"
 KEYS = ("agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
 GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
-WORKSPACE_KEYS = ("setup", "setup_timeout_min")
+WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
+WORKSPACES = ("inplace", "worktree")
 SANDBOXES = ("auto", "bubblewrap", "container", "none")
 SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
 LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type in ("int", "float"))
@@ -90,8 +91,17 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceSettings:
-    """Where agents work. *setup* are the commands that make a fresh checkout ready, each with its time in seconds."""
+    """Where agents work: in the project's folder, or in a linked worktree of the repository *repo* for each task.
 
+    *repo* is a path, from the project's folder on. *base* names what the work starts from (empty: what is checked out
+    there), *target* the branch that it lands on (empty: one of aiframe's own). *setup* are the commands that make a
+    fresh checkout ready, each with its time in seconds.
+    """
+
+    kind: str = "inplace"
+    repo: str = ""
+    base: str = ""
+    target: str = ""
     setup: tuple[str, ...] = ()
     setup_timeout_s: float = 600
 
@@ -291,8 +301,31 @@ def _workspace(top: Fields) -> WorkspaceSettings:
     if inner is None:
         return default
     inner.only(WORKSPACE_KEYS)
+    kind = inner.word("kind", {name: name for name in WORKSPACES}, default.kind)
+    repo = inner.text("repo").strip()
+    if kind == "worktree" and not repo:
+        inner.complain(inner.node, "kind worktree needs repo", "add `repo: PATH`, the top folder of a git repository")
+    for name in ("repo", "base", "target"):
+        node = inner.node.get(name)
+        if node is not None and kind != "worktree":
+            inner.complain(node, f"{name} is only for worktrees", "add `kind: worktree`, or take it out")
     minutes = inner.number("setup_timeout_min", default.setup_timeout_s / 60, above=True)
-    return WorkspaceSettings(setup=inner.texts("setup"), setup_timeout_s=minutes * 60)
+    return WorkspaceSettings(
+        kind=kind,
+        repo=repo,
+        base=_ref(inner, "base"),
+        target=_ref(inner, "target"),
+        setup=inner.texts("setup"),
+        setup_timeout_s=minutes * 60,
+    )
+
+
+def _ref(parent: Fields, key: str) -> str:
+    """The name of a branch (or, as a base, of a commit)."""
+    name, node = parent.text(key).strip(), parent.node.get(key)
+    if node is not None and (name.startswith("-") or re.search(r"[\s\0]|\.\.", name)):
+        parent.complain(node, f"{key}: {name[:80]!r} is no name of a branch", "`git branch` lists their names")
+    return name
 
 
 def _budget(top: Fields) -> tuple[Budget, tuple[int, int]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -74,21 +73,17 @@ def rebase_work(linked: Linked, tree: str, onto: str, message: str, date: float)
     return merge
 
 
-def commit_work(linked: Linked, *, onto: str, tree: str, message: str, trailers: Mapping[str, str], date: float) -> str:
-    """The task's one commit: *tree* on top of *onto*, at the tip of its branch; the same one when replayed.
+def commit_work(linked: Linked, commit: str, date: float) -> None:
+    """Put *commit*, which holds the files of the workspace, at the tip of the task's branch. May be called again.
 
     What was committed on the branch before, proven or not, is kept under a backup ref.
     """
     at = head(linked)
-    commit = onto
-    if linked.tree_of(onto) != tree:
-        commit = write_commit(linked, tree, (onto,), message, trailers, date)
-    if linked.is_ancestor(commit, at.commit) and linked.tree_of(at.commit) == tree:
-        return commit
+    if at.commit == commit:
+        return
     keep_work(linked, at.commit, commit, date)
-    sync_index(linked, tree)  # before the branch moves: a crash between the two leaves staged work, not a reversal
-    move_head(linked, at, commit, message.partition("\n")[0], date)
-    return commit
+    sync_index(linked, linked.tree_of(commit))  # before the branch moves: a crash in between stages no reversal
+    move_head(linked, at, commit, "aiframe: finished", date)
 
 
 def land(host: Repository, target: str, onto: str, commit: str, date: float) -> None:

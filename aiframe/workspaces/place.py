@@ -17,7 +17,7 @@ class Place:
     """A folder to work in. In place: the project's own; as a worktree: a linked one of a person's repository.
 
     *control* are the files that lie in it and never enter a task's commit (a worktree has none). *target* is the branch
-    that finished work lands on; None for a detached HEAD, which itself then moves.
+    that finished work lands on; None for a detached HEAD, which itself then moves. *notes* tell what was put right.
     """
 
     kind: Kind
@@ -25,6 +25,7 @@ class Place:
     repo: Repository
     control: tuple[str, ...] = ()
     target: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def in_place(root: Path, control: tuple[str, ...]) -> Place:

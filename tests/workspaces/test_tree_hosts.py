@@ -13,6 +13,7 @@ from support.needs import needs
 from workspaces.person import DAY, commit_all, git, write
 
 from aiframe.core.errors import StepError
+from aiframe.workspaces.commits import write_commit
 from aiframe.workspaces.host import open_host, resolve_base
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import commit_work, land
@@ -148,7 +149,8 @@ def test_works_and_leaves_the_checkout_alone(
 
     write(path, {file: "by the agent\n", "made.txt": "new\n"})
     tree = candidate(workspace, found.commit, ()).tree
-    commit = commit_work(workspace, onto=found.commit, tree=tree, message="T1: work", trailers={}, date=DAY)
+    commit = write_commit(workspace, tree, (found.commit,), "T1: work", {}, DAY)
+    commit_work(workspace, commit, DAY)
     land(host, "aiframe/p/landed", found.commit, commit, DAY)
     assert remove_worktree(host, path, "aiframe/p/T1", "aiframe/p/landed", DAY) == ()
 

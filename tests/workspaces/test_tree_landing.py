@@ -12,7 +12,7 @@ import pytest
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 from workspaces.test_tree_worktree import kill_after
 
-from aiframe.workspaces.commits import head
+from aiframe.workspaces.commits import head, write_commit
 from aiframe.workspaces.git import GitError, Repository
 from aiframe.workspaces.host import open_host
 from aiframe.workspaces.inplace import candidate
@@ -50,7 +50,9 @@ def work(workspace: Linked, files: dict[str, str | None]) -> tuple[str, str]:
 
 
 def commit(workspace: Linked, onto: str, tree: str) -> str:
-    return commit_work(workspace, onto=onto, tree=tree, message="T1: work", trailers={"Aiframe-Run": "r"}, date=DAY)
+    made = write_commit(workspace, tree, (onto,), "T1: work", {"Aiframe-Run": "r"}, DAY)
+    commit_work(workspace, made, DAY)
+    return made
 
 
 def person(host: Repository, files: dict[str, str | None]) -> str:
@@ -86,9 +88,8 @@ def test_work_becomes_one_commit_on_the_target(host: Repository, workspace: Link
         assert git(host.root, "for-each-ref", "--contains", kept, "refs/aiframe/backup"), "unproven work is lost"
 
 
-def test_no_change_is_no_commit(host: Repository, workspace: Linked) -> None:
-    base, tree = work(workspace, {})
-    assert commit(workspace, base, tree) == base
+def test_what_is_there_already_lands_once_more_as_nothing(host: Repository, workspace: Linked) -> None:
+    base = head(workspace).commit
     land(host, TARGET, base, base, DAY)
     assert at_target(host) == base
 
@@ -173,7 +174,7 @@ def test_many_landing_at_once_lose_nothing(host: Repository, tmp_path: Path) -> 
     script = """
 import sys
 from pathlib import Path
-from aiframe.workspaces.commits import head
+from aiframe.workspaces.commits import head, write_commit
 from aiframe.workspaces.host import open_host, tip
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import TargetMoved, commit_work, land, rebase_work
@@ -186,7 +187,8 @@ workspace, _ = ensure_worktree(host, Path(path), f"aiframe/p/{name}", base, 1.7e
 base = head(workspace).commit
 tree = candidate(workspace, base, ()).tree
 while True:
-    commit = commit_work(workspace, onto=base, tree=tree, message=name, trailers={}, date=1.7e9)
+    commit = write_commit(workspace, tree, (base,), name, {}, 1.7e9)
+    commit_work(workspace, commit, 1.7e9)
     try:
         land(host, "aiframe/p/landed", base, commit, 1.7e9)
         break

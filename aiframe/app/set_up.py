@@ -1,0 +1,42 @@
+"""Making a fresh workspace ready by the commands that PROJECT.yaml lists: once, and again when the list changes.
+
+They are the person's own, so they run without a sandbox, with the network and with the person's rights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+from aiframe.app.attempt import Attempt, Work
+from aiframe.app.gates import run_commands
+from aiframe.app.linked import workspace_of
+from aiframe.core.errors import StepError
+from aiframe.workspaces.inplace import Candidate, unchanged
+from aiframe.workspaces.trees import worktree_tree
+from aiframe.workspaces.worktree import read_ready, write_ready
+
+
+def set_up(attempt: Attempt) -> None:
+    """Run the commands of ``workspace.setup`` in a workspace that has not seen them.
+
+    Raises StepError where one fails, or where they change files that git keeps: those would be taken for work.
+    """
+    settings, linked = attempt.site.settings.workspace, workspace_of(attempt.place)
+    wanted = hashlib.sha256(json.dumps(settings.setup).encode()).hexdigest()[:16] if settings.setup else ""
+    if read_ready(linked).setup == wanted:
+        return
+    before = worktree_tree(linked, attempt.base.commit, ())
+    work = Work(attempt, Candidate(before, attempt.base.commit), attempt.place.root)
+    report = run_commands(work, "setup", settings.setup, timeout_s=settings.setup_timeout_s, network=True)
+    if report.failure is not None:
+        cure = "try it by hand in a checkout of your repository, and correct workspace.setup in PROJECT.yaml"
+        raise StepError(f"{report.failure.message}\n{report.findings}", hint=cure)
+    changed = unchanged(linked, before, ())
+    if changed:
+        cure = (
+            "let it make only files that git ignores (.gitignore), for example with `npm ci` in place of `npm install`"
+        )
+        raise StepError(f"workspace.setup changed files that git keeps: {', '.join(changed[:5])}", hint=cure)
+    write_ready(linked, replace(read_ready(linked), setup=wanted))

@@ -1,0 +1,277 @@
+"""A project that works for a person's repository: each task in a worktree, landed only proven; theirs is untouched."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.projects import Bench, dev, git, lay_project, lock_free, task, wait_for
+
+TARGET = "aiframe/shop/landed"
+
+
+def repository(folder: Path, files: Mapping[str, str] | None = None) -> Path:
+    """A person's repository on master."""
+    root = folder / "my app"
+    for name, text in (files or {"a.txt": "a\n", "b.txt": "b\n", ".gitignore": "*.log\n"}).items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    git(root, "init", "-q", "-b", "master")
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", "first")
+    return root
+
+
+def lay(folder: Path, repo: Path | str, *tasks: Mapping[str, Any], turns: list[Any], **settings: Any) -> Bench:
+    """A project for *repo*; *settings* are more keys of `workspace`."""
+    workspace = {"kind": "worktree", "repo": str(repo), **settings}
+    bench = lay_project(folder, *tasks, turns=turns, settings={"workspace": workspace})
+    return replace(bench, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")})
+
+
+def workspace(bench: Bench, name: str) -> Path:
+    return bench.root.parent / "state" / "aiframe" / "workspaces" / "shop" / name
+
+
+def shown(repo: Path) -> tuple[str, str, str]:
+    """What a person sees of the checkout."""
+    return git(repo, "status", "--porcelain=v2", "--branch"), git(repo, "rev-parse", "HEAD"), git(repo, "stash", "list")
+
+
+def commit(repo: Path, branch: str, **files: str) -> None:
+    """A person's commit on *branch*, from a worktree of theirs."""
+    theirs = repo.parent / "theirs"
+    git(repo, "worktree", "add", "-q", str(theirs), branch)
+    for name, text in files.items():
+        (theirs / name.replace("_", ".")).write_text(text)
+    git(theirs, "add", "-A")
+    git(theirs, "commit", "-q", "-m", "by a person")
+    git(repo, "worktree", "remove", "-f", str(theirs))
+
+
+def test_two_tasks_land_and_the_checkout_is_untouched(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    (repo / "a.txt").write_text("a person is at work\n")
+    before = shown(repo)
+    bench = lay(
+        tmp_path, repo, task("T1", "grep -q one one.txt"), task("T2", "grep -q one one.txt && test -f two.txt"),
+        turns=[dev("T1", files={"one.txt": "one\n"}), dev("T2", files={"two.txt": "two\n"})],
+    )  # fmt: skip
+    done = bench.tick()
+    assert bench.where == "DONE", done.said + bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T2: Task T2", "T1: Task T1", "first"]
+    for result in bench.results():
+        assert git(repo, "merge-base", "--is-ancestor", result["commit"], TARGET) == ""
+        assert {gate["tree"] for gate in result["gates"]} == {git(repo, "rev-parse", result["commit"] + "^{tree}")}
+    assert shown(repo) == before
+    assert git(repo, "worktree", "list").count("\n") == 0, "the workspaces of finished tasks are left"
+    assert git(repo, "branch", "--format=%(refname:short)").splitlines() == [TARGET, "master"]
+    assert bench.git("status", "--porcelain") == ""
+    assert [git(repo, "log", "-1", "--format=%(trailers:key=Aiframe-Task,valueonly)", TARGET).strip()] == ["T2"]
+
+
+def test_prompts_name_the_workspace_and_the_projects_own_documents(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", files={"one.txt": "one\n"})])
+    bench.tick()
+    (prompt,) = bench.prompts()
+    assert str(workspace(bench, "T1")) in prompt
+    assert str(bench.root / "notes" / "context_snapshot.md") in prompt
+
+
+def test_red_checks_leave_an_unverified_commit_and_the_next_attempt_goes_on(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    turns = [
+        dev("T1", files={"one.txt": "half\n"}),
+        dev("T1", attempt=2, run=["grep -q half one.txt && echo whole >one.txt"]),
+    ]
+    bench = lay(tmp_path, repo, task("T1", "grep -q whole one.txt"), turns=turns)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "first"]
+    kept = git(repo, "for-each-ref", "--format=%(refname)", "refs/aiframe/backup").splitlines()
+    assert [git(repo, "show", f"{ref}:one.txt") for ref in kept] == ["half"]
+
+
+@pytest.mark.parametrize("ending", ["timeout", "stopped"])
+def test_what_a_stopped_attempt_left_is_on_the_branch(tmp_path: Path, ending: str) -> None:
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "half\n"}, run=["touch begun; sleep 30"])]
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=turns)
+    if ending == "timeout":
+        bench.edit_state(timeout_sec=2)
+        bench.tick()
+    else:
+        bench.tick("--no-wait")
+        wait_for((workspace(bench, "T1") / "begun").exists, "the agent's start")
+        bench.do("stop")
+        wait_for(lambda: lock_free(bench), "the end of the step")
+    assert bench.where == ("DIAGNOSE_READY" if ending == "timeout" else "PAUSED"), bench.log()
+    assert git(repo, "log", "-1", "--format=%s", "aiframe/shop/T1") == "unverified: T1"
+    assert git(repo, "show", "aiframe/shop/T1:one.txt") == "half"
+    assert git(repo, "rev-parse", TARGET) == git(repo, "rev-parse", "master")
+
+
+def test_a_target_that_moved_meanwhile_is_merged_and_proven(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    moves = f"cd '{repo}' && git worktree add -q ../t {TARGET} && echo d >../t/d.txt && git -C ../t add -A &&"
+    moves += " git -C ../t -c user.name=p -c user.email=p@example.org commit -q -m person"
+    turns = [dev("T1", files={"one.txt": "one\n"}, run=[moves])]
+    bench = lay(tmp_path, repo, task("T1", "test -f d.txt -a -f one.txt"), turns=turns)
+    done = bench.tick()
+    assert bench.where == "DONE", done.said + bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "person", "first"]
+
+
+def test_a_conflict_goes_back_to_the_agent_with_both_versions(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    moves = f"cd '{repo}' && git worktree add -q ../t {TARGET} && echo theirs >../t/a.txt && git -C ../t add -A &&"
+    moves += " git -C ../t -c user.name=p -c user.email=p@example.org commit -q -m person"
+    moves += " && git worktree remove -f ../t"
+    turns = [
+        dev("T1", files={"a.txt": "mine\n"}, run=[moves]),
+        dev("T1", attempt=2, run=["grep -q '<<<<<<<' a.txt &&  printf 'theirs\\nmine\\n' >a.txt"]),
+    ]
+    bench = lay(tmp_path, repo, task("T1", "grep -q mine a.txt"), turns=turns)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert "a.txt" in bench.prompts()[1]
+    assert "conflict" in bench.prompts()[1]
+    assert git(repo, "show", f"{TARGET}:a.txt") == "theirs\nmine"
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "person", "first"]
+
+
+def test_the_work_follows_a_base_that_holds_all_that_landed(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    bench = lay(
+        tmp_path, repo, task("T1", "true"), task("T2", "test -f d.txt", blocked_by=["T1"]),
+        turns=[dev("T1", files={"one.txt": "one\n"}), dev("T2", files={"two.txt": "two\n"})],
+    )  # fmt: skip
+    bench.tick(DEV_CHAIN_LIMIT="1")
+    git(repo, "merge", "-q", TARGET)
+    (repo / "d.txt").write_text("by a person\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "person")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T2: Task T2", "person", "T1: Task T1", "first"]
+
+
+def test_a_dirty_checkout_of_the_target_makes_the_work_wait(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    (repo / "b.txt").write_text("a person is at work\n")
+    before = shown(repo)
+    turns = [dev("T1", files={"one.txt": "one\n"})]
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=turns, target="master")
+    bench.tick()
+    assert bench.statuses() == {"T1": "review"}, bench.log()
+    assert "checked out" in bench.log()
+    assert shown(repo) == before
+
+
+def test_a_clean_checkout_of_the_target_moves_along(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", files={"one.txt": "one\n"})], target="master")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert (repo / "one.txt").read_text() == "one\n"
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "log", "--format=%s").splitlines() == ["T1: Task T1", "first"]
+
+
+def test_planted_hooks_and_settings_never_run(tmp_path: Path) -> None:
+    """F26 for linked worktrees."""
+    repo, evil = repository(tmp_path), tmp_path / "evil"
+    plant = (
+        f"printf '#!/bin/sh\\ntouch {evil}\\n' | tee '{repo}/.git/hooks/post-checkout' '{repo}/.git/hooks/post-merge'"
+        f" '{repo}/.git/hooks/reference-transaction' '{repo}/.git/hooks/post-commit' >/dev/null;"
+        f" chmod +x '{repo}'/.git/hooks/*; git config core.fsmonitor 'touch {evil}';"
+        f" git config filter.f.clean 'touch {evil}'; git config diff.external 'touch {evil}';"
+        f" echo '* filter=f' >'{repo}/.git/info/attributes'; rm -f {evil}"
+    )
+    turns = [dev("T1", files={"one.txt": "one\n"}, run=[plant])]
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=turns)
+    before = (repo / ".git" / "config").read_bytes()
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert not evil.exists()
+    assert not list((repo / ".git" / "hooks").glob("post-commit"))
+    assert (repo / ".git" / "config").read_bytes() == before
+    assert not (repo / ".git" / "info" / "attributes").exists()
+    assert "post-commit" in bench.log()
+
+
+# Setting up
+
+
+def test_setup_runs_once_in_a_workspace_and_again_when_it_changes(tmp_path: Path) -> None:
+    repo, count = repository(tmp_path), tmp_path / "count"
+    turns = [
+        dev("T1", files={"one.txt": "half\n"}), dev("T1", attempt=2, files={"one.txt": "more\n"}),
+        dev("T1", attempt=3, files={"one.txt": "whole\n"}),
+    ]  # fmt: skip
+    verify = "grep -q made made.log && grep -q whole one.txt"
+    setup = [f"echo x >>{count}; echo made >made.log"]
+    bench = lay(tmp_path, repo, task("T1", verify), turns=turns, setup=setup)
+    settings = json.loads(bench.text("PROJECT.yaml"))
+    settings["limits"] = {"max_attempts": 2}
+    bench.write("PROJECT.yaml", json.dumps(settings))
+    bench.tick()
+    assert bench.where == "ERROR", bench.log()
+    assert count.read_text() == "x\n"
+    settings["workspace"]["setup"].append(f"echo y >>{count}")
+    bench.write("PROJECT.yaml", json.dumps(settings))
+    bench.do("retry", "T1")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert count.read_text() == "x\nx\ny\n"
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        pytest.param("exit 3", "exit code 3", id="fails"),
+        pytest.param("echo x >>a.txt", "a.txt", id="changes a tracked file"),
+        pytest.param("echo x >new.txt", "new.txt", id="makes a file that is not ignored"),
+        pytest.param("sleep 30", "within", id="never ends"),
+    ],
+)
+def test_setup_that_fails_stops_the_step_before_an_agent_is_paid(tmp_path: Path, setup: str, said: str) -> None:
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "one\n"})]
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=turns, setup=[setup], setup_timeout_min=0.03)
+    bench.tick()
+    assert bench.where == "ERROR"
+    assert said in bench.log()
+    assert not (workspace(bench, "T1") / "one.txt").exists()
+    assert bench.state["failure"]["hint"]
+
+
+# What a person may name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said", "cure"),
+    [
+        pytest.param({"repo": "nowhere"}, "no folder", "top folder", id="no folder"),
+        pytest.param({"repo": "."}, "the project itself", "inplace", id="the project itself"),
+        pytest.param({"base": "gone"}, "no commit gone", "git branch", id="no such base"),
+        pytest.param({"target": "a..b/c.lock"}, "", "git branch", id="no name of a branch"),
+    ],
+)
+def test_what_cannot_be_worked_in_is_said_with_the_cure(
+    tmp_path: Path, spoil: dict[str, str], said: str, cure: str
+) -> None:
+    repo = repository(tmp_path)
+    before = git(repo, "for-each-ref"), sorted(os.listdir(repo / ".git"))
+    bench = lay(tmp_path, spoil.pop("repo", str(repo)), task("T1", "true"), turns=[dev("T1")], **spoil)
+    done = bench.tick()
+    failure = bench.state.get("failure") or {"message": done.said, "hint": done.said}
+    assert said in failure["message"]
+    assert cure in failure["hint"] + done.said
+    assert (git(repo, "for-each-ref"), sorted(os.listdir(repo / ".git"))) == before
