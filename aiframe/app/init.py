@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aiframe.agents import known_agents
 from aiframe.agents.probe import Probe, describe
+from aiframe.app.init_repository import about_repository, workspace_lines
 from aiframe.app.resources import files_below, template_folder
 from aiframe.core.errors import GuardError, UsageError
 from aiframe.core.model import Moment, Project, Settings
@@ -53,18 +54,19 @@ class InitReport:
 def init_project(
     frame: Path, name: str | None, *, idea: Path | str | None = None, agent: str | None = None,
     interactive: bool = True, sandbox: str = "auto", clock: Moment, cwd: Path, environ: Mapping[str, str],
+    repo: Path | None = None, base: str = "",
 ) -> InitReport:  # fmt: skip
     """Make a project in *frame*; where *name* is taken it gets a numeric suffix.
 
     *idea* is a file (Path) or the text itself; *agent* the name for PROJECT.yaml, by default one that is installed;
-    *sandbox* what PROJECT.yaml says of it.
+    *sandbox* what PROJECT.yaml says of it. *repo* is a git repository that the project is to work for, each task in a
+    worktree that starts from *base*; nothing in it is touched yet.
     Raises GuardError inside projects/, UsageError for a name or idea that will not do, UnreadableFile, StorageError;
     nothing is left then.
     """
     _refuse_inside_projects(frame, cwd)
-    wanted = (
-        check_name(name) if name is not None else time.strftime("project-%Y%m%d-%H%M%S", time.localtime(clock.wall))
-    )
+    workspace = workspace_lines(repo, base)
+    wanted = check_name(name) if name is not None else _default_name(repo, clock)
     text = _idea_text(idea)
     chosen, notes = _choose_agent(agent, environ)
     values = {"agent": chosen, "sandbox": sandbox}
@@ -72,10 +74,12 @@ def init_project(
     for path in _free_places(frame / "projects", wanted):
         nursery = _nursery(path.parent)
         try:
-            _build(nursery, path.name, template_folder("project", frame), text, values, clock, interactive=interactive)
+            template = template_folder("project", frame)
+            _build(nursery, path.name, template, text, values, clock, workspace, interactive=interactive)
             if _move(nursery, path):
                 renamed = (f"the name {wanted} was taken",) if path.name != wanted else ()
-                return InitReport(path, chosen, _next_commands(path, cwd, has_idea=bool(text)), (*renamed, *notes))
+                notes = (*renamed, *about_repository(path, environ), *notes)
+                return InitReport(path, chosen, _next_commands(path, cwd, has_idea=bool(text)), notes)
         finally:
             shutil.rmtree(nursery, ignore_errors=True)
     raise UsageError(f"there are too many projects named {wanted}", hint="choose another name")
@@ -94,6 +98,14 @@ def check_name(name: str) -> str:
     rule = f"at most {MAX_NAME} letters, digits and . _ -, and no . or - at the beginning"
     message = f"{name!r} cannot be a project's name, which has {rule}"
     raise UsageError(message, hint=_suggestion(name))
+
+
+def _default_name(repo: Path | None, clock: Moment) -> str:
+    """A name for a project that was given none: its repository's, else one of the time."""
+    named = Path(os.path.abspath(repo)).name if repo is not None else ""
+    if is_safe_name(named) and "template" not in named.casefold():
+        return named
+    return time.strftime("project-%Y%m%d-%H%M%S", time.localtime(clock.wall))
 
 
 def _suggestion(name: str) -> str:
@@ -201,7 +213,8 @@ def _move(nursery: Path, path: Path) -> bool:
 
 
 def _build(
-    root: Path, name: str, template: Path, idea: str, values: Mapping[str, str], clock: Moment, *, interactive: bool
+    root: Path, name: str, template: Path, idea: str, values: Mapping[str, str], clock: Moment, workspace: str, *,
+    interactive: bool,
 ) -> None:  # fmt: skip
     """All files of the project *name*, its repository with a first commit, and its state."""
     for relative in files_below(template):
@@ -209,6 +222,8 @@ def _build(
         target = root / relative
         if target.suffix == ".j2":
             target = target.with_suffix("")
+        if target.name == "PROJECT.yaml" and workspace and isinstance(text, str):
+            text = text.rstrip("\n") + "\n\n" + workspace
         make_folder(target.parent)
         write_durable(target, text, 0o755 if (template / relative).stat().st_mode & stat.S_IXUSR else 0o644)
     if idea:

@@ -71,14 +71,22 @@ def repo_path(site: Site) -> Path:
 
 def open_origin(site: Site) -> tuple[Repository, Origin]:
     """The repository that the project works for, looked at anew, with its target branch there. Raises StepError."""
+    host, origin = find_origin(site)
+    start = commit_of(host, origin.landed_ref) or origin.commit
+    make_branch(host, origin.target, start, now().wall)
+    return host, origin
+
+
+def find_origin(site: Site) -> tuple[Repository, Origin]:
+    """The repository that the project works for, with what is recorded of it; nothing in it is touched.
+
+    Raises StepError for one that cannot be worked in.
+    """
     host = open_host(repo_path(site))
     if host.root == site.root:
         cure = "take `workspace` out of PROJECT.yaml: that is what kind inplace does"
         raise StepError(f"{host.root} is the project itself", hint=cure)
-    origin = _resolved(site, host, _recorded(site))
-    start = commit_of(host, origin.landed_ref) or origin.commit
-    make_branch(host, origin.target, start, now().wall)
-    return host, origin
+    return host, _resolved(site, host, _recorded(site))
 
 
 def _recorded(site: Site) -> Origin | None:

@@ -40,6 +40,8 @@ def init(args: Namespace) -> int:
         clock=now(),
         cwd=where.here(),
         environ=os.environ,
+        repo=where.here() / Path(args.repo).expanduser() if args.repo else None,
+        base=args.base or "",
     )
     print(f"made {report.path} (agent: {report.agent})")
     for note in (*report.notes, *notes):

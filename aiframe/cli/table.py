@@ -55,6 +55,10 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="default: project-YYYYMMDD-HHMMSS")
     parser.add_argument("--idea", metavar="FILE", help="a text that says what you want; - reads standard input")
     parser.add_argument("--agent", metavar="NAME", help="the agent to work with (default: one that is installed)")
+    parser.add_argument("--repo", metavar="PATH", help="work for this git repository: each task in a worktree of it")
+    parser.add_argument(
+        "--base", metavar="NAME", help="what that work starts from (default: what is checked out there)"
+    )
     parser.add_argument("--unattended", action="store_true", help="no interview and no reviews (interactive_mode off)")
     _frame(parser)
 
@@ -223,7 +227,10 @@ def count(text: str) -> int:
 _P = " --project my-project"
 
 COMMANDS = (
-    Command("init", "Begin", "make a project", ("aiframe init my-project --idea idea.md",), "making:init", _init),
+    Command(
+        "init", "Begin", "make a project",
+        ("aiframe init my-project --idea idea.md", "aiframe init --repo ~/src/my-app"), "making:init", _init,
+    ),
     Command("frame", "Begin", "lay a new frame", ("aiframe frame my-frame",), "making:frame", _new_frame),
     Command("demo", "Begin", "play everything once, without any agent", ("aiframe demo",), "making:demo", _demo),
     Command(

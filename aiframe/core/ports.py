@@ -20,7 +20,7 @@ class AgentRequest:
     *run_dir* is a folder of the run's own, outside the workspace's tracked files, where the command may leave files.
     *schema* is the JSON Schema of the closing block. *resume* is a session id of the agent's, or empty.
     *attempt* counts the tries of this role at this task from 1. *options* are the agent's own keys from PROJECT.yaml.
-    *project* is the folder of the project's documents, from which relative paths in the options go; None: the workspace.
+    *project* is the folder of the project's documents, from which paths in the options go; None: the workspace.
     """
 
     prompt: str

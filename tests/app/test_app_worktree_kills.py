@@ -1,0 +1,89 @@
+"""From `init --repo` on a real repository to landed work, with SIGKILL to every part of aiframe on the way."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from app.test_app_worktree import repository, shown
+from support.chaos import AIFRAME, Ground, dev_turn, ground, kill, remains, rest
+from support.projects import git
+
+from aiframe.workspaces.host import open_host, registered
+
+FILES: Mapping[str, str] = {
+    **{f"src/part{n % 7}/module_{n}.py": f'"""Module {n}."""\n\nVALUE = {n}\n' for n in range(190)},
+    **{f"docs/ünï {n}.md": f"# Chapter {n}\n" for n in range(10)},
+    ".gitignore": "*.log\nbuild/\n",
+}
+CHECK = "setsid sleep $CHAOS_NAP & sleep 0.1; grep -qx {0} {0}.txt && test -f src/part0/module_0.py"
+TASKS = ("T1", "T2")
+ROUNDS = 4
+"""Kills on the way; which part is hit, and when, differs from round to round."""
+
+
+def lay(around: Ground, repo: Path, folder: Path) -> Ground:
+    """Make the project of *around* one for *repo*, planned, by the way of `init`: as a person would."""
+    environ = {**around.environ, "XDG_STATE_HOME": str(folder / "state")}
+    frame = folder / "frame"
+    for words in (("frame", str(frame)), ("init", "p", "--repo", str(repo), "--agent", "scripted", "--unattended")):
+        cwd = frame if words[0] == "init" else folder
+        subprocess.run([*AIFRAME, *words], env=environ, cwd=cwd, check=True, capture_output=True, timeout=60)
+    root = frame / "projects" / "p"
+    settings = (root / "PROJECT.yaml").read_text()
+    settings = settings.replace("agent: scripted", f"agent: {{name: scripted, file: {folder}/script.yaml}}")
+    settings = settings.replace("sandbox: auto", "sandbox: none\nenv: [CHAOS_MARK, CHAOS_NAP, CHAOS_CALLS]")
+    (root / "PROJECT.yaml").write_text(settings + "limits: {max_attempts: 9, interrupted_limit: 99}\n")
+    plan = [{"id": name, "title": f"Write {name}", "verify": [CHECK.format(name)]} for name in TASKS]
+    (root / "TASKS.yaml").write_text(json.dumps({"version": 1, "tasks": plan}))
+    (folder / "script.yaml").write_text(json.dumps({"version": 1, "turns": [dev_turn(name) for name in TASKS]}))
+    state = json.loads((root / "STATE.json").read_text())
+    (root / "STATE.json").write_text(json.dumps({**state, "state": "DEV_READY"}))
+    return replace(around, root=root, environ=environ)
+
+
+def check(project: Ground, repo: Path) -> None:
+    """Both tasks are on the target once, each proven on the commit that is kept; nothing else is left behind."""
+    target = "aiframe/p/landed"
+    subjects = git(repo, "log", "--format=%s", target).splitlines()
+    assert subjects == ["T2: Write T2", "T1: Write T1", "first"]
+    for name in TASKS:
+        assert git(repo, "show", f"{target}:{name}.txt") == name
+    assert git(repo, "diff", "--name-status", "master", target).split() == ["A", "T1.txt", "A", "T2.txt"]
+    results = [json.loads(path.read_text()) for path in sorted((project.root / "logs" / "runs").glob("*/result.json"))]
+    good = [result for result in results if result["success"]]
+    assert sorted(result["task_id"] for result in good) == list(TASKS), "finished work was bought twice"
+    for result in good:
+        tree = git(repo, "rev-parse", result["commit"] + "^{tree}")
+        assert {gate["tree"] for gate in result["gates"]} == {tree}
+        git(repo, "merge-base", "--is-ancestor", result["commit"], target)
+    assert registered(open_host(repo)) == []
+    assert not list((repo.parent / "state").rglob("*.aside*"))
+    git(repo, "fsck", "--strict", "--no-dangling")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_tasks_to_done_whatever_is_killed(tmp_path: Path, seed: int) -> None:
+    repo = repository(tmp_path, FILES)
+    (repo / "docs" / "ünï 1.md").write_text("a person is at work\n")
+    before, chance = shown(repo), random.Random(seed)
+    with ground(tmp_path / "g") as around:
+        project = lay(around, repo, tmp_path)
+        for _ in range(ROUNDS if seed else 0):
+            with suppress(subprocess.TimeoutExpired), project.start_tick("--no-wait") as tick:
+                tick.wait(20)
+            wait_until(lambda: is_run_locked(project.layout) or True, 5, "")
+            kill(
+                project, chance.choice(["runner", "git", "agent", "verify", "guardian", "all"]), chance.uniform(0, 1.5)
+            )
+        rest(project)
+        assert not remains(project)
+        check(project, repo)
+        assert git(project.root, "status", "--porcelain") == ""
+    assert shown(repo) == before
