@@ -62,10 +62,13 @@ def mend_folders(site: Site, run_id: str = "") -> tuple[str, ...]:
     return tuple(notes)
 
 
-def seal_project(site: Site, run: Run, workspace: Path) -> Sealed:
-    """Remember, durably, what the step of *run*, which works in *workspace*, must leave alone. Raises StepError."""
+def seal_project(site: Site, run: Run, workspace: Path | None = None) -> Sealed:
+    """Remember, durably, what the step of *run* must leave alone, also where it works in a *workspace* of its own.
+
+    Raises StepError.
+    """
     second = None
-    if workspace != site.root:
+    if workspace is not None and workspace != site.root:
         branch = current_branch(Repository(workspace)) or ""
         second = seal(workspace, (), run.run_id, f"refs/heads/{branch.rpartition('/')[0]}/")
         second.write(site.layout.workspace_seal)
