@@ -225,6 +225,16 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
     return commit
 
 
+def land_commit(site: Site, place: Place, commit: str) -> None:
+    """Move the target from what the workspace stands on to *commit*, which a person asked for. May be called again.
+
+    Raises TargetMoved, TargetBusy.
+    """
+    host, origin = open_origin(site)
+    land(host, origin.target, read_ready(workspace_of(place)).base, commit, now().wall)
+    host.run("update-ref", origin.landed_ref, commit)
+
+
 def leave_linked(place: Place, task_id: str, run_id: str) -> None:
     """Commit what an attempt left, as unverified, on the task's branch. Raises GitError, EmbeddedRepositories."""
     trailers = {"Aiframe-Run": run_id, "Aiframe-Task": task_id, "Aiframe-Gates": "unverified"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiframe.app.linked import land_linked, linked_place
+from aiframe.app.linked import begin_linked, land_commit, land_linked, linked_place
 from aiframe.app.results import Kept
 from aiframe.app.site import Site
 from aiframe.store.layout import CONTROL_PATHS
@@ -32,3 +32,16 @@ def land(site: Site, task_id: str, kept: Kept) -> str:
         date=kept.date,
         allow_empty=kept.parent != kept.base,
     )
+
+
+def to_target(site: Site, place: Place) -> Place:
+    """*place* as its target is now; in place it always is. Raises GitError."""
+    if place.kind == "worktree":
+        begin_linked(site, place)
+    return place
+
+
+def publish(site: Site, place: Place, commit: str) -> None:
+    """Move the target to *commit*, which is on the place's branch; in place it is there already. Raises GitError."""
+    if place.kind == "worktree":
+        land_commit(site, place, commit)

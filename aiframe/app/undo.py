@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiframe.app.advance import held
-from aiframe.app.placing import place_of
+from aiframe.app.placing import place_of, publish, to_target
 from aiframe.app.site import Site
 from aiframe.core.errors import UsageError
 from aiframe.core.events import Retry
@@ -43,12 +43,13 @@ def undo(site: Site, task_id: str) -> str:
         statuses = {task.id: task.status for task in draft.seen.tasks}
         if task_id not in statuses:
             raise UsageError(f"there is no task {task_id}", hint=f"known tasks: {', '.join(statuses) or 'none'}")
-        place = place_of(site, task_id)
+        place = to_target(site, place_of(site, task_id))
         landed = _last_landed(place.repo, task_id)
         if landed is None or (landed.undone_by and statuses[task_id] is TaskStatus.TODO):
             cure = "`git log` shows the commits; `git revert` takes one back"
             raise Refused(f"no commit on this branch holds the work of {task_id}", hint=cure)
         commit = landed.undone_by or _take_back(place, task_id, landed)
+        publish(site, place, commit)
         draft.decide(Retry(draft.seen, task_id))
         built_on = [
             task.id for task in draft.seen.tasks if task_id in task.blocked_by and task.status is TaskStatus.DONE

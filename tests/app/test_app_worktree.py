@@ -172,6 +172,64 @@ def test_a_dirty_checkout_of_the_target_makes_the_work_wait(tmp_path: Path) -> N
     assert bench.statuses() == {"T1": "review"}, bench.log()
     assert "checked out" in bench.log()
     assert shown(repo) == before
+    git(repo, "checkout", "-q", "b.txt")
+    (repo / "d.txt").write_text("by a person\n")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "person")
+    approved = bench.do("approve", "T1")
+    assert approved.code == 0, approved.said
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert len(bench.results()) == 2
+    assert git(repo, "log", "--format=%s").splitlines() == ["T1: Task T1", "person", "first"]
+    assert git(repo, "status", "--porcelain") == ""
+    assert (repo / "one.txt").exists()
+
+
+def test_undo_takes_the_work_back_on_the_target(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "one\n"}), dev("T2", files={"two.txt": "two\n"})]
+    bench = lay(tmp_path, repo, task("T1", "true"), task("T2", "true"), turns=turns)
+    bench.tick()
+    before = shown(repo)
+    undone = bench.do("undo", "T1")
+    assert undone.code == 0, undone.said
+    assert git(repo, "ls-tree", "--name-only", TARGET).splitlines() == [".gitignore", "a.txt", "b.txt", "two.txt"]
+    assert bench.statuses() == {"T1": "todo", "T2": "done"}
+    bench.do("resume")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "show", f"{TARGET}:one.txt") == "one"
+    assert git(repo, "log", "--format=%s", TARGET).splitlines()[:2] == ["T1: Task T1", "aiframe: undo T1"]
+    assert shown(repo) == before
+
+
+def test_work_that_exceeds_its_scope_is_held_and_lands_on_a_persons_word(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "one\n", "b.txt": "more\n"}), dev("T2", files={"two.txt": "two\n"})]
+    declared = task("T1", "true", locks={"writes": ["one.txt"]})
+    bench = lay(tmp_path, repo, declared, task("T2", "true"), turns=turns)
+    bench.tick()
+    assert bench.statuses() == {"T1": "review", "T2": "done"}, bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T2: Task T2", "first"]
+    bench.do("approve", "T1")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "T2: Task T2", "first"]
+
+
+def test_an_agent_that_moves_the_target_is_held_to_its_scope(tmp_path: Path) -> None:
+    """F5. What lands by another way counts as the attempt's own."""
+    repo = repository(tmp_path)
+    smuggle = (
+        "echo weak >b.txt && git add b.txt && git -c user.name=x -c user.email=x@example.org commit -q -m smuggled"
+        f" && git update-ref refs/heads/{TARGET} HEAD"
+    )
+    turns = [dev("T1", files={"one.txt": "one\n"}, run=[smuggle])]
+    bench = lay(tmp_path, repo, task("T1", "true", locks={"writes": ["one.txt"]}), turns=turns)
+    bench.tick()
+    assert bench.statuses() == {"T1": "review"}, bench.log()
+    assert "b.txt" in bench.log()
 
 
 def test_a_clean_checkout_of_the_target_moves_along(tmp_path: Path) -> None:
