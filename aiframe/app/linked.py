@@ -23,18 +23,12 @@ from aiframe.workspaces.commits import Head, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
 from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
+from aiframe.workspaces.linked import Linked, read_ready
+from aiframe.workspaces.moving import checkpoint_work, follow
 from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import worktree_tree
-from aiframe.workspaces.worktree import (
-    Linked,
-    checkpoint_work,
-    ensure_worktree,
-    follow,
-    make_branch,
-    read_ready,
-    remove_worktree,
-)
+from aiframe.workspaces.worktree import ensure_worktree, make_branch, remove_worktree
 
 LANDED_REF = "refs/aiframe/landed/"
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})

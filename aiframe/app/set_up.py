@@ -14,8 +14,8 @@ from aiframe.app.gates import run_commands
 from aiframe.app.linked import workspace_of
 from aiframe.core.errors import StepError
 from aiframe.workspaces.inplace import Candidate, unchanged
+from aiframe.workspaces.linked import read_ready, write_ready
 from aiframe.workspaces.trees import worktree_tree
-from aiframe.workspaces.worktree import read_ready, write_ready
 
 
 def set_up(attempt: Attempt) -> None:

@@ -18,8 +18,10 @@ from aiframe.workspaces.commits import head, move_head, write_commit
 from aiframe.workspaces.git import GitError, HeadMoved, Repository, checked, names
 from aiframe.workspaces.host import checkouts, host_lock, tip
 from aiframe.workspaces.inplace import UNFINISHED
+from aiframe.workspaces.linked import Linked, keep_work, read_ready
+from aiframe.workspaces.moving import move_work
 from aiframe.workspaces.trees import changed_files, switch_files, sync_index
-from aiframe.workspaces.worktree import Linked, keep_work, move_branch, move_work, read_ready
+from aiframe.workspaces.worktree import move_branch
 
 NOTE = "landing.json"
 

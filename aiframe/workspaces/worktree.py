@@ -1,4 +1,4 @@
-"""The workspace of a task: a linked worktree of a person's repository, on a branch of the task's own.
+"""Workspaces of tasks added to a person's repository, put right where they were spoilt, and removed.
 
 Everything here may be called again after a crash at any point, and by many at once: one at a time does its work, the
 others find it done. What lies in a workspace is never overwritten or removed unless a ref holds it.
@@ -6,78 +6,20 @@ others find it done. What lies in a workspace is never overwritten or removed un
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from aiframe.durable import replace_file
-from aiframe.workspaces.cleanroom import CleanRoom, clean_room, sweep_rooms
-from aiframe.workspaces.commits import Head, create_ref, head, move_head, safe_ref, signed, write_commit
+from aiframe.workspaces.cleanroom import sweep_rooms
+from aiframe.workspaces.commits import Head, create_ref, head, safe_ref, signed
 from aiframe.workspaces.git import NOT_YET, GitError, Repository, checked
 from aiframe.workspaces.host import Registered, checkouts, commit_of, first_line, host_lock, registered, tip
+from aiframe.workspaces.linked import BACKUP, READY, Linked, Ready, is_ready, keep_tree, same, write_ready
 from aiframe.workspaces.locks import announced
-from aiframe.workspaces.trees import add_everything, switch_files, sync_index, worktree_tree
-
-BACKUP = "refs/aiframe/backup/"
-READY = "ready.json"
-MOVING = "moving.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """What a whole workspace remembers: the commit of the target that its work is on top of, and its last set-up."""
-
-    base: str
-    setup: str = ""
-
-
-class Linked(Repository):
-    """A task's workspace, whose identity is asserted before every call of git: no commit lands in a wrong folder.
-
-    *branch* is the task's, *host_dir* the git directory of the repository that it belongs to.
-    """
-
-    __slots__ = ("branch", "host_dir")
-
-    def __init__(self, root: Path, branch: str, host_dir: Path) -> None:
-        super().__init__(root)
-        self.branch = branch
-        self.host_dir = host_dir
-        self.assert_own()
-
-    def assert_own(self) -> None:
-        """Raise GitError unless folder, entry and branch belong together."""
-        super().assert_own()
-        fault = mismatch(self.root, self.git_dir, self.common_dir, self.host_dir, self.branch)
-        if fault:
-            cure = f"put it right, or move {self.root} away: the next attempt makes a new one from its branch"
-            raise GitError("check", f"{self.root} is not the workspace it should be: {fault}", hint=cure)
-
-
-def mismatch(root: Path, git_dir: Path, common_dir: Path, host_dir: Path, branch: str) -> str:
-    """What is wrong with the links between the folder *root* and its repository; empty where nothing is."""
-    link = root / ".git"
-    if root.is_symlink() or link.is_symlink() or not link.is_file():
-        return "its .git is no plain file"
-    if not same(common_dir, host_dir) or not same(git_dir.parent, host_dir / "worktrees"):
-        return f"it belongs to {common_dir}, not to {host_dir}"
-    back = first_line(git_dir / "gitdir")
-    if not back or os.path.normpath(git_dir / back) != str(link):
-        return f"{git_dir} is the entry of another folder ({back or 'none'})"
-    if first_line(git_dir / "HEAD") != f"ref: refs/heads/{branch}":
-        return f"it is not on branch {branch}: `git -C {root} switch {branch}`"
-    return ""
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether both paths lead to the same place."""
-    return os.path.realpath(one) == os.path.realpath(other)
-
-
-# Making
+from aiframe.workspaces.moving import MOVING, bring_by_force, finish_move
+from aiframe.workspaces.trees import worktree_tree
 
 
 def ensure_worktree(
@@ -101,28 +43,6 @@ def ensure_worktree(
         elif (linked.private_dir / MOVING).is_file():
             finish_move(linked, date)
     return linked, notes
-
-
-def read_ready(linked: Linked) -> Ready:
-    """What the workspace stands on. Raises GitError where that is not known: ``ensure_worktree`` puts it right."""
-    try:
-        said = json.loads((linked.private_dir / READY).read_bytes())
-        return Ready(str(said["base"]), str(said["setup"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise GitError("check", f"{linked.root} is not made ready", hint="run the command again") from None
-
-
-def is_ready(linked: Linked) -> bool:
-    """Whether the workspace is whole: made to its end, and not half removed."""
-    try:
-        return linked.holds(read_ready(linked).base)
-    except GitError:
-        return False
-
-
-def write_ready(linked: Linked, ready: Ready) -> None:
-    """Remember what the workspace stands on."""
-    replace_file(linked.private_dir / READY, json.dumps(asdict(ready)).encode())
 
 
 def fork_of(linked: Linked, one: str, other: str) -> str:
@@ -211,117 +131,6 @@ def add_worktree(host: Repository, path: Path, branch: str, held: tuple[int, ...
         linked.run("config", "--worktree", "core.sparseCheckout", "false")
         (linked.git_dir / "info" / "sparse-checkout").unlink(missing_ok=True)
     linked.private_dir.mkdir(exist_ok=True)
-
-
-# Moving from one state of the files to another
-
-
-def move_work(linked: Linked, now: str, to: str, commit: str, date: float) -> None:
-    """Bring the files from tree *now*, which they match, to tree *to*, and the branch to *commit*.
-
-    A crash in between is made good by ``ensure_worktree``. Raises GitError; the files are then as they were.
-    """
-    note = linked.private_dir / MOVING
-    replace_file(note, json.dumps({"tree": to, "commit": commit}).encode())
-    try:
-        switch_files(linked, now, to)
-    except GitError:
-        note.unlink()
-        raise
-    arrive(linked, commit, date)
-
-
-def arrive(linked: Linked, commit: str, date: float) -> None:
-    """The last part of a move: the files are in place."""
-    at = head(linked)
-    keep_work(linked, at.commit, commit, date)
-    sync_index(linked, linked.tree_of(commit))
-    if at.commit != commit:
-        move_head(linked, at, commit, "aiframe: onto a new base", date)
-    write_ready(linked, replace(read_ready(linked), base=commit))
-    (linked.private_dir / MOVING).unlink(missing_ok=True)
-
-
-def finish_move(linked: Linked, date: float) -> None:
-    """Finish the move that a crash cut short; what lies in the files now is kept first."""
-    note = linked.private_dir / MOVING
-    try:
-        to = json.loads(note.read_bytes())
-        tree, commit = str(to["tree"]), str(to["commit"])
-    except (OSError, ValueError, KeyError, TypeError):
-        tree = commit = ""
-    if not tree or not linked.holds(tree) or not linked.holds(commit):
-        note.unlink(missing_ok=True)  # an agent's, not ours: ours names what is there
-        return
-    bring_by_force(linked, tree, commit, date)
-    arrive(linked, commit, date)
-
-
-def bring_by_force(linked: Linked, tree: str, commit: str, date: float) -> None:
-    """Make the files those of *tree*, whatever they are now; a backup ref holds what they were."""
-    at = head(linked).commit
-    with clean_room(linked) as room:
-        room.load(tree)
-        now = add_everything(room, at, ())
-        if now != tree and not is_empty(room, now):
-            keep_tree(linked, now, at, date)
-        room.run("read-tree", "--reset", "-u", tree)
-        room.keep_cache()
-    sync_index(linked, linked.tree_of(commit))
-
-
-def is_empty(room: CleanRoom, tree: str) -> bool:
-    """Whether *tree* holds nothing but links to submodules, which an empty folder holds too."""
-    listed = room.repo.run("ls-tree", "-r", "-z", tree).split(b"\0")
-    return all(entry.startswith(b"160000") for entry in listed if entry)
-
-
-# Keeping
-
-
-def keep_tree(linked: Linked, tree: str, parent: str, date: float) -> str:
-    """A backup ref for *tree*, as a commit on top of *parent*."""
-    commit = write_commit(linked, tree, (parent,), f"backup: {linked.branch}", {}, date)
-    return create_ref(linked, BACKUP + backup_name(linked), commit, date)
-
-
-def keep_work(linked: Linked, old: str, new: str, date: float) -> str:
-    """A backup ref for commit *old*, unless *new* descends from it; the ref, or nothing."""
-    if linked.is_ancestor(old, new):
-        return ""
-    return create_ref(linked, BACKUP + backup_name(linked), old, date)
-
-
-def backup_name(linked: Linked) -> str:
-    """The part of a backup ref that tells the project and the task."""
-    return "/".join(safe_ref(part) for part in linked.branch.split("/")[1:])
-
-
-def checkpoint_work(linked: Linked, message: str, trailers: dict[str, str], date: float) -> str:
-    """Commit all that lies in the workspace on the task's branch, proven or not; the commit, empty for nothing new.
-
-    Raises EmbeddedRepositories for a repository of its own in it, GitError for files that cannot be read.
-    """
-    at = head(linked)
-    tree = worktree_tree(linked, at.commit, ())
-    if tree == linked.tree_of(at.commit):
-        return ""
-    commit = write_commit(linked, tree, (at.commit,), message, trailers, date)
-    sync_index(linked, tree)
-    move_head(linked, at, commit, message.partition("\n")[0], date)
-    return commit
-
-
-def follow(linked: Linked, target: str, date: float) -> bool:
-    """Bring a workspace that holds no work of its own to commit *target*; whether it stands there now."""
-    at, base = head(linked), read_ready(linked).base
-    if base == target:
-        return True
-    tree = linked.tree_of(base)
-    if linked.tree_of(at.commit) != tree or worktree_tree(linked, base, ()) != tree:
-        return False
-    move_work(linked, tree, linked.tree_of(target), target, date)
-    return True
 
 
 # Removing

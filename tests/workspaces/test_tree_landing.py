@@ -17,7 +17,9 @@ from aiframe.workspaces.git import GitError, Repository
 from aiframe.workspaces.host import open_host
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, rebase_work
-from aiframe.workspaces.worktree import Linked, checkpoint_work, ensure_worktree, follow, make_branch
+from aiframe.workspaces.linked import Linked
+from aiframe.workspaces.moving import checkpoint_work, follow
+from aiframe.workspaces.worktree import ensure_worktree, make_branch
 
 TARGET = "aiframe/p/landed"
 
@@ -307,7 +309,7 @@ def test_a_killed_landing_is_finished_by_the_next(
 ) -> None:
     full, chance = 0.0, random.Random(5)
     write(checkout, {"theirs.txt": "untracked\n"})
-    for number in range(12):
+    for number in range(8):
         files: dict[str, str | None] = {f"n{n}.txt": f"{number}\n" * 200 for n in range(number % 3, 60, 3)}
         gone = {f"n{n}.txt": None for n in range((number + 1) % 3, 60, 3) if number and number % 4 == 0}
         base, tree = work(workspace, files | {k: v for k, v in gone.items() if (workspace.root / k).exists()})

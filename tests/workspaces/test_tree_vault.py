@@ -14,7 +14,9 @@ from aiframe.workspaces import vault
 from aiframe.workspaces.commits import head
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.host import open_host, registered
-from aiframe.workspaces.worktree import Linked, checkpoint_work, ensure_worktree, make_branch
+from aiframe.workspaces.linked import Linked
+from aiframe.workspaces.moving import checkpoint_work
+from aiframe.workspaces.worktree import ensure_worktree, make_branch
 
 OWN = "refs/heads/aiframe/p/"
 TARGET = "aiframe/p/landed"

@@ -20,15 +20,9 @@ from aiframe.workspaces.commits import head
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
 from aiframe.workspaces.host import open_host, registered
 from aiframe.workspaces.inplace import candidate
-from aiframe.workspaces.worktree import (
-    Linked,
-    checkpoint_work,
-    ensure_worktree,
-    follow,
-    make_branch,
-    move_work,
-    remove_worktree,
-)
+from aiframe.workspaces.linked import Linked
+from aiframe.workspaces.moving import checkpoint_work, follow, move_work
+from aiframe.workspaces.worktree import ensure_worktree, make_branch, remove_worktree
 
 TARGET = "aiframe/p/landed"
 BRANCH = "aiframe/p/T1"
@@ -144,7 +138,7 @@ def test_killed_at_any_moment_and_repaired_by_the_next(
     host: Repository, path: Path, what: str, whole_tree: bool
 ) -> None:
     commit, full, chance = git(host.root, "rev-parse", TARGET), 0.0, random.Random(7)
-    for number in range(12):
+    for number in range(8):
         if what == "remove":
             write(made(host, path).root, {"work.txt": f"{number}\n"})
         argv = [sys.executable, "-P", "-c", MAKER, str(host.root), str(path), commit, what]
@@ -388,7 +382,8 @@ def test_a_workspace_with_work_stays(host: Repository, path: Path) -> None:
 MOVER = """
 import sys
 from pathlib import Path
-from aiframe.workspaces.worktree import Linked, move_work
+from aiframe.workspaces.linked import Linked
+from aiframe.workspaces.moving import move_work
 path, host_dir, now, to, commit = sys.argv[1:]
 workspace = Linked(Path(path), "aiframe/p/T1", Path(host_dir))
 print("ready", flush=True)
@@ -401,7 +396,7 @@ print("done", flush=True)
 def test_a_move_that_was_killed_is_finished_or_never_began(host: Repository, path: Path, whole_tree: bool) -> None:
     workspace = made(host, path)
     full, chance = 0.0, random.Random(11)
-    for number in range(10):
+    for number in range(7):
         at = head(workspace).commit
         write(path, {f"src/{n}.py": f"work {number}\n" for n in range(30)})
         now = candidate(workspace, at, ()).tree
