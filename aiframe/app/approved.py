@@ -27,7 +27,7 @@ def bring_back(attempt: Attempt, held: HeldWork) -> Built:
     Where they do not go together with what has landed meanwhile, the ending says so. Raises StepError, StorageError.
     """
     repo, log = attempt.place.repo, attempt.log
-    sealed = seal_project(attempt.site, attempt.run)
+    sealed = seal_project(attempt.site, attempt.run, attempt.place.root)
     note = f"the work of {attempt.task.id} that was held is approved: it is checked again and lands"
     log.say(f"-- {note}")
     broken = _put_back(attempt, held)
