@@ -16,7 +16,7 @@ def integrated(attempt: Attempt, built: Built) -> tuple[Attempt, Built, GateRepo
     """The attempt on top of its target as that is now, and what is in the way of that. In place it always is there."""
     if attempt.place.kind == "inplace":
         return attempt, built, None
-    base, conflicts = integrate(attempt.site, attempt.place, attempt.base)
+    base, conflicts = integrate(attempt.place, attempt.base)
     if base == attempt.base:
         return attempt, built, None
     built = replace(built, sealed=seal_project(attempt.site, attempt.run, attempt.place.root))  # its branch has moved
@@ -32,4 +32,4 @@ def integrated(attempt: Attempt, built: Built) -> tuple[Attempt, Built, GateRepo
 
 def is_on_target(attempt: Attempt) -> bool:
     """Whether the target is still where the work was proven."""
-    return attempt.place.kind == "inplace" or target_tip(attempt.site) == attempt.base.commit
+    return attempt.place.kind == "inplace" or target_tip(attempt.place) == attempt.base.commit

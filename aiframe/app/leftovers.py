@@ -51,7 +51,7 @@ def begin(site: Site, place: Place, task: Task, tasks: Sequence[Task], log: Step
     ref. What a person left is committed. Raises GitError.
     """
     if place.kind == "worktree":  # every task has a place of its own
-        at = begin_linked(site, place)
+        at = begin_linked(site, place, log.say)
         _write(site, Begun(task.id, at.commit))
         return at
     begun = _read(site)

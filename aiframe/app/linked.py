@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,14 +143,17 @@ def workspace_of(place: Place) -> Linked:
 # An attempt
 
 
-def begin_linked(site: Site, place: Place) -> Head:
+def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
     """Bring the workspace onto the target as it is now, where that goes without a conflict; the commit it stands on.
 
-    What an earlier attempt left there stays. Raises GitError.
+    What an earlier attempt left there stays. Where base and target went apart, it does *say* so. Raises GitError.
     """
     host, origin = open_origin(site)
     linked, date = workspace_of(place), now().wall
     follow_base(host, origin, date)
+    apart = about_base(host, origin)
+    if apart:
+        say(f"-- {apart}")
     onto = tip(host, origin.target).commit
     if not follow(linked, onto, date):
         base = read_ready(linked).base
@@ -170,9 +174,8 @@ def follow_base(host: Repository, origin: Origin, date: float) -> None:
             land(host, origin.target, at.commit, base, date)
 
 
-def about_base(site: Site) -> str:
+def about_base(host: Repository, origin: Origin) -> str:
     """In words, that the base has gone another way than the target, or is gone; empty where there is nothing to say."""
-    host, origin = open_origin(site)
     if not origin.base:
         return ""
     name, base = Base(origin.base, origin.commit).name, commit_of(host, origin.base)
@@ -184,18 +187,17 @@ def about_base(site: Site) -> str:
     return f"{name} has commits that {origin.target} has not: merge {origin.target} into {name}, and the work follows"
 
 
-def target_tip(site: Site) -> str:
-    """The commit that finished work has to be on top of."""
-    host, origin = open_origin(site)
-    return tip(host, origin.target).commit
+def target_tip(place: Place) -> str:
+    """The commit that finished work has to be on top of. Raises GitError where the target is gone."""
+    return tip(place.repo, place.target or "").commit
 
 
-def integrate(site: Site, place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
+def integrate(place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
     """Bring the work onto the target, where that has moved off *base*: the new base, and the files in conflict.
 
     Files in conflict hold both versions, for the agent to mend. Raises GitError.
     """
-    onto = target_tip(site)
+    onto = target_tip(place)
     if onto == base.commit:
         return base, ()
     linked = workspace_of(place)

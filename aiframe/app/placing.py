@@ -37,7 +37,7 @@ def land(site: Site, task_id: str, kept: Kept) -> str:
 def to_target(site: Site, place: Place) -> Place:
     """*place* as its target is now; in place it always is. Raises GitError."""
     if place.kind == "worktree":
-        begin_linked(site, place)
+        begin_linked(site, place, lambda _: None)
     return place
 
 

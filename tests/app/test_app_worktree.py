@@ -162,6 +162,30 @@ def test_the_work_follows_a_base_that_holds_all_that_landed(tmp_path: Path) -> N
     assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T2: Task T2", "person", "T1: Task T1", "first"]
 
 
+@pytest.mark.parametrize(
+    ("move", "said"),
+    [
+        pytest.param(
+            ("commit", "-q", "--allow-empty", "-m", "person"), "merge aiframe/shop/landed into master", id="moved"
+        ),
+        pytest.param(("branch", "-m", "trunk"), "master is gone", id="renamed"),
+    ],
+)
+def test_a_base_that_went_another_way_is_told_and_the_work_goes_on(
+    tmp_path: Path, move: tuple[str, ...], said: str
+) -> None:
+    """F2."""
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "one\n"}), dev("T2", files={"two.txt": "two\n"})]
+    bench = lay(tmp_path, repo, task("T1", "true"), task("T2", "true"), turns=turns)
+    bench.tick(DEV_CHAIN_LIMIT="1")
+    git(repo, *move)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert said in bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T2: Task T2", "T1: Task T1", "first"]
+
+
 def test_a_dirty_checkout_of_the_target_makes_the_work_wait(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     (repo / "b.txt").write_text("a person is at work\n")
