@@ -79,7 +79,7 @@ def test_everything_set() -> None:
     assert found.cost_limit == (9, 37)
     assert (found.sandbox, found.env) == (SandboxSettings("none"), ("OPENAI_API_KEY", "_x1"))
     assert found.gates == GateSettings(True, 90, ("tests/**", "*.lock"), 0, "make it")
-    assert found.workspace == WorkspaceSettings(("npm ci", "make"), 120)
+    assert found.workspace == WorkspaceSettings(setup=("npm ci", "make"), setup_timeout_s=120)
 
 
 @pytest.mark.parametrize(
