@@ -334,6 +334,18 @@ def test_setup_that_fails_stops_the_step_before_an_agent_is_paid(tmp_path: Path,
     assert bench.state["failure"]["hint"]
 
 
+def test_checks_in_a_clean_checkout(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "one\n", "left.log": "x\n"})]
+    verify = "test -f made.log && test ! -e left.log && test ! -e .git"
+    bench = lay(tmp_path, repo, task("T1", verify), turns=turns, setup=["echo made >made.log"])
+    settings = json.loads(bench.text("PROJECT.yaml"))
+    bench.write("PROJECT.yaml", json.dumps({**settings, "gates": {"clean_checkout": True}}))
+    bench.tick(XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "first"]
+
+
 # What a person may name
 
 
