@@ -1,6 +1,7 @@
 """Making a fresh workspace ready by the commands that PROJECT.yaml lists: once, and again when the list changes.
 
-They are the person's own, so they run without a sandbox, with the network and with the person's rights.
+They run in the sandbox of the gates, with the network: what they start, such as the scripts of a package, lies in files
+that an agent may have written.
 """
 
 from __future__ import annotations
