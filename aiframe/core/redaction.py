@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 MIN_SECRET = 8
@@ -50,15 +50,21 @@ class Shape:
     """A kind of token: it holds *anchor*, and *whole* matches it. *kernel* bytes of a match are enough to match.
 
     *part* matches what may yet become one, up to the end of the bytes; it is at most *longest* bytes long. A group
-    ``end`` in *whole* says that a match cannot grow.
+    ``end`` in *whole* says that a match cannot grow. A pattern is compiled when its anchor is met: most never are, and
+    to compile them all takes longer than to load this module.
     """
 
     name: str
     anchor: bytes
-    whole: re.Pattern[bytes]
-    part: re.Pattern[bytes]
+    whole: bytes
+    part: bytes
     kernel: int
     longest: int
+
+    def may_begin(self, tail: bytes) -> bool:
+        """Whether the end of *tail* could be a beginning: cheaper than to look for it, and true whenever it is one."""
+        anchor = self.anchor
+        return anchor in tail or any(tail.endswith(anchor[:length]) for length in range(1, len(anchor)))
 
 
 def _token(name: str, prefix: bytes, following: bytes, least: int, before: bytes = b"") -> Shape:
@@ -68,8 +74,8 @@ def _token(name: str, prefix: bytes, following: bytes, least: int, before: bytes
     return Shape(
         name=name,
         anchor=prefix,
-        whole=re.compile(before + start + b"[%b]{%d,}" % (following, least)),
-        part=re.compile(before + b"(?:%b[%b]{0,%d}|%b)\\Z" % (start, following, least - 1, begun)),
+        whole=before + start + b"[%b]{%d,}" % (following, least),
+        part=before + b"(?:%b[%b]{0,%d}|%b)\\Z" % (start, following, least - 1, begun),
         kernel=len(prefix) + least,
         longest=len(prefix) + least,
     )
@@ -83,13 +89,11 @@ _BEGIN, _END = rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----", rb"-----END [A-Z0
 _PRIVATE_KEY = Shape(
     name="private key",
     anchor=b"-----BEGIN ",
-    whole=re.compile(
-        _BEGIN
-        + rb"(?:(?!-----END )[A-Za-z0-9+/=\s:,\\-])*(?:(?P<end>"
-        + _END
-        + rb")|-----END [A-Z0-9 ]{0,53}-{0,5}\Z)?"
-    ),
-    part=re.compile(rb"-{1,5}\Z|-----(?:B|BE|BEG|BEGI|BEGIN|BEGIN [A-Z0-9 ]{0,51}-{0,4})\Z"),
+    whole=_BEGIN
+    + rb"(?:(?!-----END )[A-Za-z0-9+/=\s:,\\-])*(?:(?P<end>"
+    + _END
+    + rb")|-----END [A-Z0-9 ]{0,53}-{0,5}\Z)?",
+    part=rb"-{1,5}\Z|-----(?:B|BE|BEG|BEGI|BEGIN|BEGIN [A-Z0-9 ]{0,51}-{0,4})\Z",
     kernel=68,
     longest=72,
 )
@@ -104,6 +108,11 @@ SHAPES = (
     *(_token("bearer token", word + b" ", rb"A-Za-z0-9._~+/=\-", 16) for word in (b"Bearer", b"bearer", b"BEARER")),
     _PRIVATE_KEY,
 )  # fmt: skip
+
+
+@cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern)
 
 
 @lru_cache(maxsize=256)
@@ -245,7 +254,7 @@ class Redactor:
             if shape.anchor in data:
                 spans += [
                     Found(match.start() - offset, match.end() - offset, shape.name, _open(match, len(whole), shape))
-                    for match in shape.whole.finditer(whole, offset)
+                    for match in _compiled(shape.whole).finditer(whole, offset)
                 ]
         return _merged(spans)
 
@@ -254,8 +263,8 @@ class Redactor:
         whole, offset = before + data, len(before)
         starts = [known.begun(data) for known in self._known]
         for shape in SHAPES:
-            match = shape.part.search(whole, max(offset, len(whole) - shape.longest))
-            if match:
+            tail = max(offset, len(whole) - shape.longest)
+            if shape.may_begin(whole[tail:]) and (match := _compiled(shape.part).search(whole, tail)):
                 starts.append(match.start() - offset)
         return min(starts, default=len(data))
 
