@@ -12,6 +12,7 @@ from aiframe.core.events import (
     Approve,
     Ending,
     Event,
+    Handed,
     HandSet,
     Held,
     Pause,
@@ -22,9 +23,11 @@ from aiframe.core.events import (
     Retry,
     Seen,
     SendBack,
+    WorkDone,
 )
 from aiframe.core.model import (
     FailureKind,
+    HandedWork,
     HeldWork,
     Moment,
     Project,
@@ -49,6 +52,7 @@ NOW = Moment(wall=1_000_000.0, mono=1000.0, boot="boot", host="this host")
 TODO = Task("T1", "T1", verify=("make check",))
 ASK = Question("Q1", "?")
 NOTHING = Proposal()
+BY_HAND = HandedWork(Role.DEV, "T1", "notes/prompt.md", "")
 UNKNOWN = Unknown("any other")
 STATES: tuple[State | Unknown, ...] = (*State, UNKNOWN)
 
@@ -74,7 +78,8 @@ def in_state(state: State | Unknown, role: Role = Role.DEV) -> Project:
         return Project(state, run=run_of(role), resume_state=S.DEV_READY)
     back = S.DEV_READY if state in (S.PAUSED, S.PAUSE_INTERACT, S.ERROR, S.QUESTION_WAITING) else None
     asked = (replace(ASK, task_id="T1"),) if state is S.QUESTION_WAITING else ()
-    return Project(state, paused_from=back, questions=asked, resume_state=S.DEV_READY)
+    handed = BY_HAND if state is S.WORK_WAITING else None
+    return Project(state, paused_from=back, questions=asked, handed=handed, resume_state=S.DEV_READY)
 
 
 def usual_look(state: State | Unknown) -> Seen:
@@ -122,8 +127,8 @@ def later(seconds: float) -> Callable[[Seen], Seen]:
 
 
 USUAL = "as usual"
-DEV, REVIEWS, QUESTIONS, RUNS = (
-    frozenset({state}) for state in (S.DEV_READY, S.REVIEW_WAITING, S.QUESTION_WAITING, S.RUNNING)
+DEV, REVIEWS, QUESTIONS, WORK, RUNS = (
+    frozenset({state}) for state in (S.DEV_READY, S.REVIEW_WAITING, S.QUESTION_WAITING, S.WORK_WAITING, S.RUNNING)
 )
 UNATTENDED = setting(interactive_mode=False)
 IN_REVIEW = tasks(TaskStatus.REVIEW)
@@ -158,6 +163,7 @@ VARIANTS = (
     Variant("the question of a task is answered", having(questions=()), only=QUESTIONS),
     Variant("another task has become ready", seen=tasks(TaskStatus.TODO, TaskStatus.TODO), only=QUESTIONS),
     Variant("the question of the plan is answered", having(questions=(), paused_from=S.SPEC_READY), only=QUESTIONS),
+    Variant("the task is cancelled by hand", seen=tasks(TaskStatus.CANCELLED, TaskStatus.TODO), only=WORK),
     Variant("notes/interrupt.flag is there", seen=lambda s: replace(s, interrupt_flag=True)),
     Variant("notes/interrupt.flag is deleted", seen=lambda s: replace(s, interrupt_flag=False)),
     Variant("`not_before` is in the future", having(wait=Wait(NOW.wall, 60)), flow=False),
@@ -246,6 +252,7 @@ SUCCESSES = (
     Success(Role.DEV, "passed; `review: true`, a manual check, or no verify", task=LOOKED_AT),
     Success(Role.DEV, "the same, unattended", project=UNATTENDED, task=LOOKED_AT),
     Success(Role.DEV, "passed, and is held: only a person may take it", ending=Held("why", (), "tree", "ref")),
+    Success(Role.DEV, "`agent: human`: the work is a person's", ending=Handed("notes/prompt.md", "")),
     Success(Role.DEV, "passed; held work that a person has approved", project=TAKEN),
     Success(Role.DEV, "passed; proposes REVIEW_READY", Proposal(S.REVIEW_READY)),
     Success(Role.DEV, "passed; proposes SPEC_READY", Proposal(S.SPEC_READY)),
@@ -273,6 +280,7 @@ COMMANDS: tuple[tuple[str, Event], ...] = (
     ("approve T1, whose work is held", Approve(IN_REVIEW(Seen(NOW)), "T1")),
     ("reject T1, whose work is held", SendBack(IN_REVIEW(Seen(NOW)), "T1", "why")),
     ("answer, to a question", AnswerGiven("Q1", "this")),
+    ("done, with work in hand", WorkDone(Seen(NOW, tasks=(TODO,)), "T1")),
     ("STATE.json set to DEV_READY by hand", HandSet(Seen(NOW, tasks=(TODO,)), S.DEV_READY)),
     ("STATE.json set to PAUSED by hand", HandSet(Seen(NOW, tasks=(TODO,)), S.PAUSED)),
 )

@@ -24,6 +24,7 @@ BUILT_IN: Mapping[str, str] = {
     "claude": "aiframe.agents.claude:Claude",
     "codex": "aiframe.agents.codex:Codex",
     "command": "aiframe.agents.command:CommandAgent",
+    "human": "aiframe.agents.human:Human",
     "opencode": "aiframe.agents.opencode:Opencode",
     "scripted": "aiframe.agents.scripted:Scripted",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
 from aiframe.app.agent_run import Stop, run_agent
+from aiframe.app.by_hand import HUMAN, hand_over, is_handed_in, missing
 from aiframe.app.links import links_out
 from aiframe.app.playing import agent_of
 from aiframe.app.prompts import PROMPT_BYTES, prompt_within, render_prompt
@@ -17,7 +18,7 @@ from aiframe.app.sessions import to_resume
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import Sealed, check_seal, seal_project
-from aiframe.core.events import Broken
+from aiframe.core.events import Broken, Handed, Proposal
 from aiframe.core.model import Failure, FailureKind, Project, Run, Task
 from aiframe.core.ports import AgentRequest, Answer
 from aiframe.core.scheduling import CLOSED
@@ -27,7 +28,8 @@ from aiframe.store.atomic import make_folder, write_durable
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What an agent did: its answer, what of it is taken, and how it broke off, where it did.
+    """What an agent did: its answer, what of it is taken, and how it ended without work to
+    check, where it did.
 
     *sealed* is what it had to leave alone; *notes* say in words what was put back or refused.
     """
@@ -38,7 +40,7 @@ class Built:
     verdict: Verdict
     sealed: Sealed
     notes: tuple[str, ...] = ()
-    broken: Broken | None = None
+    broken: Broken | Handed | None = None
 
 
 def ask(
@@ -49,6 +51,11 @@ def ask(
     Raises StepError, StorageError.
     """
     agent = find_agent(agent_of(site, run, _worked_on(run, tasks)).name, request.options)
+    if is_handed_in(project, run):
+        return Built(HUMAN, "", Answer(), Verdict(Proposal()), seal_project(site, run), broken=missing(site, run))
+    if agent.name == HUMAN:
+        handed = hand_over(site, request, log)
+        return Built(HUMAN, "", Answer(), Verdict(Proposal()), seal_project(site, run), broken=handed)
     if request.resume:
         log.say(f"-- the agent goes on in its session {request.resume}")
     strays = tuple(links_out(site.layout))

@@ -31,6 +31,7 @@ from aiframe.core.events import (
     SetStatus,
     TakeOver,
     Tick,
+    WorkDone,
 )
 from aiframe.core.machine import Refused
 from aiframe.core.model import Run, Settings, State, TaskStatus, Unknown
@@ -295,6 +296,16 @@ def _check_known(draft: Draft, task_ids: Sequence[str]) -> None:
 
 def _said(path: Path) -> str:
     return read_text(path).strip()
+
+
+# Work by hand ---------------------------------------------------------------------------------------------------------
+
+
+def hand_in(site: Site, task_id: str = "") -> str:
+    """Say that the work in the person's hands is done; the next tick checks it."""
+    project = advance(site, lambda seen: WorkDone(seen, task_id)).project
+    work = project.handed
+    return f"Handed in: {(work.task_id or work.role) if work else 'the work'}"
 
 
 # Words to the agents --------------------------------------------------------------------------------------------------

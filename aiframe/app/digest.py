@@ -116,6 +116,8 @@ def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately:
         yield Open(kind, waits.headline, commands=waits.cures)
     if snapshot.state == State.INTAKE_WAITING and waits.waiting_for == "your answers":
         yield Open("interview", waits.headline, commands=waits.cures)
+    if snapshot.state == State.WORK_WAITING:
+        yield Open("work", waits.headline, commands=waits.cures)
     for question in snapshot.questions:
         choices = f" ({', '.join(question.choices)})" if question.choices else ""
         command = f'aiframe answer {question.id} "..."'

@@ -45,7 +45,7 @@ class GateRun:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One run. *outcome* is "done", "held", "running", "unknown" or the kind of failure that decided.
+    """One run. *outcome* is "done", "held", "handed", "running", "unknown" or the kind of failure that decided.
 
     *started* is in epoch seconds; *seconds*, *tokens* (read and written) and *cost_usd* are None where nobody told
     them. *commit* is what was kept of it. *unverified* are the checks of a task that nobody has made.

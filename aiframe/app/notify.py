@@ -30,7 +30,7 @@ _REVIEWS = (State.REVIEW_READY, State.REVIEW_WAITING)
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell. *kind* is question, review, interview, budget, error or done; a *key* is told only once."""
+    """One thing to tell. *kind* is question, review, interview, work, budget, error or done; a *key* is told once."""
 
     kind: str
     key: str
@@ -80,6 +80,8 @@ def _resting(project: Project) -> tuple[str, str] | None:
             return "review", "A review waits for you: `aiframe why` says what to look at."
         case State.INTAKE_WAITING if project.settings.interactive_mode and not project.answers_done:
             return "interview", "The interview waits for your answers in INTAKE_ANSWERS.md."
+        case State.WORK_WAITING:
+            return "work", "Work is in your hands: `aiframe why` says what, `aiframe done` has it checked."
         case State.PAUSED if failure is not None and failure.kind is FailureKind.BUDGET:
             return "budget", "A budget is used up, so it has paused: `aiframe why` says how to go on."
         case State.ERROR:

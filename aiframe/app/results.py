@@ -12,7 +12,7 @@ import msgspec
 
 from aiframe.app.sessions import session_of
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.events import Broken, Ending, Finished, Handed, Held
 from aiframe.core.model import Run
 from aiframe.core.ports import Answer
 from aiframe.store.atomic import StorageError, make_folder, read_bounded, storage_errors, write_durable
@@ -70,6 +70,7 @@ class Result:
     finished: Finished | None = None
     broken: Broken | None = None
     held: Held | None = None
+    handed: Handed | None = None
     kept: Kept | None = None
     commit: str = ""
     gates: tuple[GateResult, ...] = ()
@@ -89,7 +90,7 @@ class Result:
     @property
     def ending(self) -> Ending:
         """The ending as the machine takes it."""
-        ending = self.finished or self.broken or self.held
+        ending = self.finished or self.broken or self.held or self.handed
         if ending is None:
             raise ValueError(f"result of run {self.run_id} does not say how it ended")
         return ending
@@ -112,6 +113,8 @@ def publish_result(layout: Layout, result: Result) -> None:
 def _as_text(result: Result) -> str:
     """*result* with the fields that people and scripts look for beside those of the replay."""
     failures = result.broken.failures if result.broken else ()
+    if result.handed is not None and result.handed.failure is not None:
+        failures = (result.handed.failure,)
     data = msgspec.to_builtins(result) | {
         "success": result.finished is not None,
         "error": "; ".join(f"{failure.kind}: {failure.message}" for failure in failures),
@@ -136,7 +139,7 @@ def left_result(layout: Layout) -> Result | None:
         result = msgspec.convert(data, Result)
     except (FileNotFoundError, UnreadableFile, ValueError, RecursionError, msgspec.ValidationError):
         return None
-    return result if result.finished or result.broken or result.held else None
+    return result if result.finished or result.broken or result.held or result.handed else None
 
 
 def forget_result(layout: Layout) -> None:
@@ -161,6 +164,7 @@ def result_of(run: Run, completed_at: float, answer: Answer, ending: Ending, **m
         finished=ending if isinstance(ending, Finished) else None,
         broken=ending if isinstance(ending, Broken) else None,
         held=ending if isinstance(ending, Held) else None,
+        handed=ending if isinstance(ending, Handed) else None,
         output=answer.text,
         session_id=answer.session_id,
         num_turns=answer.num_turns,

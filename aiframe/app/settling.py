@@ -9,7 +9,7 @@ from aiframe.app.placing import land, place_of
 from aiframe.app.results import Kept, Result, publish_result
 from aiframe.app.site import Site
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import Broken, Ending, Finished, Held, Proposal
+from aiframe.core.events import Broken, Ending, Finished, Handed, Held, Proposal
 from aiframe.core.model import Failure, FailureKind
 from aiframe.workspaces.git import GitBusy, GitKilled, HeadMoved, again_if_killed
 from aiframe.workspaces.landing import TargetBusy
@@ -46,7 +46,7 @@ def _settled(site: Site, result: Result, kept: Kept) -> Result:
             return replace(
                 result, held=put_by(site, place_of(site, result.task_id), result.run_id, result.task_id, kept, held)
             )
-        case Broken():
+        case Broken() | Handed():
             return result
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiframe.app.agent_run import Stop
 from aiframe.app.asking import ask, request_for
+from aiframe.app.by_hand import back_in_hand
 from aiframe.app.leftovers import leave
 from aiframe.app.mending import mend
 from aiframe.app.pipeline import carry_out
@@ -23,7 +24,7 @@ from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import drop_seal
 from aiframe.core.errors import AiframeError, StepError
-from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.events import Broken, Ending, Finished, Handed, Held
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run
 from aiframe.core.verdict import Verdict
 from aiframe.process import now
@@ -52,7 +53,8 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
 def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> tuple[Ending, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     try:
-        result = redactor_for(site.environ).value(_carry_out(site, project, run, stop, log))
+        result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log), log)
+        result = redactor_for(site.environ).value(result)
         notes = result.notes
         write_result(site.layout, result)
         drop_seal(site)
@@ -100,6 +102,8 @@ def _closing_line(ending: Ending) -> str:
             return f"== done{f', commit {commit[:10]}' if commit else ''}"
         case Held(reason, findings):
             return "\n".join([f"== held for a person's word: {reason}", *(f"   {finding}" for finding in findings)])
+        case Handed(prompt, _, failure):
+            return f"== {failure.kind}: {failure.message}" if failure else f"== handed to a person: {prompt}"
         case Broken(failures):
             causes = "\n".join(f"== {each.kind}: {each.message}" for each in failures)
             cures = "\n".join(f"   cure: {each.hint}" for each in failures if each.hint)

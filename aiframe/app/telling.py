@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiframe.core.budget import Spent
-from aiframe.core.events import Broken, Event, Finished, Held, RunLost, RunStarted, StepEnded
+from aiframe.core.events import Broken, Event, Finished, Handed, Held, RunLost, RunStarted, StepEnded
 from aiframe.core.model import Project, Run, Task, TaskStatus
 
 
@@ -20,12 +20,13 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
             line |= _spent(event.spent)
             broken = isinstance(event, RunLost) or isinstance(event.ending, Broken)
             line["exit_code"] = 1 if broken else 0
-            held = isinstance(event, StepEnded) and isinstance(event.ending, Held)
-            line["outcome"] = after.failure.kind.value if broken and after.failure else "held" if held else "ok"
+            line["outcome"] = after.failure.kind.value if broken and after.failure else _outcome(event)
             if broken and after.failure:
                 line["message"] = after.failure.message
             elif isinstance(event, StepEnded) and isinstance(event.ending, Held):
                 line["message"] = event.ending.reason
+            elif isinstance(event, StepEnded) and isinstance(event.ending, Handed):
+                line["message"] = event.ending.failure.message if event.ending.failure else event.ending.prompt
             elif isinstance(event, StepEnded) and isinstance(event.ending, Finished) and event.ending.commit:
                 line["commit"] = event.ending.commit
             return line
@@ -35,6 +36,14 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
             return line
         case _:
             return None
+
+
+def _outcome(event: Event) -> str:
+    """How a step ended that did not break off, in a word."""
+    ending = event.ending if isinstance(event, StepEnded) else None
+    if isinstance(ending, Handed):
+        return ending.failure.kind.value if ending.failure else "handed"
+    return "held" if isinstance(ending, Held) else "ok"
 
 
 def _line(

@@ -138,6 +138,13 @@ def _retry(parser: argparse.ArgumentParser) -> None:
     _project(parser)
 
 
+def _done(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("task", metavar="TASK", nargs="?", default="", help="default: whatever is in your hands")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the checks")
+    parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
+    _project(parser)
+
+
 def _accept(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--diff", action="store_true", help="only show what would change")
@@ -294,6 +301,11 @@ COMMANDS = (
     Command(
         "accept", "Decide", "take changes that a step may not make",
         ("aiframe accept --diff", "aiframe accept", "aiframe accept AGENTS.md"), "acting:accept", _accept,
+    ),
+    Command(
+        "done", "Decide", "hand in what you did by hand (agent: human)", ("aiframe done", "aiframe done T1" + _P),
+        "working:done", _done,
+        "Exit code: 0 it passed, 1 the checks found something (`aiframe why` and notes/prompt.md say what).",
     ),
     Command("note", "Decide", "tell the next step something", ('aiframe note "use tabs"',), "acting:note", _note),
     Command("pause", "Steer", "start no further step", ("aiframe pause" + _P,), "acting:pause", _project),

@@ -29,6 +29,14 @@ def tick(args: Namespace) -> int:
     return _tick_all(args) if args.all else _tick_one(args)
 
 
+def done(args: Namespace) -> int:
+    """Hand in what was done by hand, and have it checked."""
+    from aiframe.app.commands import hand_in
+
+    _progress(args)(hand_in(where.site(args), args.task))
+    return _tick_one(args)
+
+
 def _tick_one(args: Namespace) -> int:
     from aiframe.app.tick import tick as look
 

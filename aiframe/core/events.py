@@ -121,7 +121,20 @@ class Held:
     proposal: Proposal = field(default_factory=Proposal)
 
 
-Ending: TypeAlias = Finished | Broken | Held
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """The work is in a person's hands: the file *prompt*, relative to the project, says what, *workspace* where.
+
+    *failure* and *findings* say what its checks found, where the person has handed it in before.
+    """
+
+    prompt: str
+    workspace: str
+    failure: Failure | None = None
+    findings: str = ""
+
+
+Ending: TypeAlias = Finished | Broken | Held | Handed
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +213,14 @@ class AnswerGiven:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkDone:
+    """The person hands in what they did by hand (empty *task_id*: whatever it is); its checks are due."""
+
+    seen: Seen
+    task_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Approve:
     """The person takes the held candidate of a task: it lands once its checks have passed again."""
 
@@ -236,6 +257,7 @@ Event: TypeAlias = (
     | Replan
     | AnswersDone
     | AnswerGiven
+    | WorkDone
     | Approve
     | SendBack
     | Change

@@ -85,6 +85,8 @@ def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_quest
             return _review(project, seen)
         case State.QUESTION_WAITING:
             return _questions(project, seen, rules)
+        case State.WORK_WAITING:
+            return _work(project, seen, rules)
         case State.PAUSE_INTERACT:
             return _interrupted(project, seen)
         case State.PAUSED:
@@ -239,6 +241,17 @@ def _questions(project: Project, seen: Seen, rules: Rules) -> Explanation:
         return Explanation("No open question is in the way", _next(project, seen, rules), cures=(TICK,))
     asked = "; ".join(_question(question) for question in project.open_questions())
     return Explanation(f"A question waits for you: {asked}", "your answer", cures=("aiframe answer",))
+
+
+def _work(project: Project, seen: Seen, rules: Rules) -> Explanation:
+    work = project.handed
+    if work is None or decide(project, Tick(seen), rules).project.state is not State.WORK_WAITING:
+        return Explanation("No work is in your hands", _next(project, seen, rules), cures=(TICK,))
+    what = f"{work.task_id} is" if work.task_id else f"The work of {work.role} is"
+    why = f": {project.last_error}" if project.last_error else ""
+    cures = (f"do what {work.prompt} asks for, in {work.workspace}", f"aiframe done {work.task_id}".rstrip())
+    back = (f"aiframe retry {work.task_id} (once PROJECT.yaml names another agent)",) if work.task_id else ()
+    return Explanation(f"{what} in your hands{why}", "your work", cures=(*_hint(project.failure), *cures, *back))
 
 
 def _question(question: Question) -> str:

@@ -27,6 +27,7 @@ from aiframe.core.events import (
     StepEnded,
     TakeOver,
     Tick,
+    WorkDone,
 )
 from aiframe.core.model import Project, Rules
 from aiframe.core.transitions.commands import (
@@ -41,12 +42,13 @@ from aiframe.core.transitions.commands import (
 )
 from aiframe.core.transitions.endings import may_ask, on_run_lost, on_run_started, on_step_ended
 from aiframe.core.transitions.failures import JUDGED
+from aiframe.core.transitions.handing import is_handed, on_work_done
 from aiframe.core.transitions.holding import on_approve, on_send_back
 from aiframe.core.transitions.notes import answer_of
 from aiframe.core.transitions.paths import Refused
 from aiframe.core.transitions.ticks import on_tick, seen_after
 
-__all__ = ["JUDGED", "Refused", "answer_of", "decide", "may_ask", "seen_after"]
+__all__ = ["JUDGED", "Refused", "answer_of", "decide", "is_handed", "may_ask", "seen_after"]
 
 
 def decide(project: Project, event: Event, rules: Rules) -> Decision:
@@ -80,6 +82,8 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             return on_answers_done(project)
         case AnswerGiven(question_id, text):
             return on_answer_given(project, question_id, text)
+        case WorkDone(seen, task_id):
+            return on_work_done(project, seen, task_id)
         case Approve(seen, task_id):
             return on_approve(project, seen, task_id)
         case SendBack(seen, task_id, notes):

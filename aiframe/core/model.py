@@ -38,6 +38,7 @@ class State(StrEnum):
     REVIEW_READY = "REVIEW_READY"
     REVIEW_WAITING = "REVIEW_WAITING"
     QUESTION_WAITING = "QUESTION_WAITING"
+    WORK_WAITING = "WORK_WAITING"
     PAUSE_INTERACT = "PAUSE_INTERACT"
     PAUSED = "PAUSED"
     DONE = "DONE"
@@ -255,6 +256,21 @@ class HeldWork:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedWork:
+    """Work of *role* that a person does by hand, on *task_id* (empty for a role without tasks).
+
+    *prompt* is the file that says what is asked, relative to the project; *workspace* the folder to work in. *done*:
+    the person says that it is, and its checks are due.
+    """
+
+    role: Role
+    task_id: str
+    prompt: str
+    workspace: str
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings that live in STATE.json; times in seconds."""
 
@@ -304,8 +320,9 @@ class Project:
     person asked of a task (it is part of the task's input). *interviews* says how often questions were put,
     *paused_from* the state that ``resume`` goes back to, *review_items* the tasks done since the last review,
     *to_look_at* what the agent asks the reviewer to look at (by task), *held* the candidates that wait for a person's
-    word or for their landing (by task), *planned_spec* the hash of SPEC.md when the plan was made, *session* the
-    conversation of the step before, where that ended with a verdict on its work.
+    word or for their landing (by task), *handed* the work that is in a person's hands instead of an agent's,
+    *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation of the step before, where that
+    ended with a verdict on its work.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -334,6 +351,7 @@ class Project:
     review_items: tuple[str, ...] = ()
     to_look_at: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     held: Mapping[str, HeldWork] = field(default_factory=dict)
+    handed: HandedWork | None = None
     questions: tuple[Question, ...] = ()
     planned_spec: str = ""
     session: Session | None = None

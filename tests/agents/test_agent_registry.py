@@ -22,7 +22,7 @@ def broken(options):
 """
 
 
-@pytest.mark.parametrize("name", ["claude", "codex", "command", "opencode", "scripted"])
+@pytest.mark.parametrize("name", ["claude", "codex", "command", "human", "opencode", "scripted"])
 def test_the_built_in_agents_are_always_there(name: str) -> None:
     assert find_agent(name, {}).name == name
     assert name in known_agents()
@@ -33,7 +33,7 @@ def test_an_unknown_name_gets_the_known_ones_and_the_nearest() -> None:
         find_agent("codx", {})
     assert "no agent 'codx'" in caught.value.message
     assert "did you mean 'codex'?" in caught.value.hint
-    assert "command, opencode, scripted" in caught.value.hint
+    assert "command, human, opencode, scripted" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,8 @@ for name in ("broken", "gone"):
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), root))}
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
-    assert "('added', 'broken', 'claude', 'codex', 'command', 'gone', 'opencode', 'scripted') added codex" in said
+    known = ("added", "broken", "claude", "codex", "command", "gone", "human", "opencode", "scripted")
+    assert f"{known} added codex" in said
     assert "agent 'broken' cannot be used: RuntimeError('out of order') |" in said
     assert "the agent 'gone' (nowhere:at_all) cannot be loaded: ModuleNotFoundError" in said
 

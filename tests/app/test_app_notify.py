@@ -47,6 +47,9 @@ ASKS = dev("T1", closing={"summary": "?", "question": {"text": "What is the pass
             [task("T1", "false")], [dev("T1")], "DEV_READY", 1, "shop: ERROR", "an error (verify_failed)", id="error"
         ),
         pytest.param(
+            [task("T1", "true", agent="human")], [], "DEV_READY", 1, "shop: WORK_WAITING", "in your hands", id="work"
+        ),
+        pytest.param(
             [task("T1", "false")], [ASKS], ATTENDED, 2, "shop: QUESTION_WAITING", "question about T1", id="question"
         ),
     ],

@@ -260,6 +260,7 @@ STATES = [
     {"state": "DONE"}, {"state": "PAUSED"}, {"state": "ERROR"}, {"state": "REVIEW_WAITING"}, {"state": "SPEC_READY"},
     {"state": "INTAKE_WAITING"}, {"state": "DEV_READY", "interactive_mode": False}, {"state": "WHATEVER"},
     {"state": "PAUSE_INTERACT"}, {"state": "DEV_READY", "not_before": 4_000_000_000}, {"state": "QUESTION_WAITING"},
+    {"state": "WORK_WAITING"},
 ]  # fmt: skip
 CONTENTS: Mapping[str, list[str]] = {
     "STATE.json": [*(json.dumps(state) for state in STATES), "{", ""],

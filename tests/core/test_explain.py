@@ -13,6 +13,7 @@ from aiframe.core.explain import KNOWN_STATES, Explanation, explain
 from aiframe.core.model import (
     Failure,
     FailureKind,
+    HandedWork,
     Project,
     Question,
     Role,
@@ -265,6 +266,30 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
                 cures=TICK,
             ),
             id="QUESTION_WAITING, answered",
+        ),
+        pytest.param(
+            at(S.WORK_WAITING, handed=HandedWork(Role.DEV, "T1", "notes/prompt.md", "/work"), last_error="it failed"),
+            seen(task()),
+            Explanation(
+                "T1 is in your hands: it failed",
+                "your work",
+                cures=(
+                    "do what notes/prompt.md asks for, in /work",
+                    "aiframe done T1",
+                    "aiframe retry T1 (once PROJECT.yaml names another agent)",
+                ),
+            ),
+            id="WORK_WAITING, a task",
+        ),
+        pytest.param(
+            at(S.WORK_WAITING, handed=HandedWork(Role.PO, "", "notes/prompt.md", "/work")),
+            seen(),
+            Explanation(
+                "The work of PO is in your hands",
+                "your work",
+                cures=("do what notes/prompt.md asks for, in /work", "aiframe done"),
+            ),
+            id="WORK_WAITING, the plan",
         ),
         pytest.param(
             at(S.PAUSE_INTERACT, paused_from=S.DEV_READY),

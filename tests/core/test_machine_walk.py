@@ -32,6 +32,7 @@ from aiframe.core.events import (
     Event,
     Finished,
     GoOn,
+    Handed,
     HandSet,
     Held,
     Pause,
@@ -50,6 +51,7 @@ from aiframe.core.events import (
     StepEnded,
     StopRunner,
     Tick,
+    WorkDone,
 )
 from aiframe.core.machine import Refused, decide, seen_after
 from aiframe.core.model import (
@@ -84,6 +86,7 @@ PLACES_TO_GO_ON = frozenset(
         S.REVIEW_READY,
         S.REVIEW_WAITING,
         S.QUESTION_WAITING,
+        S.WORK_WAITING,
     }
 )
 LIMITS = {
@@ -239,7 +242,9 @@ class Walk(RuleBasedStateMachine):
         run = self.project.run
         assert run is not None
         self.runner_lives = False
-        if not isinstance(ending, Broken):
+        if isinstance(ending, Handed):
+            self.in_a_row.clear()
+        elif not isinstance(ending, Broken):
             self.note_ending(run, None)
             if run.role is Role.PO and not self.tasks:
                 self.tasks = PLAN
@@ -293,6 +298,16 @@ class Walk(RuleBasedStateMachine):
         question = self.new_question() if ask else None
         if self.at_work() and self.project.run is not None and self.project.run.task_id:
             self.step_ends(Held("too much", ("a.py",), tree, "ref", "commit", Proposal(question=question)))
+
+    @rule(found=st.booleans())
+    def the_work_is_handed_to_a_person(self, found: bool) -> None:
+        if self.at_work():
+            failure = Failure(K.VERIFY_FAILED, "it failed") if found else None
+            self.step_ends(Handed("prompt", "folder", failure, "mend this" if found else ""))
+
+    @rule(task_id=st.sampled_from(["", *TASK_IDS]))
+    def hands_in_work(self, task_id: str) -> None:
+        self.person(WorkDone(self.look(), task_id))
 
     @rule(kinds=KINDS | HARD_LUCK, tree=TREES, ask=st.booleans(), reset=st.sampled_from([None, -10.0, 10.0, 1e5]))
     def the_step_fails(self, kinds: list[FailureKind], tree: str, ask: bool, reset: float | None) -> None:
@@ -458,6 +473,9 @@ class Walk(RuleBasedStateMachine):
         for question in self.project.open_questions():
             self.person(AnswerGiven(question.id, "that one"))
         match self.project.state:
+            case S.WORK_WAITING:
+                self.person(WorkDone(self.look()))
+                self.tick()
             case S.RUNNING if self.runner_lives:
                 self.step_ends(Finished(Proposal()))
             case S.RUNNING:

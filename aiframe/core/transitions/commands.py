@@ -107,6 +107,8 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     tries = _tries_left_by_retry(project, named, every=not task_id)
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
     after = not_held(project, *named).evolve(attempts=attempts, tries=tries, trees=trees, session=None)
+    if after.handed is not None and after.handed.task_id in named:
+        after = after.evolve(handed=None)
     if project.state is State.ERROR or named:
         after = without_error(after)
         target = State.DEV_READY if named else after.paused_from or start_of(project, seen)
@@ -126,7 +128,8 @@ def on_replan(project: Project) -> Decision:
         raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`, then replan")
     after = without_error(project) if project.state is State.ERROR else project
     settings = replace(after.settings, plan_locked=False)
-    return Decision(after.evolve(state=State.SPEC_READY, settings=settings, paused_from=None, session=None))
+    after = after.evolve(settings=settings, paused_from=None, session=None, handed=None)
+    return Decision(after.evolve(state=State.SPEC_READY))
 
 
 def on_answers_done(project: Project) -> Decision:

@@ -14,6 +14,7 @@ from aiframe.core.events import (
     Ending,
     Finished,
     GoOn,
+    Handed,
     Held,
     Proposal,
     Seen,
@@ -34,6 +35,7 @@ from aiframe.core.model import (
 from aiframe.core.timing import elapsed
 from aiframe.core.transitions.budgets import recorded, until_budget
 from aiframe.core.transitions.failures import on_broken
+from aiframe.core.transitions.handing import is_handed, on_handed
 from aiframe.core.transitions.holding import not_held, on_held
 from aiframe.core.transitions.notes import counted, subject_of, with_question, without
 from aiframe.core.transitions.paths import Refused, in_error, way_back
@@ -46,6 +48,8 @@ def on_run_started(project: Project, run: Run) -> Decision:
     effects = (SetStatus(run.task_id, TaskStatus.IN_PROGRESS),) if run.task_id else ()
     if run.task_id in project.held and not project.held[run.task_id].approved:
         project = not_held(project, run.task_id)  # a person has set the task to todo: it begins anew
+    if not is_handed(project, run):
+        project = project.evolve(handed=None)
     return Decision(project.evolve(state=State.RUNNING, run=run, wait=None, pause_requested=False), effects)
 
 
@@ -66,6 +70,8 @@ def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules:
             decision = _finished(_succeeded(ended, run), run, seen, ending)
         case Held():
             decision = on_held(_succeeded(ended, run), run, ending)
+        case Handed():
+            decision = on_handed(ended, run, ending)
         case Broken():
             decision = until_budget(on_broken(ended, run, seen, ending, rules), run, seen, rules)
         case _:
@@ -100,7 +106,7 @@ def _without_going_on(decision: Decision) -> tuple[Effect, ...]:
 def _succeeded(project: Project, run: Run) -> Project:
     """The step came to its end, and what stood in its way is over."""
     project = counted(project, run).evolve(
-        streaks={}, last_error="", failure=None, findings=without(project.findings, subject_of(run))
+        streaks={}, last_error="", failure=None, findings=without(project.findings, subject_of(run)), handed=None
     )
     if project.diagnosed_role is run.role:
         project = project.evolve(diagnosis_done=False, diagnosed_role=None, resume_state=None)

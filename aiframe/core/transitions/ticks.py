@@ -24,6 +24,7 @@ from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_startable,
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
 from aiframe.core.transitions.failures import give_up, used_up
+from aiframe.core.transitions.handing import look_work
 from aiframe.core.transitions.holding import to_land, undecided
 from aiframe.core.transitions.paths import in_error, went_back
 from aiframe.core.transitions.players import all_rest, chain_of, played
@@ -107,6 +108,8 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
             return look_review(project, seen)
         case State.QUESTION_WAITING:
             return look_question(project, seen)
+        case State.WORK_WAITING:
+            return look_work(project, seen)
         case State.PAUSE_INTERACT:
             if seen.interrupt_flag and settings.interactive_mode:
                 return Decision(project)
@@ -158,7 +161,7 @@ def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     """Start the next ready task, or say why there is none: the first rule that holds."""
     tasks = event.seen.tasks
     waiting = {question.task_id for question in project.open_questions()}
-    landing = to_land(project, tasks)
+    landing = (*_handed_in(project, tasks), *to_land(project, tasks))
     rests: list[Wait] = []
     for task in (*landing, *ready_tasks(tasks, waiting)):
         key = input_key(task, project.requests.get(task.id, ""))
@@ -179,6 +182,12 @@ def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     if rests:
         return Decision(project.evolve(wait=min(rests, key=lambda wait: wait.until)))
     return _no_task_ready(project, tasks, waiting)
+
+
+def _handed_in(project: Project, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+    """The task whose work a person has handed in: it is checked before anything else touches the files."""
+    work = project.handed
+    return tuple(t for t in tasks if work is not None and work.done and t.id == work.task_id and is_startable(t))
 
 
 def _forbidden(project: Project, seen: Seen, rules: Rules, task_id: str, key: str) -> Decision | None:
