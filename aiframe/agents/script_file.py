@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import yaml
@@ -14,9 +14,11 @@ import yaml
 from aiframe.core.errors import Problem, UnreadableFile
 from aiframe.core.model import FailureKind, Role
 
-MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 32 * 1024 * 1024
 VERSION = 1
 HINT = "docs/scripted-agent.md explains the format"
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Texts: TypeAlias = dict[str, str]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=86400)]
@@ -50,15 +52,26 @@ class Tokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the agent does in one step. *task* empty and *attempt* None: in every one that no other turn names."""
+    """What the agent does in one step. *task* empty, *attempt* None, *repeat* None: in all that no other turn names.
+
+    *binary* holds files in base64, *modes* of files as git knows them, *links* the targets of symbolic links. *run_id*
+    is the run that the turn was recorded from, and *left_out* what of it is not here.
+    """
 
     role: Role
     task: str = ""
     attempt: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    repeat: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    run_id: str = ""
+    left_out: list[str] = []
     delay: Seconds = 0
     type_delay: Seconds = 0
     say: str = ""
+    clear: list[str] = []
     files: Texts = {}
+    binary: Texts = {}
+    links: Texts = {}
+    modes: dict[str, Literal["644", "755"]] = {}
     append: Texts = {}
     replace: list[Replacement] = []
     delete: list[str] = []
@@ -83,7 +96,7 @@ class _Place:
 def read_script(path: Path) -> tuple[Turn, ...]:
     """The turns of the file *path*. Raises UnreadableFile with the place of everything that is wrong in it."""
     try:
-        root = yaml.compose(_text(path), Loader=yaml.SafeLoader)
+        root = _compose(_text(path))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
@@ -97,6 +110,15 @@ def read_script(path: Path) -> tuple[Turn, ...]:
         found = [_problem(path, place) for place in wrong]
         raise UnreadableFile(found, hint=HINT)
     return turns
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The YAML in *text*, quickly where it is well formed; the slow way says more exactly where it is not."""
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    return root
 
 
 def _text(path: Path) -> str:
@@ -197,12 +219,20 @@ def _duplicates(node: yaml.Node, seen: set[int]) -> Iterator[_Place]:
             yield from _duplicates(value, seen)
 
 
-def choose_turn(turns: Sequence[Turn], role: Role, task: str, attempt: int) -> Turn | None:
-    """The turn for this step: of those that fit, one that names the task, then one that names the attempt, then the
-    first. The same arguments always give the same turn, so that a step that was killed is played again as it was."""
+def choose_turn(turns: Sequence[Turn], role: Role, task: str, attempt: int, repeat: int = 0) -> Turn | None:
+    """The turn for this step: of those that fit, one that names the task, then the attempt, then the repeat, then the
+    first. *repeat* counts how often this attempt was played to its end before.
+
+    The same arguments always give the same turn, so that a step that was killed is played again as it was.
+    """
     fitting = [
         turn
         for turn in turns
         if turn.role is role and turn.task in ("", task) and turn.attempt in (None, attempt)
+        and turn.repeat in (None, repeat)
     ]  # fmt: skip
-    return max(fitting, key=lambda turn: (turn.task != "", turn.attempt is not None), default=None)
+    return max(
+        fitting,
+        key=lambda turn: (turn.task != "", turn.attempt is not None, turn.repeat is not None),
+        default=None,
+    )

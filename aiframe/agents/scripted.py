@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -29,9 +29,10 @@ LAUNCH = (
 
 
 class ScriptedOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """*file* is the script, absolute or relative to the project."""
+    """*file* is the script, absolute or relative to the project; time passes *speed* times as fast, 0: at once."""
 
     file: str = ""
+    speed: Annotated[float, msgspec.Meta(ge=0, le=10**6)] = 1
 
 
 class Scripted:
@@ -56,6 +57,7 @@ class Scripted:
         package = str(Path(aiframe.__file__).resolve().parent.parent)
         step = ["--role", request.role.value, f"--task={request.task_id}", f"--attempt={request.attempt}"]
         step += [f"--resume={request.resume}"] if request.resume else []
+        step += [f"--run-dir={request.run_dir}", f"--speed={options.speed}"]
         argv = [sys.executable, "-P", "-c", LAUNCH, package, *step, f"--workspace={request.workspace}"]
         file = options.file if request.project is None else str(Path(request.project, options.file))
         return Command(argv=(*argv, "--", file), cwd=request.workspace)

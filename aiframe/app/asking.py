@@ -13,6 +13,7 @@ from aiframe.app.links import links_out
 from aiframe.app.playing import agent_of
 from aiframe.app.prompts import PROMPT_BYTES, prompt_within, render_prompt
 from aiframe.app.proposals import Inspection, inspect
+from aiframe.app.recording import Shot, begin_shot, put_by_turn
 from aiframe.app.results import forget_result
 from aiframe.app.sessions import to_resume
 from aiframe.app.site import Site
@@ -28,8 +29,7 @@ from aiframe.store.atomic import make_folder, write_durable
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What an agent did: its answer, what of it is taken, and how it ended without work to
-    check, where it did.
+    """What an agent did: its answer, what of it is taken, and how it ended without work to check, where it did.
 
     *sealed* is what it had to leave alone; *notes* say in words what was put back or refused.
     """
@@ -51,21 +51,21 @@ def ask(
     Raises StepError, StorageError.
     """
     agent = find_agent(agent_of(site, run, _worked_on(run, tasks)).name, request.options)
-    if is_handed_in(project, run):
-        return Built(HUMAN, "", Answer(), Verdict(Proposal()), seal_project(site, run), broken=missing(site, run))
-    if agent.name == HUMAN:
-        handed = hand_over(site, request, log)
-        return Built(HUMAN, "", Answer(), Verdict(Proposal()), seal_project(site, run), broken=handed)
+    workspace = Path(request.workspace)
+    shot = begin_shot(site, workspace, log)
+    if is_handed_in(project, run) or agent.name == HUMAN:
+        return _by_hand(site, project, run, request, log, shot)
     if request.resume:
         log.say(f"-- the agent goes on in its session {request.resume}")
     strays = tuple(links_out(site.layout))
-    sealed = seal_project(site, run, Path(request.workspace))
+    sealed = seal_project(site, run, workspace)
     forget_result(site.layout)
     try:
         answer = run_agent(site, run, agent, request, log, stop)
     finally:
         breaches = check_seal(site, sealed)
         forget_result(site.layout)
+    put_by_turn(site, run, workspace, shot, answer, log)
     found = inspect(site, run)
     others_open = any(other.status not in CLOSED and other.id != run.task_id for other in tasks)
     verdict = judge(_claim(answer, found), run.role, run.task_id, project, site.rules, open_tasks=others_open)
@@ -73,6 +73,18 @@ def ask(
     for note in notes:
         log.say(f"-- {note}")
     return Built(agent.name, request.model, answer, verdict, sealed, notes, _broken(answer, found))
+
+
+def _by_hand(site: Site, project: Project, run: Run, request: AgentRequest, log: StepLog, shot: Shot | None) -> Built:
+    """What a person has handed in, or the asking for it: nothing is run."""
+    workspace = Path(request.workspace)
+    early: Broken | Handed | None
+    if is_handed_in(project, run):
+        put_by_turn(site, run, workspace, shot, Answer(), log, by_hand=True)
+        early = missing(site, run)
+    else:
+        early = hand_over(site, request, log)
+    return Built(HUMAN, "", Answer(), Verdict(Proposal()), seal_project(site, run, workspace), broken=early)
 
 
 def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...], workspace: Path) -> AgentRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiframe.app.log_holds import bring_logs_back
 from aiframe.app.mending import mend
+from aiframe.app.recording import write_turn
 from aiframe.app.results import read_result
 from aiframe.app.sandboxing import clean_after
 from aiframe.app.secrets import redactor_for
@@ -27,6 +28,8 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
     with StepLog(site.layout, run, redactor_for(site.environ)) as log:
         log.say(f"-- the runner died; {ended} of its processes had to be ended")
         result = read_result(site.layout, run.run_id)
+        if result is not None:
+            write_turn(site, run, log)
         notes = (*logs, *mend(site, run, judged=result is not None))
         for note in notes:
             log.say(f"-- {note}")

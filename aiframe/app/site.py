@@ -17,6 +17,10 @@ from aiframe.store.settings_file import ProjectSettings, load_settings
 COST_CURE = "limit tokens or wall_min instead, or take an agent that tells its cost (docs/budgets.md)"
 
 
+RECORD = "AIFRAME_RECORD"
+"""By this variable a runner learns where to record its steps: the absolute path of a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A project folder that passed the guard, with PROJECT.yaml read. *environ* is the caller's environment."""

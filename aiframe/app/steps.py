@@ -16,6 +16,7 @@ from aiframe.app.leftovers import leave
 from aiframe.app.mending import mend
 from aiframe.app.pipeline import carry_out
 from aiframe.app.proposals import remember
+from aiframe.app.recording import write_turn
 from aiframe.app.results import Result, result_of, write_result
 from aiframe.app.sandboxing import sandbox_of
 from aiframe.app.secrets import redactor_for
@@ -57,6 +58,7 @@ def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
         result = redactor_for(site.environ).value(result)
         notes = result.notes
         write_result(site.layout, result)
+        write_turn(site, run, log)
         drop_seal(site)
         ending = settle(site, result)
     except AiframeError as error:

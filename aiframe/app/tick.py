@@ -13,7 +13,7 @@ from pathlib import Path
 from aiframe.app.advance import Look, look
 from aiframe.app.follow import follow_run, log_names
 from aiframe.app.observe import read_text
-from aiframe.app.site import Site, open_site
+from aiframe.app.site import RECORD, Site, open_site
 from aiframe.app.stamp import Survey, leave_stamp, survey
 from aiframe.app.steplog import plain
 from aiframe.core.events import StopRunner
@@ -105,6 +105,8 @@ def _follow(
     """Show the run that is alive until it ends; *older* are the logs from before it was started, when we started it."""
     if not wait:
         return TickReport(0, "a step is running; follow it with `aiframe logs --follow`", "running", True)
+    if older is None and RECORD in site.environ:
+        out("-- this step was begun by another tick: it is recorded only where that one says so")
     message_of = _load_message()
     run_id = follow_run(site.layout, out, before=older, pause=pause)
     after = look(site)

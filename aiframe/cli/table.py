@@ -67,14 +67,20 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", metavar="DIR", help="a new folder to play in (default: a temporary one, which stays)")
 
 
+def _record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record", metavar="FILE", help="add what the agent does to FILE, which `scripted` plays")
+
+
 def _tick(parser: argparse.ArgumentParser) -> None:
     _one_or_all(parser)
+    _record(parser)
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the step to end")
     parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:
     _one_or_all(parser)
+    _record(parser)
     parser.add_argument(
         "--interval", metavar="SECONDS", type=seconds, default=10.0, help="look at least this often (default: 10)"
     )
@@ -140,6 +146,7 @@ def _retry(parser: argparse.ArgumentParser) -> None:
 
 def _done(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", metavar="TASK", nargs="?", default="", help="default: whatever is in your hands")
+    _record(parser)
     parser.add_argument("--no-wait", action="store_true", help="do not wait for the checks")
     parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
     _project(parser)

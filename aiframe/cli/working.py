@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from aiframe.cli import where
 from aiframe.cli.next_step import typed
 from aiframe.cli.reporting import CANCELLED, as_text, harmless
-from aiframe.core.errors import AiframeError
+from aiframe.core.errors import AiframeError, UsageError
 
 if TYPE_CHECKING:
     from aiframe.app.tick import TickReport
@@ -42,7 +42,7 @@ def _tick_one(args: Namespace) -> int:
 
     root = where.project(args)
     try:
-        report = look(root, os.environ, wait=not args.no_wait, out=_progress(args))
+        report = look(root, _recorded(args, root), wait=not args.no_wait, out=_progress(args))
     except KeyboardInterrupt:
         return _detached(args, root)
     if args.json:
@@ -52,11 +52,23 @@ def _tick_one(args: Namespace) -> int:
     return report.exit_code
 
 
+def _recorded(args: Namespace, root: Path | None) -> Mapping[str, str]:
+    """The environment, with where to record the one project *root* where that was asked for."""
+    if args.record is None:
+        return os.environ
+    if root is None:
+        raise UsageError("a file records one project", hint="name the project with --project instead of --all")
+    from aiframe.app.recording import recorded_by
+
+    return recorded_by(root, args.record, os.environ)
+
+
 def _tick_all(args: Namespace) -> int:
     """Look at every project of the frame, one line each; the worst exit code."""
     from aiframe.app.frame import all_projects
     from aiframe.app.stamp import leave_frame_stamp, survey_frame
 
+    _recorded(args, None)
     frame = where.frame(args)
     before = survey_frame(frame)
     projects = all_projects(frame)
@@ -150,11 +162,13 @@ def watch(args: Namespace) -> int:
 
     if args.all:
         frame = where.frame(args)
+        environ = _recorded(args, None)
         list_projects = partial(all_projects, frame)
     else:
         root = where.layout(args).root
+        environ = _recorded(args, root)
         list_projects = partial(list, [root])
     list_projects()  # what cannot be listed at all is told before the watch begins
     parallel = args.parallel or os.cpu_count() or 1
-    environ = {**os.environ, UNATTENDED: "1"} if args.unattended else os.environ
+    environ = {**environ, UNATTENDED: "1"} if args.unattended else environ
     return keep_going(list_projects, environ, interval=args.interval, parallel=parallel, out=_progress(args))

@@ -437,3 +437,48 @@ def test_a_failed_check_is_answered_in_the_same_thread(desk: Desk) -> None:
     threads = [each.body["prompt_cache_key"] for each in asked]
     assert (len(set(threads[:4])), len(set(threads))) == (1, 2)
     assert "+first" not in json.dumps(asked[4].body["input"])  # another task: another thread
+
+
+# Recording ------------------------------------------------------------------------------------------------------------
+
+
+def told(bench: Bench) -> list[tuple[str, str, str]]:
+    """Of each commit of a task: the subject, what of its trailers must be the same again, and the tree."""
+    seen = []
+    for commit in bench.git("log", "--reverse", "--format=%H", "--grep=^Aiframe-Task:").split():
+        same = bench.git("log", "-1", "--format=%(trailers:key=Aiframe-Task)%(trailers:key=Aiframe-Gates)", commit)
+        files = [line for line in bench.git("ls-tree", "-r", commit).splitlines() if "PROJECT.yaml" not in line]
+        seen.append((bench.git("log", "-1", "--format=%s", commit), same, "\n".join(files)))
+    return seen
+
+
+def test_what_codex_did_is_played_again_without_it(desk: Desk) -> None:
+    """The plan, a failed check, a mended one and a second task: the same commits, and no model is asked."""
+    plan = tasks_yaml(task("T1", "grep -q second one", "test -x run.sh"), task("T2", "test ! -e old"))
+    replies: list[Reply] = [
+        shell(f"cat > TASKS.yaml <<'END'\n{plan}END\n"), closing("PO"),
+        shell("echo first > one; printf '\\000\\377' > data.bin; echo 'echo hi' > run.sh"), closing(),
+        shell("echo second > one; chmod +x run.sh"), closing(),
+        shell("rm old; ln -s one two"), closing(),
+    ]  # fmt: skip
+    file = desk.folder / "recorded.yaml"
+    with desk.serve(replies) as server:
+        bench = desk.bench(server.url, state="SPEC_READY")
+        bench.write("old", "old\n")
+        again = Bench(desk.folder / "again", {**os.environ})
+        shutil.copytree(bench.root, again.root, symlinks=True)
+        for _ in range(4):
+            bench.tick("--record", str(file))
+        assert (bench.where, len(server.asked)) == ("DONE", 8)
+    plays = {"name": "scripted", "file": str(file), "speed": 100}
+    again.write("PROJECT.yaml", json.dumps({"agent": plays, "sandbox": "none"}))
+    for _ in range(4):
+        again.tick()
+    assert again.where == "DONE", again.log()
+    assert told(again) == told(bench)
+    assert again.ended() == bench.ended()
+    assert [r["usage"]["input_tokens"] for r in again.results()] == [
+        r["usage"]["input_tokens"] for r in bench.results()
+    ]
+    assert again.git("show", "HEAD:two") == "one"
+    assert "codex" not in (again.root / "logs" / "events.ndjson").read_text()

@@ -11,12 +11,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.agent_run import Ran, run_agent
 
 from aiframe.agents import find_agent
 from aiframe.agents.script_file import Turn, choose_turn, read_script
+from aiframe.agents.script_writer import HEADER, turn_text
 from aiframe.core.errors import UnreadableFile, UsageError
 from aiframe.core.model import FailureKind, Role
 from aiframe.core.ports import AgentRequest, Usage
@@ -80,6 +82,68 @@ closing: {summary: ready, state: DEV_READY}
     assert ran.complete
 
 
+def test_a_turn_that_was_recorded_brings_every_kind_of_file(step: AgentRequest) -> None:
+    there = Path(step.workspace)
+    (there / "old").mkdir()
+    (there / "old" / "deep").write_text("x")
+    (there / "was-link").symlink_to("nowhere")
+    turn = """\
+clear: [old, was-link, never-there]
+files: {old: "a file\\n", was-link: text, run.sh: "echo hi"}
+binary: {data.bin: AAH/}
+links: {to-old: old, out: /nowhere/at/all}
+modes: {run.sh: "755"}
+left_out: [huge.bin]
+run_id: r-1
+"""
+    ran = play(step, turn)
+    assert ran.answer.failure is None
+    assert (there / "old").read_text() == "a file\n"
+    assert not (there / "was-link").is_symlink()
+    assert (there / "data.bin").read_bytes() == b"\0\1\xff"
+    assert {name: os.readlink(there / name) for name in ("to-old", "out")} == {
+        "to-old": "old",
+        "out": "/nowhere/at/all",
+    }
+    assert os.access(there / "run.sh", os.X_OK)
+    assert "not in the recording: huge.bin" in ran.log
+
+
+@pytest.mark.parametrize(("speed", "at_most_s"), [(0, 5.0), (1000, 5.0)])
+def test_time_passes_as_fast_as_the_option_says(step: AgentRequest, speed: float, at_most_s: float) -> None:
+    faster = replace(step, options={**step.options, "speed": speed})
+    began = time.monotonic()
+    ran = play(faster, "delay: 60\nfail: {kind: quota, message: full, reset_in: 600}")
+    assert time.monotonic() - began < at_most_s
+    assert ran.answer.failure is not None
+    assert ran.answer.failure.reset_at is not None
+    assert ran.answer.failure.reset_at < time.time() + 1
+
+
+def test_the_same_attempt_once_more_plays_the_turn_of_that_time(step: AgentRequest) -> None:
+    script = "version: 1\nturns:\n" + "".join(
+        f"  - {{role: DEV, task: T1, attempt: 1, {more}}}\n" for more in ("say: first", "repeat: 1, say: second")
+    )
+    Path(step.workspace, "s.yaml").write_text(script)
+    runs = Path(step.run_dir).parent / "runs"
+    said = []
+    for name, last in (("a", '{"type": "end"}'), ("b", '{"type": "text"}'), ("c", '{"type": "end"}'), ("d", "")):
+        ran = run_agent(find_agent("scripted", {}), replace(step, run_dir=PurePath(runs / name)))
+        said.append(ran.answer.text)
+        (runs / name).mkdir(parents=True, exist_ok=True)
+        (runs / name / "agent.jsonl").write_text(ran.raw.partition("\n")[0] + f"\n{last}\n")
+    assert said == ["first", "second", "second", "first"]  # b was killed; nothing is named for the third time
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+@given(say=TEXTS, files=st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3), closing=st.dictionaries(TEXTS, TEXTS))
+def test_a_written_turn_reads_back_as_it_was(say: str, files: dict[str, str], closing: dict[str, str]) -> None:
+    turn = {"role": "DEV", "say": say, "files": files, "closing": closing}
+    assert yaml.safe_load(HEADER + turn_text(turn) * 2) == {"version": 1, "turns": [turn, turn]}
+
+
 def test_a_failure_of_the_scripts_own(step: AgentRequest) -> None:
     before = time.time()
     ran = play(step, "fail: {kind: quota, message: full, hint: wait, reset_in: 60}")
@@ -140,6 +204,10 @@ def test_a_project_cannot_take_the_players_modules(step: AgentRequest) -> None:
         pytest.param("files: {/tmp/aiframe-out.txt: x}", id="absolute"),
         pytest.param("files: {link/out.txt: x}", id="linked folder"),
         pytest.param("append: {file-link: x}", id="linked file"),
+        pytest.param("clear: [link/kept]", id="clear"),
+        pytest.param("binary: {file-link: AAAA}", id="binary"),
+        pytest.param("links: {link/new: kept}", id="links"),
+        pytest.param('modes: {file-link: "755"}', id="modes"),
         pytest.param("delete: [sub/../../outside]", id="up again"),
         pytest.param("delete: [.]", id="the workspace itself"),
         pytest.param("delete: [sub/..]", id="the workspace by another name"),
