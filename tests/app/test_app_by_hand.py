@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, dev, lay_project, play, task
+from app.test_app_worktree import TARGET, commit, lay, repository, shown, workspace
+from support.projects import Bench, dev, git, lay_project, play, task
 
 HUMAN = {"name": "human"}
 
@@ -179,3 +180,38 @@ def test_work_that_a_person_may_not_land_alone_is_held(tmp_path: Path) -> None:
     bench.do("done")
     assert bench.statuses() == {"T1": "review"}
     assert bench.control["handed"] is None
+
+
+# In a worktree of a person's repository -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "own_commit", [pytest.param(False, id="files left as they are"), pytest.param(True, id="committed by the person")]
+)
+@pytest.mark.parametrize(
+    "moved", [pytest.param(False, id="still"), pytest.param(True, id="the target moves meanwhile")]
+)
+def test_a_person_works_in_the_worktree_that_is_named(tmp_path: Path, own_commit: bool, moved: bool) -> None:
+    repo = repository(tmp_path)
+    before = shown(repo)
+    bench = lay(tmp_path, repo, task("T1", "test -f made.txt", agent="human"), turns=[])
+    assert (bench.tick().code, bench.where) == (0, "WORK_WAITING")
+    there = workspace(bench, "T1")
+    assert str(there) in bench.text("notes/prompt.md")
+    assert str(there) in bench.do("why").out
+    (there / "half.txt").write_text("half\n")
+    assert (bench.do("done").code, bench.where) == (1, "WORK_WAITING")
+    assert (there / "half.txt").read_text() == "half\n"
+    (there / "made.txt").write_text("made\n")
+    if own_commit:
+        git(there, "add", "-A")
+        git(there, "commit", "-q", "-m", "mine")
+    if moved:
+        commit(repo, TARGET, other_txt="from elsewhere\n")
+    ran = bench.do("done")
+    assert (ran.code, bench.where) == (0, "DONE"), ran.said
+    assert git(repo, "show", f"{TARGET}:half.txt") == "half"
+    assert git(repo, "log", "-1", "--format=%s %(trailers:key=Aiframe-Agent,valueonly)", TARGET).strip() == (
+        "T1: Task T1 human"
+    )
+    assert shown(repo) == before

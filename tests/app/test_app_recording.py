@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from app.test_app_worktree import TARGET, lay, repository
 from support.projects import Bench, dev, git, lay_project, lock_free, play, task, tasks_yaml, wait_for
 
 from aiframe.agents.script_file import Turn, read_script
@@ -206,3 +207,23 @@ def test_what_a_person_did_by_hand_is_recorded_too(tmp_path: Path) -> None:
     assert again.where == "DONE"
     assert story(again) == story(bench)
     assert git(again.root, "show", "HEAD:made.txt") == "2"
+
+
+def test_work_in_a_worktree_is_played_again(tmp_path: Path) -> None:
+    trees = []
+    for folder, turns in ((tmp_path / "one", True), (tmp_path / "two", False)):
+        folder.mkdir()
+        repo = repository(folder)
+        made = [
+            dev("T1", attempt=1, run=["echo 1 > made.txt; chmod 755 b.txt"]),
+            dev("T1", run=["echo 2 > made.txt; rm a.txt"]),
+        ]
+        bench = lay(folder, repo, task("T1", "grep -q 2 made.txt"), turns=made if turns else [])
+        if not turns:
+            plays = {"name": "scripted", "file": str(recorded(tmp_path)), "speed": 0}
+            bench.write("PROJECT.yaml", json.dumps({**yaml.safe_load(bench.text("PROJECT.yaml")), "agent": plays}))
+        ran = bench.tick(*(["--record", str(recorded(tmp_path))] if turns else []))
+        assert (ran.code, bench.where) == (0, "DONE"), ran.said
+        trees.append((git(repo, "log", "--format=%s %T", TARGET), [outcome for _, outcome, _ in bench.ended()]))
+    assert trees[0] == trees[1]
+    assert trees[0][1] == ["verify_failed", "ok"]
