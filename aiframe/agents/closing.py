@@ -16,10 +16,16 @@ from aiframe.core.verdict import MAY_PROPOSE
 _FENCED = re.compile(r"^[ \t]*```[ \t]*json[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE | re.IGNORECASE)
 _TEXT: Mapping[str, Any] = {"type": "string"}
 _TEXTS: Mapping[str, Any] = {"type": "array", "items": _TEXT}
+_AUDIT: Mapping[str, Any] = {
+    "approved": {"type": "boolean", "description": "Whether the work may be kept as it is."},
+    "findings": {**_TEXTS, "description": "What has to be mended, each with its place; none where it is approved."},
+}
 
 
 def closing_schema(role: Role) -> dict[str, Any]:
     """The JSON Schema of *role*'s closing block, strict: every property required, nothing else allowed."""
+    if role is Role.AUDIT:
+        return _strict(_AUDIT)
     properties: dict[str, Any] = {
         "summary": {**_TEXT, "description": "What was done, in a few sentences."},
         "state": {
@@ -81,7 +87,7 @@ def find_closing(text: str) -> Mapping[str, Any] | None:
 def check_closing(found: Mapping[str, Any], role: Role) -> tuple[Mapping[str, Any] | None, str]:
     """*found* with every field of *role*'s block in it; or None and all that does not fit.
 
-    Only ``summary`` must be there: what else is missing counts as empty.
+    Only ``summary`` must be there, and of an audit ``approved``: what else is missing counts as empty.
     """
     given: dict[str, Any] = {**_empty(role), **found}
     known = closing_schema(role)["properties"]
@@ -93,6 +99,8 @@ def check_closing(found: Mapping[str, Any], role: Role) -> tuple[Mapping[str, An
 
 
 def _empty(role: Role) -> dict[str, Any]:
+    if role is Role.AUDIT:
+        return {"findings": []}
     fields: dict[str, Any] = {"state": None, "question": None}
     if role is Role.DEV:
         fields |= {"reason": "", "review_items": []}
@@ -111,8 +119,10 @@ def _complaint(name: str, value: Any, role: Role) -> str:
         case "timeout_sec":
             right = value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**7)
             return "" if right else "timeout_sec must be a whole number of seconds or null"
-        case "review_items":
-            return "" if _is_texts(value) else "review_items must be a list of texts"
+        case "approved":
+            return "" if isinstance(value, bool) else "approved must be true or false"
+        case "review_items" | "findings":
+            return "" if _is_texts(value) else f"{name} must be a list of texts"
         case _:
             return "" if isinstance(value, str) else f"{name} must be text"
 
@@ -134,7 +144,7 @@ def _is_texts(value: Any) -> bool:
 def _clean(given: Mapping[str, Any]) -> dict[str, Any]:
     """The block with plain texts alone, and a question with all its fields."""
     clean = {name: _plain_value(value) for name, value in given.items()}
-    if clean["question"] is not None:
+    if clean.get("question") is not None:
         question = clean["question"]
         clean["question"] = {
             "text": question["text"],

@@ -20,7 +20,7 @@ from aiframe.agents.endings import NOT_EXECUTABLE, NOT_FOUND, cut_short, failure
 from aiframe.agents.lines import plain
 from aiframe.agents.options import read_options
 from aiframe.core.errors import UsageError
-from aiframe.core.model import Failure, FailureKind
+from aiframe.core.model import Failure, FailureKind, Role
 from aiframe.core.ports import AgentRequest, Answer, Command, Exit, Usage
 
 PROMPT_FILE = "prompt.txt"
@@ -216,9 +216,11 @@ class CommandReader:
         return Answer(text=text, closing=closing, failure=failure)
 
     def _closing(self, text: str) -> tuple[Mapping[str, Any] | None, str]:
-        """A JSON object without a summary is output like any other."""
-        found = find_closing(text)
-        return check_closing(found, self.request.role) if found is not None and "summary" in found else (None, "")
+        """A JSON object without a summary is output like any other, but for an audit, which ends with its word."""
+        found, role = find_closing(text), self.request.role
+        if found is None or ("summary" not in found and role is not Role.AUDIT):
+            return None, ""
+        return check_closing(found, role)
 
     def _failure(self, ended: Exit) -> Failure | None:
         if early := cut_short(ended, self.program):

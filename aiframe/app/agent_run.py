@@ -72,11 +72,12 @@ class Stop:
 def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: StepLog, stop: Stop) -> Answer:
     """Start the agent, follow it to its end, and say what it answered. An ending by aiframe is in the answer's failure.
 
-    Raises StepError for an agent that the budget cannot be held with, StorageError; whatever was started is then gone.
+    What it prints goes to agent.jsonl in the request's folder. Raises StepError for an agent that the budget cannot be
+    held with, StorageError; whatever was started is then gone.
     """
     check_agent_tells_cost(site, agent.name)
     command = agent.command(request)
-    folder = site.layout.run_dir(run.run_id)
+    folder = Path(request.run_dir)
     make_folder(folder)
     for name, text in command.files.items():
         write_durable(contain(folder, name), text)

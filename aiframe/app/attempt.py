@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiframe.app.agent_run import Stop
+from aiframe.app.results import GateResult
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
 from aiframe.core.model import Project, Run, Task
@@ -37,13 +38,15 @@ class Work:
     """What an attempt left, as the gates see it: the *candidate*, and the *folder* that their commands run in.
 
     The folder is the place itself, proven to hold nothing but the candidate and ignored files, or a clean checkout.
-    *ignored_inputs*: there are ignored files that the commands may read, and that the commit will not hold.
+    *ignored_inputs*: there are ignored files that the commands may read, and that the commit will not hold. *results*
+    are those of the gates that have passed already.
     """
 
     attempt: Attempt
     candidate: Candidate
     folder: Path
     ignored_inputs: bool = False
+    results: tuple[GateResult, ...] = ()
 
     @property
     def is_clean(self) -> bool:

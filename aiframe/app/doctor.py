@@ -197,7 +197,7 @@ def _agents_in_use(project: Path | None, environ: Mapping[str, str]) -> frozense
         settings = open_site(project, environ).settings if project else None
     except AiframeError:
         return frozenset()
-    named = settings.agents.values() if settings else ()
+    named = settings.all_agents if settings else ()
     return frozenset(agent.name for first in named for agent in first.chain)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,7 +21,7 @@ from aiframe.app.secrets import redactor_for
 from aiframe.app.steplog import plain
 from aiframe.core.errors import StepError
 from aiframe.core.model import Failure, FailureKind
-from aiframe.core.ports import Command, Exit
+from aiframe.core.ports import Answer, Command, Exit
 from aiframe.process import Limits, supervise
 from aiframe.store.atomic import make_folder, storage_errors
 
@@ -34,6 +34,7 @@ class GateReport:
     """What gates found. *failure* is None where all passed; *findings* tells the next attempt what to mend.
 
     *held* is what only a person may let pass, each in words, and *reason* says in short why; the work is kept for them.
+    *answers* are those of agents that judged the work, *notes* tell in words what was put back after them.
     """
 
     results: tuple[GateResult, ...] = ()
@@ -41,6 +42,8 @@ class GateReport:
     findings: str = ""
     reason: str = ""
     held: tuple[str, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 Gate: TypeAlias = Callable[[Work], GateReport]
@@ -53,13 +56,15 @@ def run_gates(work: Work, gates: Sequence[Gate]) -> GateReport:
     """
     so_far = GateReport()
     for gate in gates:
-        report = gate(work)
+        report = gate(replace(work, results=so_far.results))
         so_far = GateReport(
             (*so_far.results, *report.results),
             report.failure,
             report.findings,
             "; ".join(filter(None, [so_far.reason, report.reason])),
             (*so_far.held, *report.held),
+            (*so_far.answers, *report.answers),
+            (*so_far.notes, *report.notes),
         )
         if report.failure is not None:
             break

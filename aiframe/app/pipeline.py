@@ -12,6 +12,7 @@ from aiframe.app.agent_run import Stop
 from aiframe.app.approved import bring_back, is_as_approved
 from aiframe.app.asking import Built, ask, request_for
 from aiframe.app.attempt import Attempt, Work
+from aiframe.app.audit import audit, with_audits
 from aiframe.app.gates import Gate, GateReport, doctor, run_gates, verify
 from aiframe.app.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.gates_scope import scope
@@ -33,7 +34,7 @@ from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 INTEGRATIONS = 3
 """How often work is merged and proven anew when its target moves while it is checked."""
-GATES: tuple[Gate, ...] = (lay_out, verify, scope, doctor)
+GATES: tuple[Gate, ...] = (lay_out, verify, scope, audit, doctor)
 """The gates in their order; each is a function from the work to a report."""
 LANDING_GATES: tuple[Gate, ...] = (lay_out, verify, doctor)
 """The gates of work that a person has looked at and approved."""
@@ -118,7 +119,8 @@ def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport
         report = run_gates(work, gates)
     finally:
         breaches = check_seal(work.attempt.site, built.sealed)
-    built = replace(built, notes=(*built.notes, *breaches))
+    notes = (*built.notes, *report.notes, *breaches)
+    built = replace(built, answer=with_audits(built.answer, report.answers), notes=notes)
     changed = touched(work) if report.failure is None else ()
     if changed:
         said = f"the verify commands changed the files they were to prove: {', '.join(changed[:5])}"
@@ -168,7 +170,8 @@ def _kept(work: Work, agent: str, report: GateReport) -> Kept:
     run, task, base = work.attempt.run, work.attempt.task, work.attempt.base
     count = sum(result.name.startswith("verify") for result in report.results)
     proven = f"{count} verify command{'' if count == 1 else 's'} passed" if count else "no verify command"
-    more = "" if all(result.name.startswith("verify") for result in report.results) else ", doctor passed"
+    names = {result.name for result in report.results}
+    more = "".join(f", {name} passed" for name in ("audit", "doctor") if name in names)
     return Kept(
         base=base.commit,
         branch=base.branch,

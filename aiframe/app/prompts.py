@@ -60,6 +60,15 @@ def render_prompt(
 
     Raises StepError naming template and line when a template does not fit, or the task that is gone from *tasks*.
     """
+    name = f"{run.role.value.lower()}.md.j2"
+    return render(site, name, _variables(site, project, run, tasks, schema, workspace), fence)
+
+
+def render(site: Site, name: str, variables: Mapping[str, Any], fence: Fence = fenced) -> str:
+    """The prompt template *name* of the project with its *variables* filled in; *fence* sets the data in it apart.
+
+    Raises StepError naming template and line when a template does not fit.
+    """
     folders = prompt_dirs(site.root, _frame_of(site.root))
     environment = Environment(
         loader=FileSystemLoader([str(folder) for folder in folders]),
@@ -70,9 +79,8 @@ def render_prompt(
         autoescape=False,
     )
     environment.globals["data"] = fence
-    name = f"{run.role.value.lower()}.md.j2"
     try:
-        return environment.get_template(name).render(_variables(site, project, run, tasks, schema, workspace))
+        return environment.get_template(name).render(variables)
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         place = f"{getattr(error, 'filename', None) or name}" + (f":{line}" if line else "")

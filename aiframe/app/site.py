@@ -65,7 +65,7 @@ def _check_cost_is_told(settings: ProjectSettings) -> None:
     """Refuse a limit on cost that nobody could hold, at its line."""
     if not settings.rules.budget.limits_cost or settings.path is None:
         return
-    named = {agent.name for first in settings.agents.values() for agent in first.chain}
+    named = {agent.name for first in settings.all_agents for agent in first.chain}
     silent = sorted(name for name in named if not tells_cost(name))
     if silent:
         said = f"a limit on cost cannot be held: {', '.join(silent)} does not tell what a run costs"

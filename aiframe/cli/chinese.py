@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 
 WORDS: Mapping[str, str] = {
-    "INTAKE": "访谈", "PO": "规划", "DEV": "开发", "DIAGNOSE": "诊断",
+    "INTAKE": "访谈", "PO": "规划", "DEV": "开发", "DIAGNOSE": "诊断", "AUDIT": "审核",
     "INTAKE_READY": "准备访谈", "INTAKE_WAITING": "等待回答", "SPEC_READY": "准备规划", "DEV_READY": "准备开发",
     "DIAGNOSE_READY": "准备诊断", "RUNNING": "运行中", "REVIEW_READY": "准备评审", "REVIEW_WAITING": "等待评审",
     "QUESTION_WAITING": "等待答复", "WORK_WAITING": "等待人工完成",

@@ -18,12 +18,13 @@ Texts: TypeAlias = Mapping[str, str]
 
 
 class Role(StrEnum):
-    """Who a step is."""
+    """Who an agent is in a step. AUDIT has no step of its own: it judges the work of a DEV step before that ends."""
 
     INTAKE = "INTAKE"
     PO = "PO"
     DEV = "DEV"
     DIAGNOSE = "DIAGNOSE"
+    AUDIT = "AUDIT"
 
 
 class State(StrEnum):
@@ -65,6 +66,7 @@ READY_STATE: Mapping[Role, State] = MappingProxyType(
 )
 """The state from which a step of the role starts, and to which it comes back."""
 
+STEP_ROLES = tuple(READY_STATE)
 STEP_STATES = frozenset(READY_STATE.values())
 READY_STATES = STEP_STATES | {State.REVIEW_READY}
 
@@ -89,12 +91,16 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a step did not succeed. *reset_at* (epoch seconds) is when the agent's service says to come back."""
+    """Why a step did not succeed. *reset_at* (epoch seconds) is when the agent's service says to come back.
+
+    *agent* is the one that met it, empty for the one that plays the step.
+    """
 
     kind: FailureKind
     message: str
     hint: str = ""
     reset_at: float | None = None
+    agent: str = ""
 
 
 class TaskStatus(StrEnum):
@@ -204,6 +210,11 @@ class Run:
     agent: str = ""
     instead_of: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a run of what is no step."""
+        if self.role not in READY_STATE:
+            raise ValueError(f"{self.role} has no step of its own")
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -292,6 +303,7 @@ class Rules:
 
     stall_sec: float = 300
     max_attempts: int = 3
+    audit_rounds: int = 3
     dev_chain_limit: int = 3
     continue_on_task_failure: bool = False
     unattended: bool = False
@@ -313,16 +325,16 @@ class Rules:
 class Project:
     """All that decides what a project does next: the control record's content.
 
-    *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *tries* every
-    step that ended without success per input key or role, *shown* the number people see per role or task (it never
-    falls). *resting* says of which agents the quota is used up, and how long. *trees* is the candidate tree that the
-    last failed attempt of a task left, *findings* what the next step has to mend (by task or role), *requests* what a
-    person asked of a task (it is part of the task's input). *interviews* says how often questions were put,
-    *paused_from* the state that ``resume`` goes back to, *review_items* the tasks done since the last review,
-    *to_look_at* what the agent asks the reviewer to look at (by task), *held* the candidates that wait for a person's
-    word or for their landing (by task), *handed* the work that is in a person's hands instead of an agent's,
-    *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation of the step before, where that
-    ended with a verdict on its work.
+    *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *audits* how
+    often an audit sent work back, *tries* every step that ended without success per input key or role, *shown* the
+    number people see per role or task (it never falls). *resting* says of which agents the quota is used up, and how
+    long. *trees* is the candidate tree that the last failed attempt of a task left, *findings* what the next step has
+    to mend (by task or role), *requests* what a person asked of a task (it is part of the task's input). *interviews*
+    says how often questions were put, *paused_from* the state that ``resume`` goes back to, *review_items* the tasks
+    done since the last review, *to_look_at* what the agent asks the reviewer to look at (by task), *held* the
+    candidates that wait for a person's word or for their landing (by task), *handed* the work that is in a person's
+    hands instead of an agent's, *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation
+    of the step before, where that ended with a verdict on its work.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -337,6 +349,7 @@ class Project:
     wait: Wait | None = None
     streaks: Counts = field(default_factory=dict)
     attempts: Counts = field(default_factory=dict)
+    audits: Counts = field(default_factory=dict)
     tries: Counts = field(default_factory=dict)
     resting: Mapping[str, Wait] = field(default_factory=dict)
     spending: Spending = field(default_factory=Spending)

@@ -15,6 +15,7 @@ MAY_PROPOSE: Mapping[Role, frozenset[State]] = MappingProxyType(
         Role.PO: frozenset({State.DEV_READY}),
         Role.DEV: frozenset({State.DEV_READY, State.REVIEW_READY, State.SPEC_READY, State.DONE, State.ERROR}),
         Role.DIAGNOSE: frozenset({State.SPEC_READY, State.DEV_READY, State.INTAKE_READY}),
+        Role.AUDIT: frozenset(),
     }
 )
 """The states that a step of each role may ask for."""

@@ -13,6 +13,7 @@ import msgspec
 
 from aiframe.core.model import (
     READY_STATE,
+    STEP_ROLES,
     Failure,
     FailureKind,
     Moment,
@@ -181,7 +182,7 @@ def from_legacy(file: StateFile) -> Project:
 def _legacy_run(file: StateFile) -> Run:
     return Run(
         run_id=file.run_id if is_safe_name(file.run_id) else "legacy",
-        role=Role(file.role) if file.role in Role.__members__ else Role.DEV,
+        role=next((role for role in STEP_ROLES if role == file.role), Role.DEV),
         started=Moment(wall=file.started_at or file.heartbeat_at or file.updated_at),
         timeout_s=file.settings.timeout_sec,
         runner=Runner(pid=0, started=0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from aiframe.core.budget import AMOUNTS
-from aiframe.core.model import Role, Rules, Settings, State
+from aiframe.core.model import STEP_ROLES, Rules, Settings, State
 from aiframe.store.layout import MAX_NAME
 from aiframe.store.settings_file import (
     COUNTED,
@@ -104,7 +104,7 @@ def _project() -> Schema:
                 "description": "Another agent, model or effort for single roles.",
                 "type": ["object", "null"],
                 "additionalProperties": False,
-                "properties": {str(role): _agent(f"The agent for {role}.") for role in Role},
+                "properties": {str(role): _agent(f"The agent for {role}.") for role in STEP_ROLES},
             },
             "limits": {
                 "description": "Limits; times in seconds.",
@@ -178,6 +178,22 @@ def _gates() -> Schema:
                 **deleted,
             },
             "doctor": _lines("A command for the whole project that must pass too."),
+            "audit": _audit(),
+        },
+    }
+
+
+def _audit() -> Schema:
+    rounds = {"type": ["integer", "null"], "minimum": 1, "default": Rules().audit_rounds}
+    return {
+        "description": "An agent that reads the work before it counts; none where this is left out.",
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "agent": _agent("The agent that judges; that of DEV where it is left out."),
+            "model": _text("Its model."),
+            "effort": _text("How hard it thinks."),
+            "rounds": {"description": "How often it may send a task back before the task has failed.", **rounds},
         },
     }
 

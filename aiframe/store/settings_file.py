@@ -10,7 +10,7 @@ from typing import Any
 
 from aiframe.core.budget import AMOUNTS, Budget, Limits, Scope
 from aiframe.core.errors import UsageError
-from aiframe.core.model import Role, Rules
+from aiframe.core.model import STEP_ROLES, Role, Rules
 from aiframe.store.atomic import read_bounded
 from aiframe.store.source_text import place
 from aiframe.store.yaml_fields import Fields
@@ -19,12 +19,13 @@ from aiframe.store.yaml_nodes import Mapping, Node, Scalar, Sequence, plain_valu
 DEFAULT_AGENT = "codex"
 UNATTENDED = "AIFRAME_UNATTENDED"
 KEYS = ("agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
-GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor")
+GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor", "audit")
+AUDIT_KEYS = ("agent", "model", "effort", "rounds")
 WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
 WORKSPACES = ("inplace", "worktree")
 SANDBOXES = ("auto", "bubblewrap", "container", "none")
 SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
-LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type in ("int", "float"))
+LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type in ("int", "float") and spec.name != "audit_rounds")
 SCOPES: tuple[Scope, ...] = ("project", "day", "task")
 COUNTED = frozenset({"tokens", "attempts"})
 """The amounts of a budget that are whole numbers."""
@@ -79,7 +80,8 @@ class GateSettings:
     """How work is checked. *timeout_s* is for one command, None for no limit but that of the step.
 
     *protect* are patterns of files that no agent may change without a person's word, *max_deleted_files* how many files
-    a task may delete without one. *doctor* is a command for the whole project, empty for none.
+    a task may delete without one. *doctor* is a command for the whole project, empty for none. *audit* is the agent
+    that judges the work, None for none.
     """
 
     clean_checkout: bool = False
@@ -87,6 +89,7 @@ class GateSettings:
     protect: tuple[str, ...] = ()
     max_deleted_files: int = 20
     doctor: str = ""
+    audit: AgentSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class ProjectSettings:
     and the column of the first limit on cost, both 0 where there is none.
     """
 
-    agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(Role, AgentSettings()))
+    agents: ReadOnly[Role, AgentSettings] = field(default_factory=lambda: dict.fromkeys(STEP_ROLES, AgentSettings()))
     rules: Rules = field(default_factory=Rules)
     sandbox: SandboxSettings = field(default_factory=SandboxSettings)
     env: tuple[str, ...] = ()
@@ -123,6 +126,11 @@ class ProjectSettings:
     notify: tuple[str, ...] = ()
     path: Path | None = None
     cost_limit: tuple[int, int] = (0, 0)
+
+    @property
+    def all_agents(self) -> tuple[AgentSettings, ...]:
+        """Every agent that may play a part."""
+        return (*self.agents.values(), *filter(None, [self.gates.audit]))
 
 
 def load_settings(path: Path, environ: ReadOnly[str, str]) -> ProjectSettings:
@@ -161,12 +169,14 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
     top = Fields(source, source.root)
     top.only(KEYS)
     budget, cost_limit = _budget(top)
+    agents = _agents(top)
+    audit, rounds = _audit(top.inner("gates"), agents[Role.DEV])
     settings = ProjectSettings(
-        agents=_agents(top),
-        rules=replace(_rules(top), budget=budget),
+        agents=agents,
+        rules=replace(_rules(top), budget=budget, audit_rounds=rounds),
         sandbox=_sandbox(top),
         env=_env(top),
-        gates=_gates(top),
+        gates=replace(_gates(top), audit=audit),
         workspace=_workspace(top),
         notify=_notify(top),
         path=path,
@@ -178,11 +188,11 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
 
 def _agents(top: Fields) -> dict[Role, AgentSettings]:
     default = _agent(top, "agent", AgentSettings())
-    agents = dict.fromkeys(Role, default)
+    agents = dict.fromkeys(STEP_ROLES, default)
     per_role = top.inner("agents")
     if per_role is not None:
-        per_role.only(Role)
-        for role in Role:
+        per_role.only(STEP_ROLES)
+        for role in STEP_ROLES:
             agents[role] = _agent(per_role, role, default)
     return agents
 
@@ -284,6 +294,18 @@ def _gates(top: Fields) -> GateSettings:
         max_deleted_files=int(deleted),
         doctor=inner.text("doctor").strip(),
     )
+
+
+def _audit(gates: Fields | None, builder: AgentSettings) -> tuple[AgentSettings | None, int]:
+    """The agent that judges the work of *builder*, none where no audit is wanted, and how often it may reject."""
+    rounds = Rules().audit_rounds
+    inner = gates.inner("audit") if gates is not None else None
+    if inner is None:
+        return None, rounds
+    inner.only(AUDIT_KEYS)
+    agent = _agent(inner, "agent", builder)
+    agent = replace(agent, model=inner.text("model", agent.model), effort=inner.text("effort", agent.effort))
+    return agent, int(inner.number("rounds", rounds, whole=True, least=1))
 
 
 def _pattern(parent: Fields, key: str, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -50,6 +51,19 @@ def changed_files(repo: Repository, old: str, new: str) -> tuple[Change, ...]:
         old_mode, mode, _, blob, status = head.lstrip(":").split(" ")
         changes.append(Change(status[0], path, mode, blob, old_mode))
     return tuple(changes)
+
+
+def patch(repo: Repository, old: str, new: str) -> str:
+    """What differs between two commits or trees, as a patch to be read; of a binary file only that it differs.
+
+    Attributes do not count: a file cannot hide its changes by them. Raises GitError, TooMuchOutput.
+    """
+    with clean_room(repo) as room:
+        raw = room.run("diff-tree", "-r", "-p", "--text", "--no-renames", "--no-ext-diff", "--no-textconv",
+                       "--end-of-options", f"{old}^{{tree}}", f"{new}^{{tree}}")  # fmt: skip
+    files = re.split(rb"(?m)^(?=diff --git )", raw)
+    shown = (part.partition(b"\n")[0] + b"\n(binary)\n" if b"\0" in part else part for part in files)
+    return b"".join(shown).decode("utf-8", "replace")
 
 
 def worktree_tree(repo: Repository, base: str, control_paths: Sequence[str], *, tip: str | None = None) -> str:

@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiframe.agents.closing import closing_schema, parse_closing
-from aiframe.core.model import Role
+from aiframe.core.model import STEP_ROLES, Role
 
 DONE: dict[str, Any] = {"summary": "s", "state": None, "question": None}
 DEV = {**DONE, "reason": "", "review_items": []}
 DIAGNOSE = {**DONE, "diagnosis": "d", "timeout_sec": 3600}
+AUDIT = {"approved": False, "findings": ["a.py:3: no"]}
 BLOCKS: dict[Role, dict[str, Any]] = {Role.INTAKE: DONE, Role.PO: DONE, Role.DEV: DEV, Role.DIAGNOSE: DIAGNOSE}
 ASKED = {"text": "Which?", "choices": ["a", "b"], "default": "a"}
 
 
-@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("role", STEP_ROLES)
 def test_the_schema_is_strict_and_takes_a_whole_block(role: Role) -> None:
     schema = closing_schema(role)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -37,6 +38,8 @@ def test_the_schema_is_strict_and_takes_a_whole_block(role: Role) -> None:
     [
         pytest.param(Role.PO, '{"summary": "s"}', DONE, id="what is missing is empty"),
         pytest.param(Role.DEV, '{"summary": "s"}', DEV, id="for DEV too"),
+        pytest.param(Role.AUDIT, json.dumps(AUDIT), AUDIT, id="an audit"),
+        pytest.param(Role.AUDIT, '{"approved": true}', {"approved": True, "findings": []}, id="an audit finds nothing"),
         pytest.param(Role.PO, ' \n{"summary": "s"}\n ', DONE, id="space around"),
         pytest.param(Role.PO, 'All done.\n```json\n{"summary": "s"}\n```\nBye.', DONE, id="fenced"),
         pytest.param(Role.PO, '```json\n{"a": 1}\n```\n```json\n{\n"summary": "s"}\n```', DONE, id="the last fence"),
@@ -85,6 +88,12 @@ def test_a_block_is_found_and_made_whole(role: Role, text: str, closing: dict[st
         ),
         pytest.param(Role.DIAGNOSE, '{"summary": "s", "timeout_sec": true}', "timeout_sec must be", id="true"),
         pytest.param(Role.DIAGNOSE, '{"summary": "s", "timeout_sec": -1}', "timeout_sec must be", id="negative"),
+        pytest.param(Role.AUDIT, '{"findings": []}', "approved must be true or false", id="no word"),
+        pytest.param(Role.AUDIT, '{"approved": "yes"}', "approved must be true or false", id="no truth value"),
+        pytest.param(Role.AUDIT, '{"approved": false, "findings": "x"}', "findings must be a list", id="no list"),
+        pytest.param(
+            Role.AUDIT, '{"approved": true, "state": "DONE"}', "'state' is no field", id="an audit sets no state"
+        ),
         pytest.param(Role.PO, '{"a":' * 100_000, "must end with one JSON object", id="deep"),
     ],
 )
@@ -95,11 +104,10 @@ def test_what_does_not_fit_gets_the_exact_complaint(role: Role, text: str, compl
     assert len(said) < 2000
 
 
+NAMES = ["summary", "state", "question", "approved"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: (
-        st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["summary", "state", "question"]), inner)
-    ),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(NAMES), inner),
     max_leaves=10,
 )
 

@@ -28,6 +28,7 @@ from aiframe.core.events import Change, Finished, GoOn, HandSet, Rejection, Resu
 from aiframe.core.machine import decide
 from aiframe.core.model import (
     READY_STATE,
+    STEP_ROLES,
     Failure,
     FailureKind,
     Project,
@@ -48,7 +49,7 @@ HANGS = (K.TIMEOUT, K.STALLED, K.NO_PROGRESS)
 # One failure, first time, by role -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("role", Role, ids=str)
+@pytest.mark.parametrize("role", STEP_ROLES, ids=str)
 @pytest.mark.parametrize("kind", [K.CANCELLED, K.BUDGET], ids=str)
 def test_cancelled_and_budget_pause(role: Role, kind: FailureKind) -> None:
     after = end(running(role), broken(kind)).project
@@ -56,7 +57,7 @@ def test_cancelled_and_budget_pause(role: Role, kind: FailureKind) -> None:
     assert not after.attempts
 
 
-@pytest.mark.parametrize("role", Role, ids=str)
+@pytest.mark.parametrize("role", STEP_ROLES, ids=str)
 @pytest.mark.parametrize("kind", [K.AUTH, K.SETUP], ids=str)
 def test_auth_and_setup_are_an_error_at_once(role: Role, kind: FailureKind) -> None:
     after = end(running(role), broken(kind)).project
@@ -68,7 +69,7 @@ def test_auth_and_setup_are_an_error_at_once(role: Role, kind: FailureKind) -> N
     assert not after.attempts
 
 
-@pytest.mark.parametrize("role", Role, ids=str)
+@pytest.mark.parametrize("role", STEP_ROLES, ids=str)
 @pytest.mark.parametrize("kind", [K.QUOTA, K.TRANSIENT, K.INTERRUPTED, K.INVALID_OUTPUT], ids=str)
 def test_these_come_back_to_the_same_ready_state(role: Role, kind: FailureKind) -> None:
     project = running(role, resume_state=S.SPEC_READY, diagnosed_role=Role.PO)
@@ -161,7 +162,7 @@ def test_quota_with_a_reset(reset_at: float, wait_s: float) -> None:
 
 
 @pytest.mark.parametrize(("kind", "fine"), [(K.INTERRUPTED, 3), (K.TRANSIENT, 5), (K.INVALID_OUTPUT, 2)], ids=str)
-@pytest.mark.parametrize("role", Role, ids=str)
+@pytest.mark.parametrize("role", STEP_ROLES, ids=str)
 def test_streaks_that_end_in_error(role: Role, kind: FailureKind, fine: int) -> None:
     project = running(role, resume_state=S.SPEC_READY)
     assert repeat(project, broken(kind), fine).state is READY_STATE[role]

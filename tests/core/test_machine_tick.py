@@ -11,6 +11,7 @@ from core.builders import NOW, RULES, RUNNER, T0, at, later, run_of, running, se
 from aiframe.core.events import Archive, Decision, Effect, Recover, Rejection, Resume, Seen, StartStep, StopRunner
 from aiframe.core.machine import decide
 from aiframe.core.model import (
+    STEP_ROLES,
     FailureKind,
     Moment,
     Project,
@@ -417,6 +418,6 @@ def test_a_task_left_in_progress_starts_again() -> None:
 
 
 def test_a_tick_of_a_run_at_work_never_starts_another() -> None:
-    for role in Role:
+    for role in STEP_ROLES:
         project = running(role, run=run_of(role))
         assert started(tick(project, seen(task(), lock_held=True, form_done=True, approval=True))) is None

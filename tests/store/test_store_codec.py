@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import (
+    STEP_ROLES,
     Failure,
     FailureKind,
     Moment,
@@ -49,7 +50,7 @@ WAIT = st.builds(Wait, NUMBER, st.floats(0, 1e6))
 RUN = st.builds(
     Run,
     run_id=TEXT,
-    role=st.sampled_from(Role),
+    role=st.sampled_from(STEP_ROLES),
     started=st.builds(Moment, NUMBER, NUMBER, TEXT, TEXT),
     timeout_s=NUMBER,
     runner=st.builds(Runner, st.integers(0, 1 << 31), NUMBER, TEXT, TEXT),
@@ -64,7 +65,7 @@ IDLE = st.builds(
     state=STATES,
     settings=SETTINGS,
     diagnosis_done=st.booleans(),
-    diagnosed_role=st.none() | st.sampled_from(Role),
+    diagnosed_role=st.none() | st.sampled_from(STEP_ROLES),
     resume_state=st.none() | st.sampled_from(State),
     failure=st.none() | FAILURE,
     wait=st.none() | WAIT,

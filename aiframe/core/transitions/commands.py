@@ -103,10 +103,11 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     if not named and project.state is not State.ERROR:
         raise Refused("no task has failed", hint="`aiframe retry TASK` starts a named task over")
     attempts = {key: used for key, used in project.attempts.items() if key.partition("@")[0] not in named}
+    audits = {key: used for key, used in project.audits.items() if key.partition("@")[0] not in named}
     trees = {name: tree for name, tree in project.trees.items() if name not in named}
     tries = _tries_left_by_retry(project, named, every=not task_id)
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
-    after = not_held(project, *named).evolve(attempts=attempts, tries=tries, trees=trees, session=None)
+    after = not_held(project, *named).evolve(attempts=attempts, audits=audits, tries=tries, trees=trees, session=None)
     if after.handed is not None and after.handed.task_id in named:
         after = after.evolve(handed=None)
     if project.state is State.ERROR or named:

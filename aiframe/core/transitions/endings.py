@@ -123,6 +123,8 @@ def _finished(project: Project, run: Run, seen: Seen, ending: Finished) -> Decis
             return _task_finished(project, run, seen, ending)
         case Role.DIAGNOSE:
             return _diagnosis_finished(project, ending.proposal)
+        case Role.AUDIT:
+            raise Refused("an audit is part of a DEV step, and no step of its own")
         case _:
             assert_never(run.role)
 

@@ -84,6 +84,8 @@ def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rul
             if _attempts_used_up(project, run, rules):
                 return give_up(project, run.task_id, failure, rules)
             return Decision(_diagnose(project, run, failure))
+        case FailureKind.AUDIT_REJECTED if project.audits.get(run.input_key, 0) >= rules.audit_rounds:
+            return give_up(project, run.task_id, failure, rules)
         case FailureKind.VERIFY_FAILED | FailureKind.AUDIT_REJECTED:
             if not _asks(project, run) and _attempts_used_up(project, run, rules):
                 return give_up(project, run.task_id, failure, rules)
@@ -109,7 +111,8 @@ def _wait_for_quota(project: Project, run: Run, seen: Seen, failure: Failure, ru
         wait = failure.reset_at - seen.clock.wall
     rest = Wait(seen.clock.wall, wait)
     project = project.evolve(last_error=failure.message, streaks={**project.streaks, streak: count})
-    if run.agent not in chain:  # whose quota it was is not known, or the settings name others by now
+    if failure.agent or run.agent not in chain:
+        # That of the auditor, for whom nobody stands in; or it is not known whose, or the settings name others by now.
         return Decision(project.evolve(wait=rest))
     project = project.evolve(resting={**project.resting, run.agent: rest})
     wait_for_all = all_rest(chain, project.resting, seen.clock)
@@ -173,6 +176,8 @@ def _attempts_used_up(project: Project, run: Run, rules: Rules) -> bool:
 
 
 def _used(project: Project, run: Run, kind: FailureKind) -> Project:
+    if kind is FailureKind.AUDIT_REJECTED and run.input_key:
+        project = project.evolve(audits=one_more(project.audits, run.input_key))
     if kind in USES_ATTEMPT:
         return counted(project, run)
     if kind is FailureKind.INVALID_OUTPUT:
