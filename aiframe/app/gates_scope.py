@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 
 from aiframe.app.attempt import Work
 from aiframe.app.gates import GateReport
-from aiframe.workspaces.git import names
+from aiframe.workspaces.git import Repository, names
 from aiframe.workspaces.inplace import Change, changed_files
 
+LINK = "120000"
 _SHOWN = 20
 """How many files a person is shown by name."""
 _VERBS = {"A": "added", "M": "changed", "D": "deleted", "T": "changed in kind"}
@@ -34,6 +37,10 @@ def scope(work: Work) -> GateReport:
     if outside:
         reasons.append("it changes files outside of what its task declares in locks.writes")
         held += _listed("not declared", outside)
+    links = [change for change in changes if change.mode == LINK and _leads_out(repo, change)]
+    if links:
+        reasons.append("it holds links to what is not part of it")
+        held += _listed("link", links)
     deleted = [change for change in changes if change.status == "D"]
     if deleted:
         tracked = len(names(repo.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", attempt.base.commit)))
@@ -43,6 +50,13 @@ def scope(work: Work) -> GateReport:
     for line in held:
         attempt.log.say(f"-- beyond the scope: {line}")
     return GateReport(reason=" and ".join(reasons), held=tuple(held))
+
+
+def _leads_out(repo: Repository, link: Change) -> bool:
+    """Whether *link* points to what no commit holds: then the checks see a file that is not in the work."""
+    target = os.fsdecode(repo.run("cat-file", "blob", link.blob))
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
+    return target.startswith("/") or place.partition("/")[0] in ("..", ".git")
 
 
 def _listed(why: str, changes: Sequence[Change]) -> list[str]:

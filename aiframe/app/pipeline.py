@@ -19,12 +19,13 @@ from aiframe.app.gates_scope import scope
 from aiframe.app.integration import integrated, is_on_target
 from aiframe.app.leftovers import agent_ended, begin
 from aiframe.app.placing import place_of
+from aiframe.app.proposals import inspect, remember
 from aiframe.app.proven import take_up
 from aiframe.app.results import Kept, Result, result_of
 from aiframe.app.set_up import set_up
 from aiframe.app.site import Site
 from aiframe.app.steplog import StepLog
-from aiframe.app.vaulting import check_seal
+from aiframe.app.vaulting import check_seal, renewed
 from aiframe.core.events import Broken, Ending, Finished, Held
 from aiframe.core.model import Failure, FailureKind, HeldWork, Project, Run, Task
 from aiframe.process import now
@@ -115,11 +116,15 @@ def _has_ignored_files(work: Work) -> bool:
 
 def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport, Built]:
     """Run *gates* on the very files that are kept, then put back what their commands spoiled, which *built* tells."""
+    site, run = work.attempt.site, work.attempt.run
+    remember(site)
+    sealed = renewed(site, built.sealed)
     try:
         report = run_gates(work, gates)
     finally:
-        breaches = check_seal(work.attempt.site, built.sealed)
-    notes = (*built.notes, *report.notes, *breaches)
+        breaches = check_seal(site, sealed)
+        found = inspect(site, run)  # a check may run what the agent wrote, and that may do what the agent may not
+    notes = (*built.notes, *report.notes, *breaches, *found.complaints, *found.notes)
     built = replace(built, answer=with_audits(built.answer, report.answers), notes=notes)
     changed = touched(work) if report.failure is None else ()
     if changed:
@@ -160,6 +165,7 @@ def _result(
         model=built.model,
         notes=built.notes,
         gates=report.results,
+        key=built.sealed.key,
         ignored_inputs=work is not None and work.ignored_inputs,
         kept=_kept(work, built.agent, report) if work is not None and keeps else None,
     )

@@ -44,8 +44,9 @@ class Inspection:
 def remember(site: Site) -> None:
     """Keep a copy of every file that a step may break, as it is before the step. Raises UnreadableFile."""
     for name in REMEMBERED:
-        data = _read(site.root / name)
-        remember_good(site.layout, name, b"" if data is None else data)
+        data = _read(site.root / name) or b""
+        if last_good(site.layout, name) != data:
+            remember_good(site.layout, name, data)
 
 
 def inspect(site: Site, run: Run) -> Inspection:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -56,8 +58,8 @@ class Result:
 
     *input_key* names the task as it was worked on. *ignored_inputs*: the gates ran in a folder with files that git
     ignores, which they may have read and which are not in the commit. *unverified* are the checks of a task that was
-    taken without anybody having made them. *commit* is there once it is made. *instead_of* is the agent whose quota was
-    used up.
+    taken without anybody having made them. *key* tells that no agent has written the result. *commit* is there once
+    it is made. *instead_of* is the agent whose quota was used up.
     """
 
     run_id: str
@@ -86,6 +88,7 @@ class Result:
     total_cost_usd: float | None = None
     usage: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def ending(self) -> Ending:
@@ -99,6 +102,8 @@ class Result:
 def write_result(layout: Layout, result: Result) -> None:
     """Keep *result* durably for the replay, and a copy for people. Raises StorageError."""
     make_folder(layout.control_dir)
+    if read_lock(layout) != _digest(result.key):
+        write_durable(layout.result_lock, _digest(result.key))  # a step has spoiled it
     write_durable(layout.unsettled_result, _as_text(result))
     publish_result(layout, result)
 
@@ -139,7 +144,31 @@ def left_result(layout: Layout) -> Result | None:
         result = msgspec.convert(data, Result)
     except (FileNotFoundError, UnreadableFile, ValueError, RecursionError, msgspec.ValidationError):
         return None
-    return result if result.finished or result.broken or result.held or result.handed else None
+    whole = result.finished or result.broken or result.held or result.handed
+    return result if whole and read_lock(layout) == _digest(result.key) else None
+
+
+def lock_results(layout: Layout) -> str:
+    """From now on only a result with the key that is returned counts: an agent does not know it. Raises StorageError.
+
+    It stays in the runner's memory until the result is written, and nothing of the agent's runs by then.
+    """
+    key = secrets.token_hex(16)
+    make_folder(layout.control_dir)
+    write_durable(layout.result_lock, _digest(key))
+    return key
+
+
+def read_lock(layout: Layout) -> str:
+    """The digest of the key that a result must hold; empty where there is none that can be read."""
+    try:
+        return read_bounded(layout.result_lock).decode("ascii", "replace")
+    except (FileNotFoundError, UnreadableFile):
+        return ""
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def forget_result(layout: Layout) -> None:

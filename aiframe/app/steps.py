@@ -84,7 +84,9 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
     request = request_for(site, project, run, tasks, site.root)
     built = ask(site, project, run, tasks, request, log, stop)
     ending = built.broken or _planned(site, run, built.verdict)
-    more: dict[str, Any] = {"agent": built.agent, "model": built.model, "notes": built.notes}
+    more: dict[str, Any] = {
+        "agent": built.agent, "model": built.model, "notes": built.notes, "key": built.sealed.key
+    }  # fmt: skip
     return result_of(run, now().wall, built.answer, ending, **more)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiframe.app.log_holds import bring_logs_back, hold_logs, let_go_of_logs
+from aiframe.app.results import lock_results
 from aiframe.app.site import Site
 from aiframe.core.model import Run
 from aiframe.process import now
@@ -17,7 +18,7 @@ from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
 from aiframe.workspaces.commits import current_branch
 from aiframe.workspaces.git import Repository
-from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs
+from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs, with_cache
 
 SEALED = (
     "PROJECT.yaml",
@@ -34,12 +35,14 @@ SEALED = (
 class Sealed:
     """What a step must leave alone: *seal* as it is stored, and aiframe's own *records*, held by the runner alone.
 
-    *workspace* is a second seal, where the step works in another repository than the project's.
+    *workspace* is a second seal, where the step works in another repository than the project's. *key* is what the
+    result of the step has to hold to count.
     """
 
     seal: Seal
     records: Mapping[Path, bytes] = field(default_factory=dict)
     workspace: Seal | None = None
+    key: str = ""
 
 
 def mend_folders(site: Site, run_id: str = "") -> tuple[str, ...]:
@@ -75,7 +78,13 @@ def seal_project(site: Site, run: Run, workspace: Path | None = None) -> Sealed:
     sealed = seal(site.root, SEALED, run.run_id)
     sealed.write(site.layout.seal)
     hold_logs(site, run)
-    return Sealed(sealed, hold_records(site.layout), second)
+    return Sealed(sealed, hold_records(site.layout), second, lock_results(site.layout))
+
+
+def renewed(site: Site, sealed: Sealed) -> Sealed:
+    """*sealed* with what aiframe itself has written since the agent ended: nothing of the agent's may run by now."""
+    workspace = with_cache(sealed.workspace) if sealed.workspace is not None else None
+    return replace(sealed, seal=with_cache(sealed.seal), records=hold_records(site.layout), workspace=workspace)
 
 
 def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:

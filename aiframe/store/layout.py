@@ -201,6 +201,11 @@ class Layout:
         return self.control_dir / "result.json"
 
     @property
+    def result_lock(self) -> Path:
+        """The digest of the key that only a result of the present runner holds."""
+        return self.control_dir / "result.lock"
+
+    @property
     def begun_task(self) -> Path:
         """The id of the task that an agent was last let at: what then lies in the folder is its unfinished work."""
         return self.control_dir / "begun-task"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
@@ -36,6 +37,7 @@ def covered(path: str, control_paths: Sequence[str]) -> bool:
     return any(path == control or path.startswith(control + "/") for control in map(normal, control_paths))
 
 
+@lru_cache(maxsize=256)
 def normal(path: str) -> str:
     """*path* as git spells it: relative, without trailing slash."""
     return str(PurePosixPath(path))

@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiframe.core.errors import StepError
@@ -206,6 +206,14 @@ def neighbours(common_dir: Path, git_dir: Path) -> list[str]:
     """The entries of the repository's other worktrees, a person's and those of other tasks."""
     entries = sorted((common_dir / "worktrees").glob("*/commondir"))
     return [entry.parent.name for entry in entries if entry.parent != git_dir]
+
+
+def with_cache(sealed: Seal) -> Seal:
+    """*sealed* with aiframe's index as it is now, for aiframe has written it; nothing of the agent's may run by now.
+
+    A forged one could hide a changed file; one that is needlessly given up has every file hashed again.
+    """
+    return replace(sealed, cache=digest(sealed.git_dir / "aiframe" / "index"))
 
 
 def digest(path: Path) -> str:
