@@ -35,6 +35,9 @@ PLAIN_VALUES = frozenset(
 )
 """Settings without which git would see changes where there are none; none of them names a program or a file."""
 
+OWN_INDEX = "core.fsync=all,-index"
+"""The private index need not survive a power cut: it is removed, or kept as a cache that may be torn."""
+
 STALE_AFTER_S = 86_400.0
 ROOM_PREFIX = "room-"
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -58,7 +61,7 @@ class CleanRoom:
         """Run git on the files with the private index, or with *index*; it inherits *keep_fds*."""
         self.repo.assert_own()
         argv = [git_program(), f"--git-dir={self.home}", f"--work-tree={self.folder}", "--no-pager"]
-        for setting in OVERRIDES:
+        for setting in OVERRIDES if index is not None else (*OVERRIDES, OWN_INDEX):
             argv += ["-c", setting]
         env = environment() | {
             "GIT_OBJECT_DIRECTORY": str(self.repo.common_dir / "objects"),
