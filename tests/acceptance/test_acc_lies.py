@@ -67,7 +67,7 @@ def assert_nothing_came_of_it(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("lie", ALL, ids=str)
-def test_f3_a_lie_gets_no_task_done(tmp_path: Path, lie: str) -> None:
+def test_a_lie_gets_no_task_done(tmp_path: Path, lie: str) -> None:
     bench = lay(tmp_path, ALL[lie])
     let_lie(bench)
     assert_nothing_came_of_it(bench)
@@ -79,7 +79,7 @@ def test_f3_a_lie_gets_no_task_done(tmp_path: Path, lie: str) -> None:
 @example(["fakes a result, from the test", "says done in TASKS.yaml"], False)
 @example(["weakens the test", "approves its own review"], True)
 @example(["fakes a commit with trailers", "fakes a result", "fakes the control record"], False)
-def test_f3_several_lies_at_once_get_no_task_done(lies: list[str], clean: bool) -> None:
+def test_several_lies_at_once_get_no_task_done(lies: list[str], clean: bool) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         bench = lay(Path(folder), *(ALL[lie] for lie in lies), clean_checkout=clean)
         let_lie(bench)
