@@ -25,7 +25,7 @@ from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
 from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.linked import Linked, read_ready
-from aiframe.workspaces.moving import checkpoint_work, follow
+from aiframe.workspaces.moving import checkpoint_work, clear_out, follow
 from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import worktree_tree
@@ -219,6 +219,12 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
         land(host, origin.target, kept.base, commit, kept.date)
     host.run("update-ref", origin.landed_ref, commit)
     return commit
+
+
+def clear_linked(site: Site, place: Place) -> None:
+    """Bring the workspace to the target as it is; work that is not proven is kept in backup refs. Raises GitError."""
+    host, origin = open_origin(site)
+    clear_out(workspace_of(place), tip(host, origin.target).commit, now().wall)
 
 
 def land_commit(site: Site, place: Place, commit: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiframe.app.linked import begin_linked, land_commit, land_linked, linked_place
+from aiframe.app.linked import clear_linked, land_commit, land_linked, linked_place
 from aiframe.app.results import Kept
 from aiframe.app.site import Site
 from aiframe.store.layout import CONTROL_PATHS
@@ -35,9 +35,9 @@ def land(site: Site, task_id: str, kept: Kept) -> str:
 
 
 def to_target(site: Site, place: Place) -> Place:
-    """*place* as its target is now; in place it always is. Raises GitError."""
+    """*place* as its target is now, without anything that has not landed; in place nothing is done. Raises GitError."""
     if place.kind == "worktree":
-        begin_linked(site, place, lambda _: None)
+        clear_linked(site, place)
     return place
 
 

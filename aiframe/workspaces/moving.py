@@ -20,14 +20,18 @@ def move_work(linked: Linked, now: str, to: str, commit: str, date: float) -> No
 
     A crash in between is made good by ``ensure_worktree``. Raises GitError; the files are then as they were.
     """
-    note = linked.private_dir / MOVING
-    replace_file(note, json.dumps({"tree": to, "commit": commit}).encode())
+    _note_move(linked, to, commit)
     try:
         switch_files(linked, now, to)
     except GitError:
-        note.unlink()
+        (linked.private_dir / MOVING).unlink()
         raise
     arrive(linked, commit, date)
+
+
+def _note_move(linked: Linked, tree: str, commit: str) -> None:
+    """Remember where a move leads, for whoever has to finish it."""
+    replace_file(linked.private_dir / MOVING, json.dumps({"tree": tree, "commit": commit}).encode())
 
 
 def arrive(linked: Linked, commit: str, date: float) -> None:
@@ -54,6 +58,12 @@ def finish_move(linked: Linked, date: float) -> None:
         return
     bring_by_force(linked, tree, commit, date)
     arrive(linked, commit, date)
+
+
+def clear_out(linked: Linked, commit: str, date: float) -> None:
+    """Bring files and branch to *commit*, whatever is there; backup refs hold what was. May be called again."""
+    _note_move(linked, linked.tree_of(commit), commit)
+    finish_move(linked, date)
 
 
 def bring_by_force(linked: Linked, tree: str, commit: str, date: float) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, dev, git, lay_project, lock_free, task, wait_for
+from support.projects import Bench, dev, git, lay_project, lock_free, play, task, wait_for
 
 TARGET = "aiframe/shop/landed"
 
@@ -226,6 +226,31 @@ def test_undo_takes_the_work_back_on_the_target(tmp_path: Path) -> None:
     assert git(repo, "show", f"{TARGET}:one.txt") == "one"
     assert git(repo, "log", "--format=%s", TARGET).splitlines()[:2] == ["T1: Task T1", "aiframe: undo T1"]
     assert shown(repo) == before
+
+
+def test_undo_lands_nothing_that_a_later_attempt_left(tmp_path: Path) -> None:
+    """F4. Only what has landed is taken back; what is not proven stays in a backup ref."""
+    repo = repository(tmp_path)
+    turns = [dev("T1", files={"one.txt": "one\n"})]
+    bench = lay(tmp_path, repo, task("T1", "test ! -f bad.txt"), turns=turns)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    play(bench, [dev("T1", files={"bad.txt": "bad\n"})])
+    bench.do("retry", "T1")
+    bench.tick()
+    assert git(repo, "show", "aiframe/shop/T1:bad.txt") == "bad", bench.log()
+    (workspace(bench, "T1") / "more.txt").write_text("left\n")
+    undone = bench.do("undo", "T1")
+    assert undone.code == 0, undone.said
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["aiframe: undo T1", "T1: Task T1", "first"]
+    assert git(repo, "rev-parse", f"{TARGET}^{{tree}}") == git(repo, "rev-parse", "master^{tree}")
+    kept = git(repo, "for-each-ref", "--format=%(refname)", "refs/aiframe/backup").splitlines()
+    held = [git(repo, "ls-tree", "--name-only", ref).splitlines() for ref in kept]
+    assert any({"bad.txt", "more.txt"} <= set(names) for names in held)
+    play(bench, turns)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "ls-tree", "--name-only", TARGET).splitlines() == [".gitignore", "a.txt", "b.txt", "one.txt"]
 
 
 def test_work_that_exceeds_its_scope_is_held_and_lands_on_a_persons_word(tmp_path: Path) -> None:
