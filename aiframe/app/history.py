@@ -202,6 +202,8 @@ def _ended(attempt: Attempt, event: Event) -> Attempt:
         message=_text(event.get("message")),
         commit=_text(event.get("commit")),
         seconds=took,
+        tokens=None if (tokens := _number(event.get("tokens"))) is None else int(tokens),
+        cost_usd=_number(event.get("cost_usd")),
     )
 
 
@@ -341,7 +343,10 @@ def _read(run_id: str, runs: int) -> bytes:
 
 
 def _joined(attempt: Attempt, result: _Result) -> Attempt:
-    """The journal goes first where it has told the end: the machine may have judged otherwise than the result."""
+    """The journal goes first where it has told the end: the machine may have judged otherwise than the result.
+
+    It does for what was spent, too: an agent may tell in its result what all runs of its session took.
+    """
     failure = _deciding(result.broken.failures) if result.broken is not None else None
     outcome = attempt.outcome
     if outcome == UNKNOWN:
@@ -361,8 +366,8 @@ def _joined(attempt: Attempt, result: _Result) -> Attempt:
         message=attempt.message or (failure.message if failure else ""),
         started=started,
         seconds=took,
-        tokens=_tokens(result.usage),
-        cost_usd=result.total_cost_usd,
+        tokens=_tokens(result.usage) if attempt.tokens is None else attempt.tokens,
+        cost_usd=result.total_cost_usd if attempt.cost_usd is None else attempt.cost_usd,
         commit=attempt.commit or result.commit or "",
         gates=tuple(GateRun(g.name, g.command, g.exit_code, g.duration_s, g.log_file) for g in result.gates),
         unverified=result.unverified,

@@ -66,6 +66,21 @@ def test_what_is_not_told_is_unknown(bench: Bench, fields: dict[str, Any], token
     assert (one(bench).tokens, one(bench).cost_usd) == (tokens, cost)
 
 
+@pytest.mark.parametrize(
+    ("spent", "tokens", "cost"),
+    [
+        pytest.param({"tokens": 50, "cost_usd": 0.1}, 50, 0.1, id="of a session that was taken up again"),
+        pytest.param({"tokens": 0, "cost_usd": 0.0}, 0, 0.0, id="no agent was asked"),
+        pytest.param({"tokens": None, "cost_usd": None}, 1050, 0.5, id="not told there"),
+    ],
+)
+def test_what_a_run_itself_took_is_in_the_journal(
+    bench: Bench, spent: dict[str, Any], tokens: int, cost: float
+) -> None:
+    write_run(bench, "r1", total_cost_usd=0.5, spent=spent)
+    assert (one(bench).tokens, one(bench).cost_usd) == (tokens, cost)
+
+
 def test_a_sum_says_what_it_does_not_know(bench: Bench) -> None:
     write_run(bench, "r1", total_cost_usd=0.5)
     write_run(bench, "r2", at=BEGAN + 100, usage={})

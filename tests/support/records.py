@@ -12,8 +12,9 @@ BEGAN = 1_770_000_000.0
 
 
 def write_run(bench: Bench, run_id: str, *, journal: bool = True, result: bool = True, **more: Any) -> None:
-    """A run that ended, one minute after it began; *more* are fields of its result.json."""
+    """A run that ended, one minute after it began; *more* are fields of its result.json, *spent* of its last event."""
     at = more.pop("at", BEGAN)
+    spent = more.pop("spent", {})
     failure = more.pop("failure", "")
     told: dict[str, Any] = {
         "run_id": run_id, "role": "DEV", "task_id": "T1", "attempt": 1, "agent": "codex", "model": "m1",
@@ -30,7 +31,7 @@ def write_run(bench: Bench, run_id: str, *, journal: bool = True, result: bool =
         write_events(
             bench,
             {"ts": at, "kind": "step_started", "key": f"{run_id}:step_started", **about},
-            {"ts": at + 60, "kind": "step_ended", "key": f"{run_id}:step_ended", "outcome": outcome, **about},
+            {"ts": at + 60, "kind": "step_ended", "key": f"{run_id}:step_ended", "outcome": outcome, **spent, **about},
         )
 
 
