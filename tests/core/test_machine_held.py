@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from core.builders import RULES, at, broken, end, finished, running, seen, started, statuses, task, tick
+from core.builders import RULES, T0, at, broken, end, finished, running, seen, started, statuses, task, tick
 
+from aiframe.core.budget import Budget, Limits, Spending, Spent
 from aiframe.core.events import (
     Approve,
     Decision,
@@ -14,6 +16,7 @@ from aiframe.core.events import (
     HandSet,
     Held,
     Rejection,
+    Resume,
     Retry,
     RunStarted,
     SendBack,
@@ -21,7 +24,17 @@ from aiframe.core.events import (
 )
 from aiframe.core.explain import explain
 from aiframe.core.machine import Refused, decide
-from aiframe.core.model import FailureKind, HeldWork, Project, Question, State, TaskStatus
+from aiframe.core.model import (
+    Failure,
+    FailureKind,
+    HeldWork,
+    Project,
+    Question,
+    Role,
+    State,
+    TaskStatus,
+    Wait,
+)
 from aiframe.core.scheduling import input_key
 
 S, REVIEW, TODO, DONE = State, TaskStatus.REVIEW, TaskStatus.TODO, TaskStatus.DONE
@@ -99,6 +112,33 @@ def test_it_lands_though_the_attempts_are_used_up() -> None:
     step = started(tick(project, seen(task("T1", REVIEW))))
     assert step is not None
     assert step.task_id == "T1"
+
+
+def test_it_lands_though_a_quota_is_waited_for() -> None:
+    rules = replace(RULES, agents={Role.DEV: ("codex",)})
+    resting = {"codex": Wait(T0, 4000)}
+    project = held(state=S.DEV_READY, wait=Wait(T0, 4000), resting=resting)
+    look = seen(task("T1", REVIEW), task("T2"))
+    taken = decide(project, Approve(look, "T1"), rules).project
+    step = started(tick(taken, look, rules=rules))
+    assert step is not None
+    assert step.task_id == "T1"
+    landed = taken.evolve(held={}, wait=None)
+    waits = tick(landed, seen(task("T1", DONE), task("T2")), rules=rules)
+    assert (started(waits), waits.project.wait) == (None, Wait(T0, 4000))
+
+
+def test_it_lands_though_the_budget_is_spent() -> None:
+    rules = replace(RULES, budget=Budget(project=Limits(tokens=10)))
+    failure = Failure(FailureKind.BUDGET, "spent")
+    spending = Spending(project=Spent(tokens=10))
+    project = held(TAKEN, S.PAUSED, paused_from=S.DEV_READY, failure=failure, spending=spending)
+    look = seen(task("T1", REVIEW), task("T2"))
+    step = started(tick(decide(project, Resume(look), rules).project, look, rules=rules))
+    assert step is not None
+    assert step.task_id == "T1"
+    with pytest.raises(Refused):
+        decide(project.evolve(held={}), Resume(seen(task("T2"))), rules)
 
 
 def test_what_has_landed_is_done_and_held_no_more() -> None:

@@ -9,7 +9,8 @@ import pytest
 from core.builders import NOW, RULES, T0, at, broken, end, later, run_of, running, seen, started, tick
 from core.builders import task as a_task
 
-from aiframe.core.events import GoOn, Resume
+from aiframe.core.budget import Spent
+from aiframe.core.events import GoOn, Resume, StepEnded
 from aiframe.core.machine import decide
 from aiframe.core.model import FailureKind, Project, Role, Rules, State, TaskStatus, Wait
 
@@ -86,10 +87,12 @@ def test_a_stand_ins_waits_do_not_lengthen_those_of_the_first() -> None:
     assert project.resting["codex"].wait_s == 1800
 
 
-def test_whoever_worked_rests_no_more() -> None:
+@pytest.mark.parametrize(("attempts", "rests"), [(1, False), (0, True)], ids=["it worked", "nobody was asked"])
+def test_whoever_worked_rests_no_more(attempts: int, rests: bool) -> None:
     run = replace(run_of(), agent="codex")
     project = running(run=run, resting={"codex": Wait(T0, 1)})
-    assert end(project, broken(K.VERIFY_FAILED), T1, rules=TWO).project.resting == {}
+    ended = StepEnded(run.run_id, seen(T1), broken(K.VERIFY_FAILED), Spent(attempts=attempts))
+    assert bool(decide(project, ended, TWO).project.resting) is rests
 
 
 def test_the_own_agent_of_a_task_has_no_stand_in() -> None:

@@ -17,12 +17,13 @@ from aiframe.core.transitions.players import awake
 def recorded(project: Project, run: Run, seen: Seen, ending: Ending, spent: Spent) -> Project:
     """The project with what the step of *run* has spent, and with its try counted where it came to nothing.
 
-    A step that met a used-up quota before it did anything counts as no try and as no attempt.
+    A step that met a used-up quota before it did anything counts as no try and as no attempt. One that asked no agent,
+    such as a landing, tells nothing about a quota.
     """
     refused = isinstance(ending, Broken) and _gravest(ending) is FailureKind.QUOTA
     if refused:
         spent = replace(spent, attempts=0)
-    else:
+    elif spent.attempts:
         project = awake(project, run.agent)
     project = project.evolve(spending=project.spending.with_run(spent, seen.day, run.task_id))
     key = _tried_under(run)

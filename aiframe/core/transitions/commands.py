@@ -9,7 +9,7 @@ from aiframe.core.model import Project, Question, Role, Rules, Runner, State, Ta
 from aiframe.core.scheduling import all_closed
 from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.budgets import still_spent
-from aiframe.core.transitions.holding import not_held
+from aiframe.core.transitions.holding import not_held, to_land
 from aiframe.core.transitions.notes import answer_of, question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
 
@@ -68,7 +68,7 @@ def on_pause(project: Project) -> Decision:
 
 def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision:
     """Go on from a pause, an error or the end; with *now* without waiting, also for a quota."""
-    over = still_spent(project, seen, rules)
+    over = None if to_land(project, seen.tasks) else still_spent(project, seen, rules)  # to land costs nothing
     if over is not None and (now or over.scope != "day"):  # else it would stop again at once
         raise Refused(over.message, hint=f"{over.hint}, then `aiframe resume`")
     if now:

@@ -86,7 +86,12 @@ def _check_held(project: Project, seen: Seen, task_id: str) -> None:
 
 
 def _going_on(project: Project) -> Project:
-    """Out of a rest in which nothing but a person's word could be waited for."""
+    """Out of a rest in which nothing but a person's word could be waited for, or a quota or budget to be there again.
+
+    To land takes neither; what needs them waits again after it.
+    """
+    if project.state is State.DEV_READY:
+        return project.evolve(wait=None)
     if project.state in (State.REVIEW_READY, State.REVIEW_WAITING):
         return project.evolve(state=State.DEV_READY)
     if project.state is State.QUESTION_WAITING and project.paused_from is State.DEV_READY:
