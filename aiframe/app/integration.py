@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiframe.app.asking import Built
-from aiframe.app.attempt import Attempt
+from aiframe.app.attempt import Attempt, Work
 from aiframe.app.gates import GateReport
 from aiframe.app.linked import integrate, target_tip
 from aiframe.app.vaulting import seal_project
 from aiframe.core.model import Failure, FailureKind
+from aiframe.workspaces.landing import unmended
 
 
 def integrated(attempt: Attempt, built: Built) -> tuple[Attempt, Built, GateReport | None]:
@@ -28,6 +29,22 @@ def integrated(attempt: Attempt, built: Built) -> tuple[Attempt, Built, GateRepo
     failure = Failure(FailureKind.VERIFY_FAILED, said, "the next attempt begins with the conflict")
     report = GateReport((), failure, f"{said}; {cure}:\n" + "\n".join(conflicts))
     return replace(attempt, base=base), built, report
+
+
+def mended(work: Work) -> GateReport:
+    """A gate: no file still holds both versions of a conflict. Checks need not notice that. Raises GitError."""
+    attempt = work.attempt
+    if attempt.place.kind == "inplace":
+        return GateReport()
+    left = unmended(attempt.place.repo, attempt.base.commit, work.candidate.tree)
+    if not left:
+        return GateReport()
+    said = f"conflict markers are left in {', '.join(left[:5])}"
+    attempt.log.say(f"-- {said}")
+    findings = (
+        f"{said}: make of both versions what serves both, and take out the lines with <<<<<<<, ======= and >>>>>>>"
+    )
+    return GateReport((), Failure(FailureKind.VERIFY_FAILED, said), findings)
 
 
 def is_on_target(attempt: Attempt) -> bool:

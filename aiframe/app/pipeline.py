@@ -16,7 +16,7 @@ from aiframe.app.audit import audit, with_audits
 from aiframe.app.gates import Gate, GateReport, doctor, run_gates, verify
 from aiframe.app.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.gates_scope import scope
-from aiframe.app.integration import integrated, is_on_target
+from aiframe.app.integration import integrated, is_on_target, mended
 from aiframe.app.leftovers import agent_ended, begin
 from aiframe.app.placing import place_of
 from aiframe.app.proposals import inspect, remember
@@ -35,9 +35,9 @@ from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 INTEGRATIONS = 3
 """How often work is merged and proven anew when its target moves while it is checked."""
-GATES: tuple[Gate, ...] = (lay_out, verify, scope, audit, doctor)
+GATES: tuple[Gate, ...] = (mended, lay_out, verify, scope, audit, doctor)
 """The gates in their order; each is a function from the work to a report."""
-LANDING_GATES: tuple[Gate, ...] = (lay_out, verify, doctor)
+LANDING_GATES: tuple[Gate, ...] = (mended, lay_out, verify, doctor)
 """The gates of work that a person has looked at and approved."""
 
 

@@ -24,6 +24,8 @@ from aiframe.workspaces.trees import changed_files, switch_files, sync_index
 from aiframe.workspaces.worktree import move_branch
 
 NOTE = "landing.json"
+MARKER = "^(<<<<<<<|>>>>>>>) [0-9a-f]{40}"
+"""How a conflict's lines begin: git names the sides as `merge_trees` does, by commit, and nobody else writes that."""
 
 
 class TargetMoved(HeadMoved):
@@ -73,6 +75,13 @@ def rebase_work(linked: Linked, tree: str, onto: str, message: str, date: float)
         keep_work(linked, write_commit(linked, tree, (at,), f"unverified: {message}", {}, date), onto, date)
     move_work(linked, tree, merge.tree, onto, date)
     return merge
+
+
+def unmended(repo: Repository, base: str, tree: str) -> tuple[str, ...]:
+    """The files of *tree* with a marker of a conflict that `merge_trees` has put there, and *base* has not."""
+    found = repo.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "--text",
+                     f"-G{MARKER}", "--end-of-options", f"{base}^{{tree}}", tree)  # fmt: skip
+    return names(found)
 
 
 def commit_work(linked: Linked, commit: str, date: float) -> None:

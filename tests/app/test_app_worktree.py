@@ -146,6 +146,26 @@ def test_a_conflict_goes_back_to_the_agent_with_both_versions(tmp_path: Path) ->
     assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "person", "first"]
 
 
+def test_a_conflict_that_the_agent_leaves_in_a_file_never_lands(tmp_path: Path) -> None:
+    """F4. Checks need not notice: a page of text passes with the markers in it."""
+    repo = repository(tmp_path)
+    moves = f"cd '{repo}' && git worktree add -q ../t {TARGET} && echo theirs >../t/a.txt && git -C ../t add -A &&"
+    moves += " git -C ../t -c user.name=p -c user.email=p@example.org commit -q -m person"
+    turns = [
+        dev("T1", files={"a.txt": "mine\n"}, run=[moves]),
+        dev("T1", attempt=2, files={"more.txt": "more\n"}),
+        dev("T1", attempt=3, files={"a.txt": "theirs\nmine\n"}),
+    ]
+    bench = lay(tmp_path, repo, task("T1", "grep -q mine a.txt"), turns=turns)
+    bench.tick()
+    second = bench.results()[1]
+    assert "a.txt" in second["error"], bench.log()
+    assert "conflict markers" in bench.prompts()[2]
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "show", f"{TARGET}:a.txt") == "theirs\nmine"
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "person", "first"]
+
+
 def test_the_work_follows_a_base_that_holds_all_that_landed(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     bench = lay(
