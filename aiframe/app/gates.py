@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from aiframe.app.agent_run import beat, time_left
 from aiframe.app.attempt import Work
+from aiframe.app.gate_log import GateLog
 from aiframe.app.log_holds import hold_log
 from aiframe.app.results import GateResult
 from aiframe.app.sandboxing import granted, policy_for, sandbox_of
 from aiframe.app.secrets import redactor_for
-from aiframe.app.steplog import plain
 from aiframe.core.errors import StepError
 from aiframe.core.model import Failure, FailureKind
 from aiframe.core.ports import Answer, Command, Exit
 from aiframe.process import Limits, supervise
 from aiframe.store.atomic import make_folder, storage_errors
-
-_TAIL = 4_000
-"""How many bytes of a failed command's output go back to the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ def run_commands(
         attempt.log.say(f"-- {gate} {number}/{len(lines)} ({where}): {line}")
         name = gate if gate == "doctor" else f"{gate}-{number}"
         path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
-        began, output = time.monotonic(), Output(path)
+        began, output = time.monotonic(), GateLog(path, redactor_for(attempt.site.environ))
         limit = _limit(work, timeout_s)
         ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
         seconds = round(time.monotonic() - began, 3)
@@ -114,44 +111,21 @@ def run_commands(
     return GateReport(tuple(results))
 
 
-@dataclass(slots=True)
-class Output:
-    """Where a command's output goes, and its last bytes."""
-
-    path: Path
-    _end: bytearray = field(default_factory=bytearray)
-
-    def keep(self, chunk: bytes) -> None:
-        """Take the next bytes."""
-        self._end += chunk
-        del self._end[:-_TAIL]
-
-    def tail(self) -> str:
-        """The end of the output as readable text."""
-        return plain(self._end.decode("utf-8", "replace")).strip("\n")
-
-
-def start_gate_command(work: Work, line: str, output: Output, *, timeout_s: float, network: bool) -> Exit:
+def start_gate_command(work: Work, line: str, output: GateLog, *, timeout_s: float, network: bool) -> Exit:
     """Run the shell command *line* in the work's folder to its end, its output to a file. Raises StorageError."""
     site, run = work.attempt.site, work.attempt.run
     sandbox, policy = sandbox_of(site), policy_for(site, work.folder, network=network, run_id=run.run_id)
     command = sandbox.wrap(Command(("/bin/sh", "-c", line), work.folder, env=granted(site)), policy)
     make_folder(output.path.parent)
-    with storage_errors(output.path, "write"), output.path.open("wb", buffering=0) as file:
+    with storage_errors(output.path, "write"), output:
         hold_log(site, output.path)
-
-        def take(redacted: bytes) -> None:
-            file.write(redacted)
-            output.keep(redacted)
-
-        redacted = redactor_for(site.environ).stream()
         try:
             ended = supervise(
                 command,
                 run_id=run.run_id,
                 limits=Limits(timeout_s=timeout_s, stall_s=0),
-                on_stdout=lambda chunk: take(redacted.feed(chunk)),
-                on_stderr=lambda chunk: take(redacted.feed(chunk)),
+                on_stdout=output.take,
+                on_stderr=output.take,
                 beat=lambda: beat(site),
                 fingerprint=lambda: None,
                 should_stop=work.attempt.stop,
@@ -159,7 +133,7 @@ def start_gate_command(work: Work, line: str, output: Output, *, timeout_s: floa
             )
         finally:
             sandbox.clean(policy)
-        take(redacted.end())
+        output.finish()
     if (said := sandbox.start_failure(ended)) and ended.reason == "exit":
         cure = "`aiframe doctor` tries it and says what it binds"
         raise StepError(f"{sandbox.name} did not start: {said}", hint=cure)
