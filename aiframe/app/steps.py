@@ -75,7 +75,7 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
     task = next((task for task in tasks if task.id == run.task_id), None)
     if run.task_id and task is None:
         raise StepError(f"TASKS.yaml has no task {run.task_id} any more", hint="put it back, or `aiframe resume`")
-    if task is not None and (task.commands or site.settings.gates.doctor):
+    if task is not None and (task.commands or site.settings.gates.doctor or site.settings.workspace.setup):
         sandbox_of(site)  # refuses now, and not after the agent has been paid
     remember(site)
     if task is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 from support.needs import needs
-from support.projects import Bench, dev, lay_project, task
+from support.projects import Bench, dev, git, lay_project, task
 
 from aiframe.app.doctor import examine
 from aiframe.app.frame import lay_frame
@@ -75,8 +75,23 @@ def test_the_network_is_the_task_s_to_ask_for(tmp_path: Path, network: bool) -> 
     assert (bench.statuses()["T1"] == "done") == (network and outside), bench.log()
 
 
-def test_no_sandbox_stops_before_the_agent_is_paid_and_says_the_way_out(tmp_path: Path) -> None:
-    bench = lay_project(tmp_path, task("T1", "true"), turns=[dev(run=["touch one"])], settings={"sandbox": "auto"})
+SET_UP = {"gates": {"clean_checkout": True}, "workspace": {"setup": ["true"]}}
+
+
+@pytest.mark.parametrize(
+    ("verify", "more"),
+    [
+        pytest.param(["true"], {}, id="a verify command"),
+        pytest.param([], {"gates": {"doctor": "true"}}, id="a command for the whole project"),
+        pytest.param([], SET_UP, id="the setup of a clean checkout"),
+    ],
+)
+def test_no_sandbox_stops_before_the_agent_is_paid_and_says_the_way_out(
+    tmp_path: Path, verify: list[str], more: dict[str, object]
+) -> None:
+    bench = lay_project(
+        tmp_path, task("T1", *verify), turns=[dev(run=["touch one"])], settings={"sandbox": "auto", **more}
+    )
     path = without("bwrap", tmp_path / "path")
     ended = bench.tick(PATH=path)
     assert (ended.code, bench.where) == (1, "ERROR")
@@ -88,6 +103,34 @@ def test_no_sandbox_stops_before_the_agent_is_paid_and_says_the_way_out(tmp_path
     assert bench.tick(PATH=path).code == 0
     assert bench.statuses() == {"T1": "done"}
     assert "(no sandbox)" in bench.log()
+
+
+@needs("bwrap")
+@pytest.mark.parametrize("clean", [False, True], ids=["in the workspace", "in a clean checkout"])
+def test_a_worktree_s_checks_and_setup_reach_neither_the_repository_nor_the_project(
+    tmp_path: Path, clean: bool
+) -> None:
+    repo = tmp_path / "theirs"
+    repo.mkdir()
+    (repo / ".gitignore").write_text("made\n")
+    git(repo, "init", "-q", "-b", "master")
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "-m", "first")
+    before = (repo / ".git" / "config").read_bytes()
+    harm = f"! sh -c 'echo x >>{repo}/.git/config' && ! test -e {tmp_path}/shop/TASKS.yaml"
+    history = "! git log" if clean else "git log -1 --format=%s && ! git update-ref refs/x HEAD"
+    look = f"test -f one && test -f made && {history}"
+    settings = {
+        "sandbox": "auto", "gates": {"clean_checkout": clean},
+        "workspace": {"kind": "worktree", "repo": str(repo), "setup": [f"{harm} && touch made"]},
+    }  # fmt: skip
+    bench = lay_project(tmp_path, task("T1", f"{look} && {harm}"), turns=[dev(run=["touch one"])], settings=settings)
+    places = {"XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    bench.tick(**places)
+    assert bench.statuses() == {"T1": "done"}, bench.log()
+    assert "(bubblewrap)" in bench.log()
+    assert (repo / ".git" / "config").read_bytes() == before
+    assert git(repo, "show", "aiframe/shop/landed:one") == ""
 
 
 def test_a_task_without_commands_needs_no_sandbox(tmp_path: Path) -> None:
