@@ -58,7 +58,7 @@ def notices(site: Site, project: Project, effects: Sequence[Effect]) -> Iterator
     title = f"{site.root.name}: {project.state}"
     for question in project.open_questions():
         about = f" about {question.task_id}" if question.task_id else ""
-        text = f"A question{about} waits for your answer: `aiframe answer` shows it."
+        text = f"A question{about} waits for your answer: `aiframe questions` shows it."
         yield Notice("question", f"question:{question.id}:{question.task_id}", title, text)
     run = _last_run(site.layout) or f"g{project.generation}"
     if project.state not in _REVIEWS:

@@ -123,7 +123,7 @@ def _project() -> Schema:
             "gates": _gates(),
             "workspace": _workspace(),
             "env": {
-                "description": "Names of further environment variables for agents and verify commands.",
+                "description": "Names of further environment variables for agents and checks; checks get no secret.",
                 "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
             },
             "notify": {
@@ -206,7 +206,9 @@ def _workspace() -> Schema:
         "additionalProperties": False,
         "properties": {
             "kind": _words("In the project's folder, or in worktrees of another repository.", WORKSPACES),
-            "repo": _text("That repository: a path, from the project's folder on."),
+            "repo": _text(
+                "That repository: a path that is absolute, below your home (~/), or from the project's folder on."
+            ),
             "base": _text("What the work starts from: a branch, a tag or a commit; empty: what is checked out."),
             "target": _text("The branch that finished work lands on; empty: one of aiframe's own."),
             "setup": _texts("Commands that make a fresh checkout ready."),
@@ -231,7 +233,9 @@ def _agent(description: str) -> Schema:
         "type": ["string", "object", "null"],
     }
     texts = {
-        "name": _text("Which agent: codex, command, scripted, or one that you have installed."),
+        "name": _text(
+            "Which agent: codex, claude, opencode, command, scripted, human, or one that you have installed."
+        ),
         "model": _text("The agent's name for the model."),
         "effort": _text("How hard the model thinks, in the agent's words."),
     }
