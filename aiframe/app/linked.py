@@ -20,7 +20,7 @@ from aiframe.core.model import TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.tasks_file import load_tasks
-from aiframe.workspaces.commits import Head, write_commit
+from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
 from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
@@ -217,7 +217,7 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
     if not host.is_ancestor(commit, tip(host, origin.target).commit):
         commit_work(workspace_of(linked_place(site, task_id)), commit, kept.date)
         land(host, origin.target, kept.base, commit, kept.date)
-    host.run("update-ref", origin.landed_ref, commit)
+    set_ref(host, origin.landed_ref, commit)
     return commit
 
 
@@ -234,7 +234,7 @@ def land_commit(site: Site, place: Place, commit: str) -> None:
     """
     host, origin = open_origin(site)
     land(host, origin.target, read_ready(workspace_of(place)).base, commit, now().wall)
-    host.run("update-ref", origin.landed_ref, commit)
+    set_ref(host, origin.landed_ref, commit)
 
 
 def leave_linked(place: Place, task_id: str, run_id: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiframe.workspaces.cleanroom import clean_room
 from aiframe.workspaces.git import GitError, Repository, names
+from aiframe.workspaces.locks import FILES, announced
 from aiframe.workspaces.trees import add_everything, changed_files
 
 
@@ -54,9 +55,10 @@ def checkout_differs(repo: Repository, tree: str, folder: Path) -> tuple[str, ..
 def _switch(repo: Repository, tree: str, folder: Path, keep_made: bool) -> None:
     kept = _unchanged_since_made(folder) if keep_made else frozenset[str]()
     _note(folder).unlink(missing_ok=True)
-    with clean_room(repo, folder) as room:
-        room.run("read-tree", "--reset", "-u", tree, index=_index(folder))
-        room.run("clean", "-ffdq", *(() if kept else ("-x",)), index=_index(folder))
+    locks = (folder.with_name(f"{_index(folder).name}.lock"), folder.with_name(f"{folder.name}{FILES}"))
+    with clean_room(repo, folder) as room, announced(repo, locks) as held:
+        room.run("read-tree", "--reset", "-u", tree, index=_index(folder), keep_fds=held)
+        room.run("clean", "-ffdq", *(() if kept else ("-x",)), index=_index(folder), keep_fds=held)
     for name in _ignored(repo, folder) if kept else ():
         if name not in kept:
             (folder / name).unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aiframe.workspaces.git import NOT_YET, HeadMoved, Repository, message_of, refused
+from aiframe.workspaces.git import NOT_YET, HeadMoved, Repository, checked, message_of, refused
 from aiframe.workspaces.locks import announced, ref_locks
 
 RUN_TRAILER = "Aiframe-Run"
@@ -168,6 +168,13 @@ def create_ref(repo: Repository, name: str, commit: str, date: float) -> str:
             return candidate
         number += 1
         candidate = f"{name}-{number}"
+
+
+def set_ref(repo: Repository, name: str, commit: str) -> None:
+    """Let the ref *name* be at *commit*, wherever it was. Raises GitError."""
+    with announced(repo, ref_locks(repo, name)) as held:
+        done = repo.call("update-ref", name, commit, keep_fds=held)
+    checked("update-ref", done)
 
 
 def safe_ref(name: str) -> str:

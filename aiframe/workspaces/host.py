@@ -58,8 +58,8 @@ class Registered:
 
     @property
     def complete(self) -> bool:
-        """Whether git would take it for a worktree."""
-        return self.root is not None and bool(self.head) and (self.git_dir / "commondir").is_file()
+        """Whether git would take it for a worktree, and has made it to its end: at first HEAD is all zeros."""
+        return self.root is not None and bool(self.head.strip("0")) and (self.git_dir / "commondir").is_file()
 
 
 def open_host(path: Path) -> Repository:

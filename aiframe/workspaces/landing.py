@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from aiframe.durable import replace_file
-from aiframe.workspaces.cleanroom import clean_room
+from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
-from aiframe.workspaces.git import GitError, HeadMoved, Repository, checked, names
+from aiframe.workspaces.git import GitError, GitKilled, HeadMoved, Repository, checked, names
 from aiframe.workspaces.host import checkouts, host_lock, tip
 from aiframe.workspaces.inplace import UNFINISHED
 from aiframe.workspaces.linked import Linked, keep_work, read_ready
+from aiframe.workspaces.locks import announced, clear_leftovers, files_of, ref_locks
 from aiframe.workspaces.moving import move_work
 from aiframe.workspaces.trees import changed_files, switch_files, sync_index
 from aiframe.workspaces.worktree import move_branch
@@ -103,6 +105,7 @@ def land(host: Repository, target: str, onto: str, commit: str, date: float) -> 
     Raises TargetMoved where the target is elsewhere, TargetBusy where it is checked out with changes.
     """
     with host_lock(host):
+        clear_leftovers(host, ref_locks(host, f"refs/heads/{target}"))  # a git whose landing was killed may yet move it
         settle_checkouts(host)
         at = tip(host, target)
         if host.is_ancestor(commit, at.commit):
@@ -161,6 +164,8 @@ def forward(host: Repository, checkout: Repository, old: str, new: str) -> None:
     replace_file(note_of(host), json.dumps(note).encode())
     try:
         switch_files(checkout, checkout.tree_of(old), checkout.tree_of(new))
+    except GitKilled:
+        raise  # and leave the note: whoever lands next settles what was begun
     except GitError as error:
         note_of(host).unlink(missing_ok=True)
         raise busy(checkout, "the target", f"has files in the way ({error.detail})") from error
@@ -210,7 +215,7 @@ def settle_checkouts(host: Repository) -> None:
 def bring_files(checkout: Repository, old: str, new: str, want: str) -> None:
     """Bring the files that differ between *old* and *new*, and are as one of the two has them, to what *want* has."""
     changes = changed_files(checkout, old, new)
-    with clean_room(checkout) as room:
+    with clean_room(checkout) as room, announced(checkout, files_of(checkout)) as held:
         touched = {}
         for commit in (old, new):
             room.load(commit)
@@ -225,6 +230,9 @@ def bring_files(checkout: Repository, old: str, new: str, want: str) -> None:
             has = [c for c in (old, new) if gone.get(change.status) != c]
             if any(change.path not in touched[c] for c in has):
                 ours.append(change)
+        rest = {change.path for change in changes} - {change.path for change in ours}
+        torn = {path for commit in (old, new) for path in torn_files(room, commit, rest)}
+        ours += [change for change in changes if change.path in torn]
         room.load(want)
         room.call("update-index", "-q", "--refresh")
         for change in ours:
@@ -232,5 +240,27 @@ def bring_files(checkout: Repository, old: str, new: str, want: str) -> None:
                 (checkout.root / change.path).unlink(missing_ok=True)
         there = [os.fsencode(change.path) for change in ours if gone.get(change.status) != want]
         if there:
-            room.run("checkout-index", "-f", "-u", "-z", "--stdin", stdin=b"".join(path + b"\0" for path in there))
+            listed = b"".join(path + b"\0" for path in there)
+            room.run("checkout-index", "-f", "-u", "-z", "--stdin", stdin=listed, keep_fds=held)
     sync_index(checkout, checkout.tree_of(want))
+
+
+def torn_files(room: CleanRoom, commit: str, paths: Set[str]) -> set[str]:
+    """Those of *paths* that hold the beginning of what *commit* has there, and no more: the git that wrote them died.
+
+    Whoever completes them takes nothing away.
+    """
+    if not paths:
+        return set()
+    whole = room.home / "whole"
+    room.load(commit)
+    listed = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    room.call("checkout-index", "-f", "-q", "-z", "--stdin", f"--prefix={whole}/", stdin=listed)
+    return {path for path in paths if is_beginning(room.folder / path, whole / path)}
+
+
+def is_beginning(part: Path, whole: Path) -> bool:
+    """Whether the file *part* holds the first bytes of *whole*, but not all of them."""
+    if not all(path.is_file() and not path.is_symlink() for path in (part, whole)):
+        return False
+    return part.stat().st_size < whole.stat().st_size and whole.read_bytes().startswith(part.read_bytes())

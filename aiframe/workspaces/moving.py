@@ -8,8 +8,9 @@ from dataclasses import replace
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
-from aiframe.workspaces.git import GitError
+from aiframe.workspaces.git import GitError, GitKilled
 from aiframe.workspaces.linked import Linked, keep_tree, keep_work, read_ready, write_ready
+from aiframe.workspaces.locks import announced, files_of
 from aiframe.workspaces.trees import add_everything, switch_files, sync_index, worktree_tree
 
 MOVING = "moving.json"
@@ -18,11 +19,14 @@ MOVING = "moving.json"
 def move_work(linked: Linked, now: str, to: str, commit: str, date: float) -> None:
     """Bring the files from tree *now*, which they match, to tree *to*, and the branch to *commit*.
 
-    A crash in between is made good by ``ensure_worktree``. Raises GitError; the files are then as they were.
+    A crash in between, and GitKilled, is made good by ``ensure_worktree``. Raises GitError; the files are then as they
+    were.
     """
     _note_move(linked, to, commit)
     try:
         switch_files(linked, now, to)
+    except GitKilled:
+        raise  # and leave the note: the files may be between the two
     except GitError:
         (linked.private_dir / MOVING).unlink()
         raise
@@ -69,12 +73,12 @@ def clear_out(linked: Linked, commit: str, date: float) -> None:
 def bring_by_force(linked: Linked, tree: str, commit: str, date: float) -> None:
     """Make the files those of *tree*, whatever they are now; a backup ref holds what they were."""
     at = head(linked).commit
-    with clean_room(linked) as room:
+    with clean_room(linked) as room, announced(linked, files_of(linked)) as held:
         room.load(tree)
         now = add_everything(room, at, ())
         if now != tree and not is_empty(room, now):
             keep_tree(linked, now, at, date)
-        room.run("read-tree", "--reset", "-u", tree)
+        room.run("read-tree", "--reset", "-u", tree, keep_fds=held)
         room.keep_cache()
     sync_index(linked, linked.tree_of(commit))
 

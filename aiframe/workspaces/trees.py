@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, checked, message_of, names
-from aiframe.workspaces.locks import announced, index_locks
+from aiframe.workspaces.locks import announced, clear_leftovers, files_of, index_locks
 
 GITLINK = "160000"
 ABSENT = "000000"
@@ -74,6 +74,7 @@ def worktree_tree(repo: Repository, base: str, control_paths: Sequence[str], *, 
     Ignored files stay out, unless *base* or a commit between it and *tip* holds them. Raises EmbeddedRepositories for
     new folders with a repository of their own, GitError for files that cannot be read.
     """
+    clear_leftovers(repo, files_of(repo))
     with clean_room(repo) as room:
         room.load(base)
         if tip is not None and tip != base:
@@ -196,11 +197,11 @@ def stage_paths(repo: Repository, old: str, new: str) -> None:
 
 def switch_files(repo: Repository, now: str, target: str) -> None:
     """Bring the files from tree *now*, which they must match, to tree *target*. Raises GitError, and changes nothing,
-    when a file has changed since."""
-    with clean_room(repo) as room:
+    when a file has changed since; GitKilled where git was killed: the files may then be between the two."""
+    with clean_room(repo) as room, announced(repo, files_of(repo)) as held:
         room.load(now)
         room.call("update-index", "-q", "--refresh")
-        done = room.call("read-tree", "-m", "-u", now, target)
+        done = room.call("read-tree", "-m", "-u", now, target, keep_fds=held)
         if done.code != 0:
             raise GitError("restore", message_of(done), hint="close what is writing to the project and try again")
         room.keep_cache()

@@ -17,7 +17,7 @@ from aiframe.workspaces.commits import Head, create_ref, head, safe_ref, signed
 from aiframe.workspaces.git import NOT_YET, GitError, Repository, checked
 from aiframe.workspaces.host import Registered, checkouts, commit_of, first_line, host_lock, registered, tip
 from aiframe.workspaces.linked import BACKUP, READY, Linked, Ready, is_ready, keep_tree, same, write_ready
-from aiframe.workspaces.locks import announced
+from aiframe.workspaces.locks import announced, deleting_locks, ref_locks
 from aiframe.workspaces.moving import MOVING, bring_by_force, finish_move
 from aiframe.workspaces.trees import worktree_tree
 
@@ -60,7 +60,7 @@ def make_branch(host: Repository, branch: str, start: str, date: float) -> None:
 def move_branch(host: Repository, branch: str, old: str, new: str, reason: str, date: float) -> bool:
     """Move *branch* from commit *old* to *new*, which is empty to delete it; False where it is not at *old*."""
     ref = f"refs/heads/{branch}"
-    with announced(host, (host.common_dir / f"{ref}.lock",)) as held:
+    with announced(host, ref_locks(host, ref) if new else deleting_locks(host, ref)) as held:
         action = ("update-ref", "-m", reason, ref, new, old) if new else ("update-ref", "-d", ref, old)
         done = host.call(*action, env=signed(host, date), keep_fds=held)
     if done.code == 0:

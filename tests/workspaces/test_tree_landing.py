@@ -338,6 +338,23 @@ def test_a_persons_edit_after_a_killed_landing_stays(host: Repository, workspace
     assert git(checkout, "status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("left", ["", "wo"], ids=["made and not written", "half written"])
+@pytest.mark.parametrize("branch_moved", [True, False])
+def test_a_file_that_a_killed_git_had_not_written_yet_is_no_edit(
+    host: Repository, workspace: Linked, checkout: Path, left: str, branch_moved: bool
+) -> None:
+    base, tree = work(workspace, {"a.txt": "work\n", "b.txt": "work\n", "c.txt": "work\n"})
+    made = commit(workspace, base, tree)
+    note = host.common_dir / "aiframe" / "landing.json"
+    note.write_text(f'{{"root": "{checkout}", "old": "{base}", "new": "{made}"}}')
+    write(checkout, {"a.txt": "work\n", "b.txt": left, "c.txt": left})
+    if branch_moved:
+        git(host.root, "update-ref", f"refs/heads/{TARGET}", made)
+    land(host, TARGET, base, made, DAY)
+    assert at_target(host) == made
+    assert git(checkout, "status", "--porcelain") == ""
+
+
 def test_a_target_that_is_gone_is_told(host: Repository, workspace: Linked) -> None:
     base, tree = work(workspace, {"c.txt": "c\n"})
     made = commit(workspace, base, tree)
