@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -87,3 +89,30 @@ def test_two_tasks_to_done_whatever_is_killed(tmp_path: Path, seed: int) -> None
         check(project, repo)
         assert git(project.root, "status", "--porcelain") == ""
     assert shown(repo) == before
+
+
+DEADLY_GIT = """#!/bin/sh
+case " $* " in *" update-ref {ref}"*)
+    if ! test -e {folder}/killed; then
+        touch {folder}/killed
+        mkdir -p "{lock}" && rmdir "{lock}" && : >"{lock}.lock" || exit 99
+        kill -9 $$
+    fi ;;
+esac
+exec {git} "$@"
+"""
+
+
+def test_git_killed_when_the_work_has_landed_keeps_no_other_from_landing(tmp_path: Path) -> None:
+    """It dies with the lock in hand of the ref that keeps what landed last."""
+    repo, ref = repository(tmp_path, FILES), "refs/aiframe/landed/p"
+    (tmp_path / "bin").mkdir()
+    deadly = DEADLY_GIT.format(ref=ref, folder=tmp_path, lock=repo / ".git" / ref, git=shutil.which("git"))
+    (tmp_path / "bin" / "git").write_text(deadly)
+    (tmp_path / "bin" / "git").chmod(0o755)
+    with ground(tmp_path / "g") as around:
+        project = lay(around, repo, tmp_path)
+        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        assert rest(replace(project, environ={**project.environ, "PATH": path})) == []
+        assert (tmp_path / "killed").exists()
+        check(project, repo)
