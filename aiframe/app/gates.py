@@ -6,6 +6,7 @@ are started.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -97,6 +98,10 @@ def run_commands(
         began, output = time.monotonic(), GateLog(path, redactor_for(attempt.site.environ))
         limit = _limit(work, timeout_s)
         ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
+        if was_killed(ended):
+            attempt.log.say("-- somebody killed it, which says nothing about the work: it runs once more")
+            limit = _limit(work, timeout_s)
+            ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
         seconds = round(time.monotonic() - began, 3)
         log_file = str(path.relative_to(attempt.site.root))
         results.append(
@@ -139,6 +144,11 @@ def start_gate_command(work: Work, line: str, output: GateLog, *, timeout_s: flo
     return ended
 
 
+def was_killed(ended: Exit) -> bool:
+    """Whether somebody else ended the command, such as a person or the kernel for want of memory."""
+    return ended.reason == "exit" and ended.code in (-signal.SIGKILL, -signal.SIGTERM)
+
+
 def _limit(work: Work, timeout_s: float | None) -> float:
     own = work.attempt.site.settings.gates.timeout_s if timeout_s is None else timeout_s
     left = time_left(work.attempt.run)
@@ -153,6 +163,10 @@ def _failure(work: Work, gate: str, line: str, ended: Exit, limit: float) -> Fai
         return Failure(FailureKind.VERIFY_FAILED, said, "gates.timeout_min in PROJECT.yaml is how long it may take")
     if ended.reason != "exit":
         return Failure(FailureKind.TIMEOUT, f"the {gate} command `{line}` did not end before the step's timeout")
+    if was_killed(ended):
+        said = f"the {gate} command `{line}` was killed, twice"
+        cure = "see who did it: for want of memory the kernel does (`dmesg`)"
+        return Failure(FailureKind.VERIFY_FAILED, said, cure)
     if ended.code != 0:
         return Failure(FailureKind.VERIFY_FAILED, f"the {gate} command `{line}` failed with exit code {ended.code}")
     return None

@@ -168,6 +168,34 @@ def test_a_gate_that_does_not_end_goes_back_to_the_agent(tmp_path: Path) -> None
     assert "did not end within 0.6 s" in bench.results()[0]["error"]
 
 
+@pytest.mark.parametrize(
+    ("times", "signal", "failures"),
+    [
+        pytest.param(1, "KILL", [], id="killed once, it runs once more"),
+        pytest.param(1, "TERM", [], id="ended politely"),
+        pytest.param(2, "KILL", ["verify_failed"], id="killed whenever it runs"),
+        pytest.param(1, "SEGV", ["verify_failed"], id="a crash is its own"),
+    ],
+)
+def test_a_check_that_somebody_kills_says_nothing_about_the_work(
+    tmp_path: Path, times: int, signal: str, failures: list[str]
+) -> None:
+    count = tmp_path / "count"
+    line = f"echo >>{count}; test $(wc -l <{count}) -gt {times} || kill -{signal} $$"
+    bench = laid(tmp_path, dev("T1", files={"one": ""}), verify=[line])
+    play(bench, [dev("T1", attempt=1, files={"one": ""})])
+    bench.tick()
+    assert [kind for _, kind, _ in bench.ended()][: len(failures)] == failures
+    result = bench.results()[0]
+    assert result["success"] is (not failures)
+    assert len(result["gates"]) == 1, "the check is told once"
+    assert (bench.statuses() == {"T1": "done"}) is (not failures)
+    if not failures:
+        assert "it runs once more" in bench.log()
+    elif times > 1:
+        assert "was killed, twice" in result["error"]
+
+
 # Clean checkouts ------------------------------------------------------------------------------------------------------
 
 HIDDEN = {".gitignore": "*.o\nmade/\n", "hidden.o": ""}
