@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from aiframe.app.results import Kept
@@ -21,7 +22,7 @@ from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import Head, set_ref, write_commit
-from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
+from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
 from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.linked import Linked, read_ready
@@ -246,6 +247,11 @@ def leave_linked(place: Place, task_id: str, run_id: str) -> None:
 # Tidying up
 
 
+def _remove(site: Site, path: Path, branch: str) -> None:
+    host, origin = open_origin(site)
+    remove_worktree(host, path, branch, origin.target, now().wall)
+
+
 def tidy(site: Site) -> tuple[str, ...]:
     """Remove the workspaces of tasks that are over, once all in them is proven to be kept; says in words what could
     not be removed."""
@@ -255,10 +261,11 @@ def tidy(site: Site) -> tuple[str, ...]:
     home, notes = workspaces_home(site.environ), list[str]()
     for task in load_tasks(site.layout.tasks_yaml).tasks:
         path = contained(home, record.key, safe_part(task.id))
-        if task.status in _OVER and os.path.lexists(path):
+        branch = task_branch(record.key, task.id)
+        left = (path, Path(record.repo, "refs", "heads", branch))  # the branch goes last
+        if task.status in _OVER and any(map(os.path.lexists, left)):
             try:
-                host, origin = open_origin(site)
-                remove_worktree(host, path, task_branch(origin.key, task.id), origin.target, now().wall)
+                again_if_killed(partial(_remove, site, path, branch))
             except EmbeddedRepositories as error:
                 notes.append(f"the workspace {path} stays: {error.message}")
             except AiframeError as error:

@@ -92,10 +92,16 @@ def test_two_tasks_to_done_whatever_is_killed(tmp_path: Path, seed: int) -> None
 
 
 DEADLY_GIT = """#!/bin/sh
-case " $* " in *" update-ref {ref}"*)
+case " $* " in
+*" update-ref {ref}"*)
     if ! test -e {folder}/killed; then
         touch {folder}/killed
         mkdir -p "{lock}" && rmdir "{lock}" && : >"{lock}.lock" || exit 99
+        kill -9 $$
+    fi ;;
+*" worktree remove "*/T2" ")
+    if ! test -e {folder}/killed-too; then
+        touch {folder}/killed-too
         kill -9 $$
     fi ;;
 esac
@@ -104,7 +110,7 @@ exec {git} "$@"
 
 
 def test_git_killed_when_the_work_has_landed_keeps_no_other_from_landing(tmp_path: Path) -> None:
-    """It dies with the lock in hand of the ref that keeps what landed last."""
+    """It dies with the lock in hand of the ref that keeps what landed last, and when the last workspace is removed."""
     repo, ref = repository(tmp_path, FILES), "refs/aiframe/landed/p"
     (tmp_path / "bin").mkdir()
     deadly = DEADLY_GIT.format(ref=ref, folder=tmp_path, lock=repo / ".git" / ref, git=shutil.which("git"))
@@ -115,4 +121,6 @@ def test_git_killed_when_the_work_has_landed_keeps_no_other_from_landing(tmp_pat
         path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
         assert rest(replace(project, environ={**project.environ, "PATH": path})) == []
         assert (tmp_path / "killed").exists()
+        assert (tmp_path / "killed-too").exists()
+        assert git(repo, "branch", "--list", "aiframe/p/T*") == ""
         check(project, repo)
