@@ -257,9 +257,12 @@ def _take_held(site: Site, text: str, task_ids: Sequence[str]) -> str:
     with held(site) as draft:
         for task_id in task_ids:
             draft.decide(Approve(draft.seen, task_id))
+        state = draft.project.state
     if words:
         note(site, f"{', '.join(task_ids)} approved: {words}")
-    return f"Approved: {', '.join(task_ids)}; checked again and landed by the next tick"
+    rests = state in (*_ENDED, State.PAUSED, State.PAUSE_INTERACT)
+    when = f"once `aiframe resume` ends {state}" if rests else "by the next tick"
+    return f"Approved: {', '.join(task_ids)}; checked again and landed {when}"
 
 
 def _are_held(site: Site, task_ids: Sequence[str]) -> bool:

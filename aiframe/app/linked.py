@@ -26,7 +26,7 @@ from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, a
 from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.linked import Linked, read_ready
-from aiframe.workspaces.moving import checkpoint_work, clear_out, follow
+from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_files_back
 from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import worktree_tree
@@ -151,6 +151,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
     """
     host, origin = open_origin(site)
     linked, date = workspace_of(place), now().wall
+    put_files_back(linked, date)
     follow_base(host, origin, date)
     apart = about_base(host, origin)
     if apart:
@@ -241,6 +242,7 @@ def land_commit(site: Site, place: Place, commit: str) -> None:
 def leave_linked(place: Place, task_id: str, run_id: str) -> None:
     """Commit what an attempt left, as unverified, on the task's branch. Raises GitError, EmbeddedRepositories."""
     trailers = {"Aiframe-Run": run_id, "Aiframe-Task": task_id, "Aiframe-Gates": "unverified"}
+    put_files_back(workspace_of(place), now().wall)
     checkpoint_work(workspace_of(place), f"unverified: {task_id}", trailers, now().wall)
 
 

@@ -28,6 +28,7 @@ from aiframe.app.steplog import StepLog
 from aiframe.app.vaulting import check_seal, renewed
 from aiframe.core.events import Broken, Ending, Finished, Held
 from aiframe.core.model import Failure, FailureKind, HeldWork, Project, Run, Task
+from aiframe.core.ports import Answer
 from aiframe.process import now
 from aiframe.store.layout import IGNORED
 from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
@@ -46,6 +47,9 @@ def carry_out(
 ) -> Result:
     """The whole attempt, but for what is made of its result. Raises AiframeError for what a person has to mend."""
     attempt = prepare(site, project, run, tasks, task, log, stop)
+    stopped = set_up(attempt) if attempt.place.kind == "worktree" else None
+    if stopped is not None:
+        return result_of(run, now().wall, Answer(), Broken((stopped,)))
     proven = take_up(site, attempt.place, run, attempt.base)
     if proven is not None:
         log.say(f"-- {proven.notes[0]}")
@@ -74,10 +78,7 @@ def prepare(
     for note in place.notes:
         log.say(f"-- {note}")
     base = begin(site, place, task, tasks, log)
-    attempt = Attempt(site, project, run, tasks, task, place, base, log, stop, since=base.commit)
-    if place.kind == "worktree":
-        set_up(attempt)
-    return attempt
+    return Attempt(site, project, run, tasks, task, place, base, log, stop, since=base.commit)
 
 
 def build(attempt: Attempt) -> Built:

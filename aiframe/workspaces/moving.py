@@ -14,6 +14,7 @@ from aiframe.workspaces.locks import announced, files_of
 from aiframe.workspaces.trees import add_everything, switch_files, sync_index, worktree_tree
 
 MOVING = "moving.json"
+SETTING_UP = "setting-up.json"
 
 
 def move_work(linked: Linked, now: str, to: str, commit: str, date: float) -> None:
@@ -81,6 +82,27 @@ def bring_by_force(linked: Linked, tree: str, commit: str, date: float) -> None:
         room.run("read-tree", "--reset", "-u", tree, keep_fds=held)
         room.keep_cache()
     sync_index(linked, linked.tree_of(commit))
+
+
+def note_files(linked: Linked, tree: str) -> None:
+    """Remember *tree*, which the files match, while commands run that must not change it."""
+    replace_file(linked.private_dir / SETTING_UP, json.dumps({"tree": tree}).encode())
+
+
+def forget_files(linked: Linked) -> None:
+    """The commands have ended, and changed nothing."""
+    (linked.private_dir / SETTING_UP).unlink(missing_ok=True)
+
+
+def put_files_back(linked: Linked, date: float) -> None:
+    """Bring the files to what `note_files` remembers, if anything; a backup ref holds what they were."""
+    try:
+        tree = str(json.loads((linked.private_dir / SETTING_UP).read_bytes())["tree"])
+    except (OSError, ValueError, KeyError, TypeError):
+        tree = ""
+    if tree and linked.holds(tree):
+        bring_by_force(linked, tree, head(linked).commit, date)
+    forget_files(linked)
 
 
 def is_empty(room: CleanRoom, tree: str) -> bool:

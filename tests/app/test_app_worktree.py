@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -377,6 +378,43 @@ def test_setup_that_fails_stops_the_step_before_an_agent_is_paid(tmp_path: Path,
     assert said in bench.log()
     assert not (workspace(bench, "T1") / "one.txt").exists()
     assert bench.state["failure"]["hint"]
+
+
+@pytest.mark.parametrize("setup", ["echo x >>a.txt; echo x >new.txt", "rm b.txt; echo x >>a.txt; exit 3"])
+def test_what_a_setup_spoiled_is_never_taken_for_work(tmp_path: Path, setup: str) -> None:
+    repo = repository(tmp_path)
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", files={"one.txt": "one\n"})], setup=[setup])
+    bench.tick()
+    assert bench.where == "ERROR", bench.log()
+    bench.write("PROJECT.yaml", bench.text("PROJECT.yaml").replace(setup, "true"))
+    bench.do("resume")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "diff", "--name-status", "master", TARGET).split() == ["A", "one.txt"]
+
+
+def test_what_a_setup_spoiled_that_was_killed_is_never_taken_for_work(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    setup = "echo x >>a.txt; touch ../begun; sleep 60"
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", files={"one.txt": "one\n"})], setup=[setup])
+    bench.tick("--no-wait")
+    wait_for((workspace(bench, "T1").parent / "begun").exists, "the setup")
+    os.kill(bench.control["run"]["runner"]["pid"], signal.SIGKILL)
+    wait_for(lambda: lock_free(bench), "the end of the runner")
+    bench.write("PROJECT.yaml", bench.text("PROJECT.yaml").replace(setup, "true"))
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(repo, "diff", "--name-status", "master", TARGET).split() == ["A", "one.txt"]
+
+
+def test_a_setup_that_a_person_stops_is_no_error(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1")], setup=["touch begun; sleep 60"])
+    bench.tick("--no-wait")
+    wait_for((workspace(bench, "T1") / "begun").exists, "the setup")
+    bench.do("stop")
+    wait_for(lambda: lock_free(bench), "the end of the step")
+    assert (bench.where, bench.state["failure"]["kind"]) == ("PAUSED", "cancelled"), bench.log()
 
 
 def test_checks_in_a_clean_checkout(tmp_path: Path) -> None:
