@@ -50,6 +50,22 @@ def test_others_go_on_and_an_approval_lands_it_with_its_own_commit(tmp_path: Pat
     assert bench.control["held"] == {}
 
 
+def test_it_lands_though_the_budget_is_spent(tmp_path: Path) -> None:
+    bench = lay_project(
+        tmp_path, task("T1", "true"), task("T2", "true"), turns=[HOLDS],
+        settings={**PROTECT, "budget": {"project": {"attempts": 1}}},
+    )  # fmt: skip
+    bench.write("tests/a", "old\n")
+    bench.tick()
+    assert (bench.where, bench.statuses()["T1"]) == ("PAUSED", "review")
+    assert bench.do("resume").code == 2
+    assert "landed once `aiframe resume` ends PAUSED" in bench.do("approve", "T1").out
+    assert bench.do("resume").code == 0
+    bench.tick()
+    assert (bench.where, bench.statuses()) == ("PAUSED", {"T1": "done", "T2": "todo"}), bench.log()
+    assert bench.text("tests/a") == "new\n"
+
+
 @pytest.mark.parametrize("how", ["command", "file"])
 def test_the_review_of_everything_takes_it_too(tmp_path: Path, how: str) -> None:
     bench = laid(tmp_path, HOLDS, dev("T2", files={"two": "2"}))
