@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from aiframe.app.history import DONE, HELD, Attempt, History, Spent, read_history, spent
-from aiframe.app.site import open_site
+from aiframe.app.site import held_in, open_site
 from aiframe.app.status import Snapshot, take_snapshot
 from aiframe.core.errors import AiframeError, UsageError
+from aiframe.core.explain import shortened, show_command
 from aiframe.core.model import HeldWork, Role, State, TaskStatus
 from aiframe.store.layout import Layout
 from aiframe.store.tasks_file import load_tasks
@@ -131,9 +132,10 @@ def _reviews(snapshot: Snapshot, root: Path, environ: Mapping[str, str]) -> Iter
     """Work that is held, and the review that waits or what was collected for one while other tasks went on."""
     titles = {task.id: task.title for task in snapshot.tasks if task.status == TaskStatus.REVIEW}
     held = {name: work for name, work in _held(root, environ).items() if name in titles and not work.approved}
+    repo = _repo(root, environ) if held else ""
     for name, work in held.items():
-        text = f"{titles[name]}: {'; '.join((work.reason, *work.findings))}"
-        yield Open("held", text, name, (f"aiframe approve {name}", _reject(name)))
+        text = f"{titles[name]}: {shortened((work.reason, *work.findings))}"
+        yield Open("held", text, name, (show_command(work, repo), f"aiframe approve {name}", _reject(name)))
     review = {name: title for name, title in titles.items() if name not in held}
     if snapshot.state in (State.REVIEW_WAITING, State.REVIEW_READY):
         if review or not held:
@@ -157,6 +159,13 @@ def _held(root: Path, environ: Mapping[str, str]) -> Mapping[str, HeldWork]:
         return open_site(root, environ).store.load(tolerate_unreadable=True).project.held
     except AiframeError:  # told among the problems
         return {}
+
+
+def _repo(root: Path, environ: Mapping[str, str]) -> str:
+    try:
+        return held_in(open_site(root, environ))
+    except AiframeError:  # told among the problems
+        return ""
 
 
 def _manual_checks(layout: Layout) -> Mapping[str, tuple[str, ...]]:

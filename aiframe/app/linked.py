@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from aiframe.app.results import Kept
-from aiframe.app.site import Site
+from aiframe.app.site import Site, repo_path
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.model import TaskStatus
 from aiframe.process import now
@@ -56,13 +56,6 @@ class Origin:
     def landed_ref(self) -> str:
         """The ref that keeps what landed last, whatever becomes of the target."""
         return LANDED_REF + self.key
-
-
-def repo_path(site: Site) -> Path:
-    """Where PROJECT.yaml says that the repository is."""
-    named = site.settings.workspace.repo
-    home = site.environ.get("HOME", "")
-    return Path(home, named[2:]) if named.startswith("~/") and home else site.root / named
 
 
 def open_origin(site: Site) -> tuple[Repository, Origin]:

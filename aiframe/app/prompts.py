@@ -10,12 +10,11 @@ from typing import Any, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
-from aiframe.app.linked import repo_path
 from aiframe.app.links import read_inside
 from aiframe.app.observe import read_text
 from aiframe.app.resources import prompt_dirs
 from aiframe.app.secrets import redactor_for
-from aiframe.app.site import Site
+from aiframe.app.site import Site, repo_path
 from aiframe.core.errors import StepError
 from aiframe.core.fences import fenced
 from aiframe.core.machine import may_ask

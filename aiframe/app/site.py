@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,18 @@ def open_site(root: Path, environ: Mapping[str, str]) -> Site:
         settings = ProjectSettings(path=layout.project_yaml)
     _check_cost_is_told(settings)
     return Site(layout, ProjectStore(layout), settings, environ)
+
+
+def repo_path(site: Site) -> Path:
+    """Where PROJECT.yaml says that the repository is."""
+    named = site.settings.workspace.repo
+    home = site.environ.get("HOME", "")
+    return Path(home, named[2:]) if named.startswith("~/") and home else site.root / named
+
+
+def held_in(site: Site) -> str:
+    """Where held work is, as a shell reads it; empty for the project's own repository."""
+    return shlex.quote(str(repo_path(site))) if site.settings.workspace.kind == "worktree" else ""
 
 
 def _check_cost_is_told(settings: ProjectSettings) -> None:

@@ -16,7 +16,7 @@ from aiframe.app.intake import open_questions
 from aiframe.app.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.offers import waiting
 from aiframe.app.playing import next_agent
-from aiframe.app.site import Site, open_site
+from aiframe.app.site import Site, held_in, open_site
 from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, Problem, UnreadableFile
 from aiframe.core.events import Seen
@@ -272,7 +272,8 @@ def _task_line(task: Task, project: Project) -> TaskLine:
 
 
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
-    said = explain(project, seen, site.rules, open_form_questions=_open_form_questions(site, project))
+    blank = _open_form_questions(site, project)
+    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site))
     return replace(said, cures=(*said.cures, *waiting(site)))
 
 

@@ -14,6 +14,7 @@ from aiframe.core.machine import decide
 from aiframe.core.model import (
     Failure,
     FailureKind,
+    HeldWork,
     Project,
     Question,
     Role,
@@ -31,6 +32,8 @@ from aiframe.core.transitions.holding import undecided
 TICK = "aiframe tick"
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
 """The states that a person may write into STATE.json."""
+_SHOWN = 5
+"""How many things to look at a task has in a review's line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,12 @@ class Explanation:
     cures: tuple[str, ...] = ()
 
 
-def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: int = 0) -> Explanation:
-    """What *project* waits for. *open_form_questions* counts the blank answers of the interview's form."""
-    said = _where_it_stands(project, seen, rules, open_form_questions)
+def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: int = 0, repo: str = "") -> Explanation:
+    """What *project* waits for. *open_form_questions* counts the blank answers of the interview's form.
+
+    *repo* is where held work is, as a shell reads it; empty for the project's own repository.
+    """
+    said = _where_it_stands(project, seen, rules, open_form_questions, repo)
     said = replace(said, cures=(*said.cures, *_meanwhile(project, seen)))
     if _spec_changed(project, seen):
         said = replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
@@ -75,14 +81,14 @@ def _open_questions(project: Project, seen: Seen) -> int:
     return sum(question.task_id not in closed for question in project.open_questions())
 
 
-def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_questions: int) -> Explanation:
+def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_questions: int, repo: str) -> Explanation:
     match project.state:
         case State.RUNNING:
             return _running(project, seen, rules)
         case State.INTAKE_WAITING:
             return _interview(project, seen, rules, open_form_questions)
         case State.REVIEW_WAITING:
-            return _review(project, seen)
+            return _review(project, seen, repo)
         case State.QUESTION_WAITING:
             return _questions(project, seen, rules)
         case State.WORK_WAITING:
@@ -213,22 +219,34 @@ def _interview(project: Project, seen: Seen, rules: Rules, open_form_questions: 
     )
 
 
-def _review(project: Project, seen: Seen) -> Explanation:
+def _review(project: Project, seen: Seen, repo: str) -> Explanation:
     if seen.rejection is not None or seen.approval:
         said = "rejection" if seen.rejection is not None else "approval"
         return Explanation(f"Your {said} is there", "the next tick, which takes it", cures=(TICK,))
     items = _reviewed(project, seen.tasks)
     about = f" of {', '.join(items)}" if items else ""
     last = "; it is the last one, every task is done" if seen.tasks and all_closed(seen.tasks) else ""
-    checks = [f"{task.id} {check}" for task in seen.tasks if task.id in items for check in task.manual_checks]
-    checks += [f"{name}: {text}" for name in items for text in project.to_look_at.get(name, ())]
-    look = (f"look at {'; '.join(checks)}",) if checks else ()
+    checks = {task.id: task.manual_checks for task in seen.tasks}
+    looks = ((name, (*checks.get(name, ()), *project.to_look_at.get(name, ()))) for name in items)
+    look = tuple(f"look at {name}: {shortened(texts)}" for name, texts in looks if texts)
+    shows = tuple(show_command(project.held[name], repo) for name in undecided(project, seen.tasks))
     single = tuple(f"aiframe approve {name}" for name in undecided(project, seen.tasks))
     return Explanation(
         f"A review{about} waits for you{last}",
         "your review",
-        cures=(*look, *single, "aiframe approve", 'aiframe reject --notes "..."'),
+        cures=(*look, *shows, *single, "aiframe approve", 'aiframe reject --notes "..."'),
     )
+
+
+def shortened(texts: Sequence[str]) -> str:
+    """*texts* on one line that a person can still read."""
+    more = len(texts) - _SHOWN
+    return "; ".join((*texts[:_SHOWN], *((f"and {more} more",) if more > 0 else ())))
+
+
+def show_command(work: HeldWork, repo: str = "") -> str:
+    """The command that shows held *work*; *repo* as in `explain`."""
+    return f"git{f' -C {repo}' if repo else ''} show {work.ref}"
 
 
 def _reviewed(project: Project, tasks: Sequence[Task]) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def test_work_that_is_held(tmp_path: Path) -> None:
     (held,) = told["waiting"]
     assert (held["kind"], held["task"]) == ("held", "T1")
     assert "kept.txt" in held["text"]
-    assert held["commands"][0] == "aiframe approve T1"
+    assert held["commands"][:2] == ["git show refs/aiframe/held/T1", "aiframe approve T1"]
     assert "held for you: T1" in bench.do("digest").out
 
 

@@ -51,7 +51,7 @@ def test_what_needs_a_person_is_collected_and_the_rest_goes_on(tmp_path: Path) -
     told = json.loads(bench.do("digest", "--json").out)
     kinds = {(each["kind"], each["task"]): each for each in told["waiting"]}
     assert set(kinds) == {("question", "T2"), ("review", "")}
-    assert "look at T1 manual: look at the colours" in kinds["review", ""]["commands"]
+    assert "look at T1: manual: look at the colours" in kinds["review", ""]["commands"]
     assert [each["task"] for each in told["done"]] == ["T1", "T3"]
 
 

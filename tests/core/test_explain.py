@@ -221,7 +221,7 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
             at(S.REVIEW_WAITING, review_items=("T1", "T2")),
             seen(task("T1", DONE), task("T2", DONE), task("T3", REVIEW, verify=("manual: look at it",)), task("T4")),
             Explanation(
-                "A review of T1, T2, T3 waits for you", "your review", cures=("look at T3 manual: look at it", *DECIDE)
+                "A review of T1, T2, T3 waits for you", "your review", cures=("look at T3: manual: look at it", *DECIDE)
             ),
             id="REVIEW_WAITING",
         ),

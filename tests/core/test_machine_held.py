@@ -239,4 +239,13 @@ def test_a_task_that_begins_anew_is_held_no_more(how: str) -> None:
 def test_the_person_is_told_what_to_look_at() -> None:
     said = explain(held(), seen(task("T1", REVIEW)), RULES)
     assert "changes protected files" in said.cures[0]
-    assert "aiframe approve T1" in said.cures
+    assert said.cures[1:3] == ("git show refs/held", "aiframe approve T1")
+    assert "git -C '/my app' show refs/held" in explain(held(), seen(task("T1", REVIEW)), RULES, repo="'/my app'").cures
+
+
+def test_much_to_look_at_is_told_in_a_line_that_can_be_read() -> None:
+    looks = {"T1": tuple(f"deletion: {number}" for number in range(20)), "T2": ("the menu",)}
+    project = held().evolve(to_look_at=looks)
+    said = explain(project, seen(task("T1", REVIEW), task("T2", REVIEW)), RULES)
+    assert said.cures[0] == f"look at T1: {'; '.join(f'deletion: {n}' for n in range(5))}; and 15 more"
+    assert said.cures[1] == "look at T2: the menu"

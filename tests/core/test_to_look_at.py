@@ -42,7 +42,7 @@ def test_it_stands_beside_the_checks_that_a_person_makes_and_only_for_what_is_re
     project = at(State.REVIEW_WAITING, to_look_at={"T1": ("the report", "the menu"), "T2": ("nothing",)})
     look = seen(task("T1", REVIEW, verify=("manual: start it",)), task("T2"))
     said = explain(project, look, RULES)
-    assert said.cures[0] == "look at T1 manual: start it; T1: the report; T1: the menu"
+    assert said.cures[0] == "look at T1: manual: start it; the report; the menu"
 
 
 def test_a_second_try_says_anew_what_to_look_at() -> None:
