@@ -6,7 +6,8 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from aiframe.workspaces.create import ensure_repository
 
 _RACE_S = 0.5
 """How long a tick tries for the run lock: another tick or a look at the status may hold it for a moment."""
+_WORDS = 64 * 1024
+"""How many bytes of what a runner said are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
         return _follow(site, wait, out)
     if not seen.has_work:
         return _rest(site, seen, surveyed)
-    older = log_names(site.layout)
+    older, written = log_names(site.layout), _size(site.layout.runner_log)
     lock = _take_lock(site)
     if lock is None:
         return _follow(site, wait, out)
@@ -64,7 +67,8 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
         said = f"a runner looks after it (process {pid}); follow it with `aiframe logs --follow`"
         return TickReport(0, said, "started", True)
     gc.freeze()  # else the end of this process would look through all that was loaded once more
-    return _follow(site, wait, out, older, partial(wait_for_spawned, pid))
+    report = _follow(site, wait, out, older, partial(wait_for_spawned, pid))
+    return report if report.run_id else _with_last_words(site, report, written)
 
 
 def _take_lock(site: Site) -> RunLock | None:
@@ -117,12 +121,30 @@ def _follow(
     return TickReport(1 if failed else 0, "\n".join(words), run_id)
 
 
+def _with_last_words(site: Site, report: TickReport, since: int) -> TickReport:
+    """*report* of a runner that began no step, with what it said if it gave up; its log had *since* bytes before."""
+    with suppress(OSError), site.layout.runner_log.open("rb") as log:
+        log.seek(since)
+        words = _error_in(log.read(_WORDS).decode("utf-8", "replace"))
+        return replace(report, exit_code=1, message="\n".join([*words, report.message])) if words else report
+    return report
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _last_words(site: Site, run: Run | None) -> list[str]:
     """What the runner of *run* said when it gave up, and what to do; empty where it was killed."""
     log = site.layout.runner_log
     if run is None or not log.exists() or log.stat().st_mtime < run.started.wall:
         return []
-    _, found, words = read_text(log).rpartition("error: ")
+    return _error_in(read_text(log))
+
+
+def _error_in(log: str) -> list[str]:
+    """The last error in the *log* of a runner, line by line; empty where there is none."""
+    _, found, words = log.rpartition("error: ")
     return (found + words).splitlines()[:10] if found else []
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from support.needs import needs
 from support.projects import DEADLINE_S, Bench, dev, lay_project, lock_free, play, task, wait_for
 
 SCRIPT = """
@@ -55,3 +57,16 @@ def test_a_runner_lives_by_itself(bench: Bench, threads: str) -> None:
     wait_for(lambda: bench.where == "DONE" and lock_free(bench), "the end of the step")
     assert bench.text("made.txt") == "yes\n"
     assert bench.text(".git/aiframe/runner.log") == ""
+
+
+@needs("bwrap")
+def test_a_runner_that_gives_up_before_its_step_is_told(tmp_path: Path) -> None:
+    made = lay_project(tmp_path, task("T1", "true"), task("T2", "true"), turns=[dev()])
+    made.tick(DEV_CHAIN_LIMIT="1")
+    made.write(".git/aiframe/runner.log", "error: of long ago\n")
+    fixed = str(made.root / "TASKS.yaml")
+    ticked = replace(made, prefix=("bwrap", "--dev-bind", "/", "/", "--ro-bind", fixed, fixed)).tick()
+    assert ticked.code == 1, ticked.said
+    assert f"error: {fixed}: cannot write: " in ticked.out
+    assert "cure: " in ticked.out
+    assert "of long ago" not in ticked.said
