@@ -83,7 +83,13 @@ def unmended(repo: Repository, base: str, tree: str) -> tuple[str, ...]:
     """The files of *tree* with a marker of a conflict that `merge_trees` has put there, and *base* has not."""
     found = repo.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", "--no-ext-diff", "--no-textconv", "--text",
                      f"-G{MARKER}", "--end-of-options", f"{base}^{{tree}}", tree)  # fmt: skip
-    return names(found)
+    return tuple(path for path in names(found) if _is_marked(repo, tree, path))
+
+
+def _is_marked(repo: Repository, tree: str, path: str) -> bool:
+    """Whether *path* has a marker in *tree*: a difference may as well have taken one away."""
+    said = repo.call("grep", "-q", "--text", "--no-textconv", "-E", "-e", MARKER, tree, "--", f":(top,literal){path}")
+    return said.code == 0
 
 
 def commit_work(linked: Linked, commit: str, date: float) -> None:
