@@ -71,7 +71,11 @@ def find_origin(site: Site) -> tuple[Repository, Origin]:
 
     Raises StepError for one that cannot be worked in.
     """
-    host = open_host(repo_path(site))
+    try:
+        host = open_host(repo_path(site))
+    except AiframeError as error:
+        error.hint = f"{error.hint} (workspace.repo in PROJECT.yaml says where it is)"
+        raise
     if host.root == site.root:
         cure = "take `workspace` out of PROJECT.yaml: that is what kind inplace does"
         raise StepError(f"{host.root} is the project itself", hint=cure)

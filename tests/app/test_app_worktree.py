@@ -435,7 +435,7 @@ def test_checks_in_a_clean_checkout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said", "cure"),
     [
-        pytest.param({"repo": "nowhere"}, "no folder", "top folder", id="no folder"),
+        pytest.param({"repo": "nowhere"}, "no folder", "workspace.repo in PROJECT.yaml", id="no folder"),
         pytest.param({"repo": "."}, "the project itself", "inplace", id="the project itself"),
         pytest.param({"base": "gone"}, "no commit gone", "git branch", id="no such base"),
         pytest.param({"target": "a..b/c.lock"}, "", "git branch", id="no name of a branch"),
