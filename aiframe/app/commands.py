@@ -11,11 +11,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiframe.app.advance import advance, held
-from aiframe.app.draft import Draft
-from aiframe.app.observe import read_text
-from aiframe.app.site import Site, open_site
-from aiframe.app.texts import checked_text
+from aiframe.app.project.advance import advance, held
+from aiframe.app.project.draft import Draft
+from aiframe.app.project.observe import read_text
+from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.texts import checked_text
 from aiframe.core.errors import StepError, UnreadableFile, UsageError
 from aiframe.core.events import (
     AnswerGiven,

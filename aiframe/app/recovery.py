@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from aiframe.app.log_holds import bring_logs_back
-from aiframe.app.mending import mend
-from aiframe.app.recording import write_turn
-from aiframe.app.results import read_result
-from aiframe.app.sandboxing import clean_after
-from aiframe.app.secrets import redactor_for
-from aiframe.app.settling import settle
-from aiframe.app.site import Site
-from aiframe.app.steplog import StepLog
-from aiframe.app.vaulting import mend_folders
+from aiframe.app.attempts.mending import mend
+from aiframe.app.attempts.recording import write_turn
+from aiframe.app.attempts.results import read_result
+from aiframe.app.attempts.settling import settle
+from aiframe.app.attempts.vaulting import mend_folders
+from aiframe.app.project.site import Site
+from aiframe.app.project.steplog import StepLog
+from aiframe.app.protection.log_holds import bring_logs_back
+from aiframe.app.protection.sandboxing import clean_after
+from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.events import Ending
 from aiframe.core.model import Run
 from aiframe.process import reap

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from aiframe.app.advance import Chain, advance
-from aiframe.app.agent_run import Stop
-from aiframe.app.leftovers import leave
-from aiframe.app.linked import tidy
-from aiframe.app.notify import tell_person
+from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.leftovers import leave
+from aiframe.app.attempts.linked import tidy
+from aiframe.app.attempts.spending import spent_by
+from aiframe.app.project.advance import Chain, advance
+from aiframe.app.project.site import Site, open_site
 from aiframe.app.recovery import recover
-from aiframe.app.site import Site, open_site
-from aiframe.app.spending import spent_by
+from aiframe.app.reports.notify import tell_person
 from aiframe.app.steps import perform
 from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, LockHeld, StepError

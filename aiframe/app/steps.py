@@ -9,21 +9,21 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from aiframe.app.agent_run import Stop
-from aiframe.app.asking import ask, request_for
-from aiframe.app.by_hand import back_in_hand
-from aiframe.app.leftovers import leave
-from aiframe.app.mending import mend
-from aiframe.app.pipeline import carry_out
-from aiframe.app.proposals import remember
-from aiframe.app.recording import write_turn
-from aiframe.app.results import Result, result_of, write_result
-from aiframe.app.sandboxing import sandbox_of
-from aiframe.app.secrets import redactor_for
-from aiframe.app.settling import refused, settle
-from aiframe.app.site import Site
-from aiframe.app.steplog import StepLog
-from aiframe.app.vaulting import drop_seal
+from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.asking import ask, request_for
+from aiframe.app.attempts.by_hand import back_in_hand
+from aiframe.app.attempts.leftovers import leave
+from aiframe.app.attempts.mending import mend
+from aiframe.app.attempts.pipeline import carry_out
+from aiframe.app.attempts.recording import write_turn
+from aiframe.app.attempts.results import Result, result_of, write_result
+from aiframe.app.attempts.settling import refused, settle
+from aiframe.app.attempts.vaulting import drop_seal
+from aiframe.app.project.proposals import remember
+from aiframe.app.project.site import Site
+from aiframe.app.project.steplog import StepLog
+from aiframe.app.protection.sandboxing import sandbox_of
+from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from aiframe.app.advance import Look, look
-from aiframe.app.follow import follow_run, log_names
-from aiframe.app.observe import read_text
-from aiframe.app.site import RECORD, Site, open_site
-from aiframe.app.stamp import Survey, leave_stamp, survey
-from aiframe.app.steplog import plain
+from aiframe.app.project.advance import Look, look
+from aiframe.app.project.observe import read_text
+from aiframe.app.project.site import RECORD, Site, open_site
+from aiframe.app.project.stamp import Survey, leave_stamp, survey
+from aiframe.app.project.steplog import plain
+from aiframe.app.reports.follow import follow_run, log_names
 from aiframe.core.events import StopRunner
 from aiframe.core.model import Run, State, Unknown
 from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned
@@ -159,7 +159,7 @@ def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
 
 def _load_message() -> Callable[[Site], str]:
     """Load what says how a project stands. A tick that waits does so while its step runs, where it costs nothing."""
-    from aiframe.app.status import explain_now
+    from aiframe.app.reports.status import explain_now
 
     def message(site: Site) -> str:
         explained = explain_now(site)

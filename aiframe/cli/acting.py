@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from aiframe.app import commands, offers
-from aiframe.app import undo as undoing
+from aiframe.app import commands
+from aiframe.app.attempts import undo as undoing
+from aiframe.app.project import offers
 from aiframe.cli import where
 from aiframe.cli.next_step import then
 from aiframe.cli.values import parse_values

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from aiframe.app import commands
-from aiframe.app.answers import OpenQuestion, form_question_ids, open_now, write_answers
-from aiframe.app.site import Site
+from aiframe.app.project.answers import OpenQuestion, form_question_ids, open_now, write_answers
+from aiframe.app.project.site import Site
 from aiframe.cli import where
 from aiframe.cli.next_step import then, typed
 from aiframe.cli.paint import is_terminal, paint

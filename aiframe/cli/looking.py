@@ -16,7 +16,7 @@ from aiframe.core.errors import UsageError
 
 def status(args: Namespace) -> int:
     """Show where a project stands; 2 where a file of it cannot be read."""
-    from aiframe.app.status import take_snapshot
+    from aiframe.app.reports.status import take_snapshot
     from aiframe.cli import render
 
     root, language, tail = where.project(args), _language(args), _tail(args)
@@ -56,7 +56,7 @@ def _tail(args: Namespace) -> int:
 
 def why(args: Namespace) -> int:
     """Say what the project waits for, since when, until when, and what to do."""
-    from aiframe.app.status import explain_now
+    from aiframe.app.reports.status import explain_now
     from aiframe.cli.render import clock_time
 
     said = explain_now(where.site(args))
@@ -74,7 +74,7 @@ def why(args: Namespace) -> int:
 
 def logs(args: Namespace) -> int:
     """Print the log of a run."""
-    from aiframe.app.follow import follow_log, follow_run, print_log
+    from aiframe.app.reports.follow import follow_log, follow_run, print_log
     from aiframe.store.locks import is_run_locked
 
     layout = where.layout(args)
@@ -89,7 +89,7 @@ def logs(args: Namespace) -> int:
 
 def events(args: Namespace) -> int:
     """Print what has happened."""
-    from aiframe.app.follow import follow_events
+    from aiframe.app.reports.follow import follow_events
     from aiframe.cli.render import event_line
     from aiframe.store.journal import read_events
 
@@ -108,7 +108,7 @@ def _say(line: str) -> None:
 
 def doctor(args: Namespace) -> int:
     """Try out what aiframe needs; 1 where something does not work."""
-    from aiframe.app.doctor import examine
+    from aiframe.app.reports.doctor import examine
 
     findings = examine(where.frame_if_any(args), where.project_if_any(args), os.environ)
     marks = {True: paint("ok  ", "green"), None: paint("note", "yellow"), False: paint("BAD ", "red")}

@@ -14,7 +14,7 @@ from aiframe.core.errors import UsageError
 
 def frame(args: Namespace) -> int:
     """Lay a new frame, or what is missing in one."""
-    from aiframe.app.frame import lay_frame
+    from aiframe.app.making.frame import lay_frame
 
     laid = lay_frame(where.here() / Path(args.dir).expanduser())
     print(f"laid {laid.root}: {len(laid.created)} files made")
@@ -26,7 +26,7 @@ def frame(args: Namespace) -> int:
 
 def init(args: Namespace) -> int:
     """Make a project, and say how to go on."""
-    from aiframe.app.init import init_project
+    from aiframe.app.making.init import init_project
     from aiframe.process import now
 
     sandbox, notes = _sandbox()
@@ -57,7 +57,7 @@ def _sandbox() -> tuple[str, tuple[str, ...]]:
 
     Only a person at a terminal can do without one.
     """
-    from aiframe.app.sandboxing import sandbox_problem
+    from aiframe.app.protection.sandboxing import sandbox_problem
 
     problem = sandbox_problem(os.environ)
     if not problem:
@@ -88,7 +88,7 @@ def _idea(option: str | None) -> Path | str | None:
 
 def demo(args: Namespace) -> int:
     """Play everything once."""
-    from aiframe.app.demo import run_demo
+    from aiframe.app.making.demo import run_demo
 
     return run_demo(Path(args.dir).expanduser() if args.dir else None, os.environ, _say, where.here())
 

@@ -16,7 +16,7 @@ def then(args: Namespace, said: str) -> int:
 
 
 def _next(args: Namespace) -> str:
-    from aiframe.app.status import explain_now
+    from aiframe.app.reports.status import explain_now
 
     try:
         cures = explain_now(where.site(args)).cures

@@ -18,8 +18,8 @@ from aiframe.cli.reporting import harmless
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from aiframe.app.digest import Digest
-    from aiframe.app.history import Attempt, Spent
+    from aiframe.app.reports.digest import Digest
+    from aiframe.app.reports.history import Attempt, Spent
     from aiframe.core.errors import Problem
 
 _COLUMNS = ("started", "role", "task", "try", "outcome", "time", "tokens", "cost", "agent", "commit", "run")
@@ -29,7 +29,7 @@ _COLOURS = {"done": "green", "held": "yellow", "running": "cyan", "unknown": "di
 
 def history(args: Namespace) -> int:
     """Every run, or those of one task."""
-    from aiframe.app.history import read_history, spent
+    from aiframe.app.reports.history import read_history, spent
 
     layout = where.layout(args)
     found = read_history(layout, task=args.task, tail=args.tail)
@@ -100,7 +100,7 @@ def cost_told(total: Spent) -> str:
 
 def digest(args: Namespace) -> int:
     """What was done, what it cost, and what waits for a decision."""
-    from aiframe.app.digest import make_digest, parse_since
+    from aiframe.app.reports.digest import make_digest, parse_since
 
     since = parse_since(args.since, time.time())
     told = make_digest(where.project(args), os.environ, since=since)
@@ -147,7 +147,7 @@ def _tell_problems(problems: Iterable[Problem]) -> None:
 
 def report(args: Namespace) -> int:
     """Write the page that shows all runs."""
-    from aiframe.app.report import write_report
+    from aiframe.app.reports.report import write_report
 
     path = write_report(where.project(args), os.environ, out=_out(args))
     print(f"Written: {path}")
@@ -156,7 +156,7 @@ def report(args: Namespace) -> int:
 
 def bundle(args: Namespace) -> int:
     """Pack what a bug report needs."""
-    from aiframe.app.bundle import write_bundle
+    from aiframe.app.reports.bundle import write_bundle
 
     project = where.project(args)
     packed = write_bundle(project, where.frame_if_any(args), os.environ, out=_out(args))
@@ -168,7 +168,7 @@ def bundle(args: Namespace) -> int:
 
 def notify(args: Namespace) -> int:
     """Send a test notice; 1 where somebody did not take it."""
-    from aiframe.app.notifier import INSTALL, library, send
+    from aiframe.app.reports.notifier import INSTALL, library, send
     from aiframe.core.errors import StepError, UsageError
 
     site = where.site(args)

@@ -15,7 +15,7 @@ from aiframe.cli.paint import is_terminal, paint
 from aiframe.cli.reporting import harmless
 
 if TYPE_CHECKING:
-    from aiframe.app.status import Snapshot
+    from aiframe.app.reports.status import Snapshot
     from aiframe.core.budget import Spent
 
 _NOTHING = "-"

@@ -7,11 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiframe.app.frame import find_frame, resolve_project
+from aiframe.app.making.frame import find_frame, resolve_project
 from aiframe.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from aiframe.app.site import Site
+    from aiframe.app.project.site import Site
     from aiframe.store.layout import Layout
 
 
@@ -35,7 +35,7 @@ def project(args: Namespace) -> Path:
 
 def site(args: Namespace) -> Site:
     """The project that is meant, opened. Raises UsageError, GuardError, UnreadableFile."""
-    from aiframe.app.site import open_site
+    from aiframe.app.project.site import open_site
 
     return open_site(project(args), os.environ)
 

@@ -58,15 +58,15 @@ def _recorded(args: Namespace, root: Path | None) -> Mapping[str, str]:
         return os.environ
     if root is None:
         raise UsageError("a file records one project", hint="name the project with --project instead of --all")
-    from aiframe.app.recording import recorded_by
+    from aiframe.app.attempts.recording import recorded_by
 
     return recorded_by(root, args.record, os.environ)
 
 
 def _tick_all(args: Namespace) -> int:
     """Look at every project of the frame, one line each; the worst exit code."""
-    from aiframe.app.frame import all_projects
-    from aiframe.app.stamp import leave_frame_stamp, survey_frame
+    from aiframe.app.making.frame import all_projects
+    from aiframe.app.project.stamp import leave_frame_stamp, survey_frame
 
     _recorded(args, None)
     frame = where.frame(args)
@@ -102,7 +102,7 @@ def _one_line(told: dict[str, Any]) -> str:
 
 def _tick_quietly(root: Path, args: Namespace) -> dict[str, Any]:
     """What a tick of *root* says; an error is told like the rest, so that the other projects get their turn."""
-    from aiframe.app.stamp import resting
+    from aiframe.app.project.stamp import resting
     from aiframe.app.tick import TickReport
     from aiframe.app.tick import tick as look
     from aiframe.store.layout import Layout
@@ -156,8 +156,8 @@ def _say_detached(about: Namespace) -> None:
 
 def watch(args: Namespace) -> int:
     """Tick whenever something changes, until Ctrl-C."""
-    from aiframe.app.frame import all_projects
-    from aiframe.app.watch import watch as keep_going
+    from aiframe.app.making.frame import all_projects
+    from aiframe.app.watching.watch import watch as keep_going
     from aiframe.store.settings_file import UNATTENDED
 
     if args.all:

@@ -10,8 +10,8 @@ import pytest
 from support.projects import Bench, Ran, dev, lay_project, task
 from support.records import BEGAN, write_run
 
-from aiframe.app.bundle import MAX_BYTES
-from aiframe.app.masking import redaction, without_addresses
+from aiframe.app.reports.bundle import MAX_BYTES
+from aiframe.app.reports.masking import redaction, without_addresses
 
 SECRET = "correct-horse-battery"
 SOURCE = "def the_product_itself(): pass"

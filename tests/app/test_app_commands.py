@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.projects import lay_project, task, wait_for
 
-from aiframe.app import commands, offers
-from aiframe.app.answers import open_now, write_answers
-from aiframe.app.intake import blank_form, parse_answers, parse_questions
-from aiframe.app.site import Site, open_site
-from aiframe.app.texts import MAX_TEXT, checked_text
+from aiframe.app import commands
+from aiframe.app.project import offers
+from aiframe.app.project.answers import open_now, write_answers
+from aiframe.app.project.intake import blank_form, parse_answers, parse_questions
+from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.texts import MAX_TEXT, checked_text
 from aiframe.app.tick import tick
 from aiframe.cli.values import parse_values
 from aiframe.core.errors import UsageError

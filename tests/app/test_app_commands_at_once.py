@@ -20,9 +20,10 @@ ROUNDS = 6
 ACTOR = """
 import json, os, sys, time
 from pathlib import Path
-from aiframe.app import answers, commands
-from aiframe.app.advance import advance
-from aiframe.app.site import open_site
+from aiframe.app.project import answers
+from aiframe.app import commands
+from aiframe.app.project.advance import advance
+from aiframe.app.project.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Tick
 
@@ -75,8 +76,8 @@ def in_state(folder: Path, number: int, state: str, **fields: Any) -> Bench:
     """A project in *state*, recorded already, with a task in review and one to do."""
     tasks = task("T1", status="review"), task("T2", "true")
     bench = lay_project(folder, *tasks, state={"state": state, "interactive_mode": True, **fields}, name=f"p{number}")
-    from aiframe.app.advance import advance
-    from aiframe.app.site import open_site
+    from aiframe.app.project.advance import advance
+    from aiframe.app.project.site import open_site
 
     advance(open_site(bench.root, os.environ))
     return bench

@@ -13,10 +13,10 @@ import pytest
 from support.projects import lay_project, task
 
 from aiframe.app import commands
-from aiframe.app.advance import advance
-from aiframe.app.outbox import debt_for, has_debts, settle_debts
-from aiframe.app.site import Site, open_site
-from aiframe.app.telling import tell_note
+from aiframe.app.project.advance import advance
+from aiframe.app.project.outbox import debt_for, has_debts, settle_debts
+from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.telling import tell_note
 from aiframe.core.events import RunLost
 from aiframe.core.machine import Refused
 from aiframe.core.model import Moment, Project, Role, Run, Runner, Settings, State

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aiframe.app.demo import INSTALLER, next_commands, run_demo
-from aiframe.app.frame import lay_frame
+from aiframe.app.making.demo import INSTALLER, next_commands, run_demo
+from aiframe.app.making.frame import lay_frame
 from aiframe.core.errors import UsageError
 from aiframe.core.model import State, TaskStatus
 from aiframe.store.layout import Layout

@@ -12,7 +12,7 @@ import pytest
 from support.projects import Bench, dev, lay_project, play, task
 from support.records import write_run
 
-from aiframe.app.digest import parse_since
+from aiframe.app.reports.digest import parse_since
 from aiframe.core.errors import UsageError
 
 NOW = time.mktime((2026, 5, 2, 12, 0, 0, 0, 0, -1))

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from support.needs import require
 
-from aiframe.app.doctor import Finding, examine
-from aiframe.app.frame import lay_frame
-from aiframe.app.init import init_project
-from aiframe.app.machine_checks import check_lock, check_supervision, check_text, check_watcher, scratch
+from aiframe.app.making.frame import lay_frame
+from aiframe.app.making.init import init_project
+from aiframe.app.reports.doctor import Finding, examine
+from aiframe.app.reports.machine_checks import check_lock, check_supervision, check_text, check_watcher, scratch
 from aiframe.core.errors import AiframeError
 from aiframe.process import now
 from aiframe.store.layout import Layout

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.projects import dev, lay_project, task, wait_for
 
-from aiframe.app.follow import (
+from aiframe.app.reports.follow import (
     NewEvents,
     follow_events,
     follow_log,

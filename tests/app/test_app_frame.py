@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiframe.app.frame import all_projects, find_frame, lay_frame, resolve_project
-from aiframe.app.resources import data_root, files_below, prompt_dirs, template_folder, template_text
+from aiframe.app.making.frame import all_projects, find_frame, lay_frame, resolve_project
+from aiframe.app.project.resources import data_root, files_below, prompt_dirs, template_folder, template_text
 from aiframe.core.errors import GuardError, UsageError
 from aiframe.store.layout import Layout
 

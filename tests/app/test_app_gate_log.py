@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aiframe.app.gate_log import LOG_BYTES, GateLog
+from aiframe.app.attempts.gate_log import LOG_BYTES, GateLog
 from aiframe.core.redaction import Redactor, Secret
 
 KEY = "s3cret-" + "k" * 40

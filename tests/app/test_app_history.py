@@ -12,7 +12,7 @@ import pytest
 from support.projects import Bench, dev, lay_project, task, wait_for
 from support.records import BEGAN, write_events, write_run
 
-from aiframe.app.history import Attempt, History, read_history, spent
+from aiframe.app.reports.history import Attempt, History, read_history, spent
 from aiframe.store.layout import Layout
 
 

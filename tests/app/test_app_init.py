@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aiframe.app.frame import all_projects, lay_frame
-from aiframe.app.init import IDEA_LIMIT, NURSERY_PREFIX, InitReport, init_project
+from aiframe.app.making.frame import all_projects, lay_frame
+from aiframe.app.making.init import IDEA_LIMIT, NURSERY_PREFIX, InitReport, init_project
 from aiframe.core.errors import AiframeError, GuardError, UnreadableFile, UsageError
 from aiframe.core.model import Moment, State
 from aiframe.process import now
@@ -283,7 +283,7 @@ def run_init(frame: Path, before: str = "", **environ: str) -> subprocess.Comple
     """`init_project` for the name shop in a process of its own, after the statement *before*."""
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from aiframe.app import init; from aiframe.process import now\n"
+        "from aiframe.app.making import init; from aiframe.process import now\n"
         f"{before}\n"
         "init.init_project(Path(sys.argv[1]), 'shop', clock=now(), cwd=Path('/'), environ=os.environ)"
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aiframe.app.intake import (
+from aiframe.app.project.intake import (
     BOX,
     FormQuestion,
     blank_form,

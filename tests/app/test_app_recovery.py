@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from support.projects import Bench, lay_project, task, tasks_yaml
 
-from aiframe.app import commands, offers
-from aiframe.app.advance import Advanced, Chain, advance, look
-from aiframe.app.agent_run import beat
-from aiframe.app.prompts import render_prompt
-from aiframe.app.proposals import inspect, remember
+from aiframe.app import commands
+from aiframe.app.attempts.agent_run import beat
+from aiframe.app.attempts.prompts import render_prompt
+from aiframe.app.attempts.results import Kept, Result, write_result
+from aiframe.app.project import offers
+from aiframe.app.project.advance import Advanced, Chain, advance, look
+from aiframe.app.project.proposals import inspect, remember
+from aiframe.app.project.site import Site, open_site
 from aiframe.app.recovery import recover
-from aiframe.app.results import Kept, Result, write_result
-from aiframe.app.site import Site, open_site
 from aiframe.core.errors import StepError
 from aiframe.core.events import Broken, Finished, Proposal, RunLost, StepEnded
 from aiframe.core.machine import Refused

@@ -9,7 +9,7 @@ import pytest
 from support.projects import Bench, dev, lay_project, task
 from support.records import BEGAN, write_run
 
-from aiframe.app.charts import Span, bars, staircase, timeline
+from aiframe.app.reports.charts import Span, bars, staircase, timeline
 
 NASTY = '"><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\x1b[2J'
 VOID = {"meta", "link", "br"}

@@ -12,10 +12,10 @@ import pytest
 from support.needs import needs
 from support.projects import Bench, dev, git, lay_project, task
 
-from aiframe.app.doctor import examine
-from aiframe.app.frame import lay_frame
-from aiframe.app.sandboxing import policy_for, sandbox_of
-from aiframe.app.site import open_site
+from aiframe.app.making.frame import lay_frame
+from aiframe.app.project.site import open_site
+from aiframe.app.protection.sandboxing import policy_for, sandbox_of
+from aiframe.app.reports.doctor import examine
 from aiframe.core.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.projects import Bench, dev, lay_project
 
-from aiframe.app.secrets import is_secret, redactor_for
+from aiframe.app.protection.secrets import is_secret, redactor_for
 
 SECRET = 'hunter2"/\\plus'
 TOKEN = "ghp_" + "aB3dE6" * 6

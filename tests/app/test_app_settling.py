@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiframe.app.agent_run import LINE_LIMIT, Lines
-from aiframe.app.outbox import debt_for, has_debts, settle_debts
-from aiframe.app.results import Kept, Result, read_result, write_result
-from aiframe.app.site import Site, open_site
-from aiframe.app.steplog import plain
-from aiframe.app.telling import tell_note
+from aiframe.app.attempts.agent_run import LINE_LIMIT, Lines
+from aiframe.app.attempts.results import Kept, Result, read_result, write_result
+from aiframe.app.project.outbox import debt_for, has_debts, settle_debts
+from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.steplog import plain
+from aiframe.app.project.telling import tell_note
 from aiframe.core.events import Broken, Finished, Proposal
 from aiframe.core.fences import fenced
 from aiframe.core.model import Failure, FailureKind, Moment, Project, Role, Run, Runner, State

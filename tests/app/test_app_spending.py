@@ -13,8 +13,8 @@ import pytest
 from support.projects import Bench, dev, lay_project, lock_free, play, task, wait_for
 
 from aiframe.agents import find_agent
-from aiframe.app.site import open_site
-from aiframe.app.spending import Meter, read_note
+from aiframe.app.attempts.spending import Meter, read_note
+from aiframe.app.project.site import open_site
 from aiframe.core.model import Moment, Role, Run, Runner
 from aiframe.core.ports import Answer, Usage
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.projects import lay_project, task
 
-from aiframe.app.advance import advance, look
-from aiframe.app.frame import all_projects
-from aiframe.app.site import Site, open_site
-from aiframe.app.stamp import leave_frame_stamp, leave_stamp, resting, survey, survey_frame
-from aiframe.app.status import explain_now
+from aiframe.app.making.frame import all_projects
+from aiframe.app.project.advance import advance, look
+from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.stamp import leave_frame_stamp, leave_stamp, resting, survey, survey_frame
+from aiframe.app.reports.status import explain_now
 from aiframe.core.errors import AiframeError
 from aiframe.idle import fast_tick
 from aiframe.process import now

@@ -28,8 +28,8 @@ NEVER = 3600.0
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from aiframe.app.frame import all_projects
-from aiframe.app.watch import watch
+from aiframe.app.making.frame import all_projects
+from aiframe.app.watching.watch import watch
 frame, interval, parallel = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 def say(line):
     print(line, flush=True)
@@ -276,7 +276,7 @@ def listener(watch: Watching, other_than: int = 0) -> psutil.Process:
     def find() -> psutil.Process | None:
         for process in psutil.Process(watch.process.pid).children():
             with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
-                if process.pid != other_than and "aiframe.app.listener" in process.cmdline():
+                if process.pid != other_than and "aiframe.app.watching.listener" in process.cmdline():
                     return process
         return None
 

@@ -9,7 +9,7 @@ import pytest
 from app.test_app_worktree import repository, shown
 from support.projects import Bench, git
 
-from aiframe.app.frame import lay_frame
+from aiframe.app.making.frame import lay_frame
 from aiframe.store.settings_file import load_settings
 
 

@@ -38,7 +38,7 @@ BURST = """
 import os, sys
 from pathlib import Path
 import aiframe.cli.main
-from aiframe.app.follow import follow_run
+from aiframe.app.reports.follow import follow_run
 from aiframe.app.tick import tick
 root, many = Path(sys.argv[1]), int(sys.argv[2])
 read, write = os.pipe()

@@ -13,7 +13,7 @@ import pexpect
 import pytest
 from support.projects import Bench, lay_project
 
-from aiframe.app.intake import blank_form, form_done, parse_answers, parse_questions
+from aiframe.app.project.intake import blank_form, form_done, parse_answers, parse_questions
 
 QUESTIONS = "## Q1 Storage\n\nA file or SQLite?\n\n## Q2 Colours\n\nWhich ones?\n"
 

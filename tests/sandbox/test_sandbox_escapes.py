@@ -18,7 +18,7 @@ from support.needs import needs
 from support.projects import git
 from support.sandboxed import folder, run_in, supervised
 
-from aiframe.app.sandboxing import repository_paths
+from aiframe.app.protection.sandboxing import repository_paths
 from aiframe.core.ports import Policy, Sandbox
 from aiframe.sandbox.bubblewrap import Bubblewrap
 from aiframe.sandbox.choose import choose

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiframe.app.commands import go_on
-from aiframe.app.site import open_site
+from aiframe.app.project.site import open_site
 from aiframe.core.model import Project, State, TaskStatus
 from aiframe.store.journal import read_events
 from aiframe.store.layout import IGNORED, Layout

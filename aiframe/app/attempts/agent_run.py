@@ -1,0 +1,162 @@
+"""One invocation of an agent: its output streamed to files and read on the way, its time and its life watched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from aiframe.app.attempts.playing import check_agent_tells_cost
+from aiframe.app.attempts.spending import Meter
+from aiframe.app.project.site import Site
+from aiframe.app.project.steplog import StepLog
+from aiframe.app.protection.environment import agent_environment
+from aiframe.app.protection.log_holds import hold_log
+from aiframe.app.protection.secrets import redactor_for
+from aiframe.core.errors import LockHeld, UnreadableFile
+from aiframe.core.model import Run
+from aiframe.core.ports import Agent, AgentRequest, Answer, Exit
+from aiframe.core.redaction import Redactor
+from aiframe.core.timing import elapsed
+from aiframe.process import STDERR_BYTES, Limits, MissingProgram, now, supervise
+from aiframe.store.atomic import make_folder, storage_errors, write_durable
+from aiframe.store.layout import contain
+from aiframe.workspaces.inplace import fingerprint
+
+NOT_FOUND = 127
+"""The exit code by which a shell says that there is no such program."""
+_OURS = ("agent.jsonl", "prompt.md")
+_LEFT_BYTES = 16 * 1024 * 1024
+LINE_LIMIT = 1024 * 1024
+"""Bytes of one line that a reader gets to see; the file keeps the whole line."""
+
+
+@dataclass(slots=True)
+class Lines:
+    """Cuts a stream of bytes into lines of text; what exceeds the limit of a line is left out."""
+
+    take: Callable[[str], None]
+    _held: bytearray = field(default_factory=bytearray)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, and hand on each line that they complete."""
+        head, *rest = chunk.split(b"\n")
+        self._hold(head)
+        for piece in rest:
+            self.end()
+            self._hold(piece)
+
+    def end(self) -> None:
+        """Hand on what is held as one line."""
+        line, self._held = self._held, bytearray()
+        if line:
+            self.take(line.decode("utf-8", "replace"))
+
+    def _hold(self, piece: bytes) -> None:
+        self._held += piece[: LINE_LIMIT - len(self._held)]
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether somebody wants the step to end; a signal handler sets it."""
+
+    requested: bool = False
+
+    def __call__(self) -> bool:
+        """For the supervisor, which asks again and again."""
+        return self.requested
+
+
+def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: StepLog, stop: Stop) -> Answer:
+    """Start the agent, follow it to its end, and say what it answered. An ending by aiframe is in the answer's failure.
+
+    What it prints goes to agent.jsonl in the request's folder. Raises StepError for an agent that the budget cannot be
+    held with, StorageError; whatever was started is then gone.
+    """
+    check_agent_tells_cost(site, agent.name)
+    command = agent.command(request)
+    folder = Path(request.run_dir)
+    make_folder(folder)
+    for name, text in command.files.items():
+        write_durable(contain(folder, name), text)
+    reader = agent.reader(request)
+    raw_path = folder / "agent.jsonl"
+    redactor = redactor_for(site.environ)
+    output, errors, said = redactor.stream(), redactor.stream(), bytearray()
+    meter = Meter(site, run)
+
+    def hear(line: str) -> None:
+        log.say(reader.feed(line))
+        meter.take(reader.usage, reader.cost_usd)
+
+    def should_stop() -> bool:
+        return stop() or (not reader.complete and meter.is_over())
+
+    lines = Lines(hear)
+    with storage_errors(raw_path, "write"), raw_path.open("ab", buffering=0) as raw:
+        hold_log(site, raw_path)
+
+        def take(redacted: bytes) -> None:
+            raw.write(redacted)
+            lines.feed(redacted)
+
+        def take_error(chunk: bytes) -> None:
+            log.add_foreign(chunk)
+            said.extend(errors.feed(chunk))
+            del said[:-STDERR_BYTES]
+
+        try:
+            ended = supervise(
+                command,
+                run_id=run.run_id,
+                limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
+                on_stdout=lambda chunk: take(output.feed(chunk)),
+                on_stderr=take_error,
+                beat=lambda: beat(site),
+                fingerprint=lambda: fingerprint(Path(request.workspace)),
+                complete=lambda: reader.complete,
+                should_stop=should_stop,
+                env_base=agent_environment(site, agent),
+            )
+            ended = replace(ended, stderr=(said + errors.end()).decode("utf-8", "replace"))
+        except MissingProgram as error:
+            ended = Exit(NOT_FOUND, stderr=error.message)  # the agent knows how one gets it
+            meter.void()
+            return reader.finish(ended)
+        take(output.end())
+    lines.end()
+    _redact_left(folder, redactor)
+    answer = reader.finish(ended)
+    meter.end(answer)
+    if ended.reason == "stopped" and not stop() and meter.over is not None:
+        return replace(answer, failure=meter.failure())
+    return answer
+
+
+def _redact_left(folder: Path, redactor: Redactor) -> None:
+    """Take secrets out of what the command itself left in the run's folder, such as its last message."""
+    with suppress(OSError):  # the folder may be gone, or what is in it not ours to read
+        left = [entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+        for entry in left:
+            if entry.name in _OURS or entry.stat().st_size > _LEFT_BYTES:
+                continue
+            data = Path(entry.path).read_bytes()
+            redacted = redactor.data(data)
+            if redacted != data:
+                write_durable(Path(entry.path), redacted)
+
+
+def beat(site: Site) -> None:
+    """Say that the runner lives. Somebody who holds the mutex for long costs a beat, not the step.
+
+    So does an agent that breaks the control record: it is brought back when the step's seal is checked.
+    """
+    with suppress(LockHeld, UnreadableFile):
+        site.store.beat(now())
+
+
+def time_left(run: Run) -> float:
+    """Seconds until the run's deadline; at least one, so that what is about to end may say so."""
+    return max(1.0, run.timeout_s - elapsed(run.started, now()))

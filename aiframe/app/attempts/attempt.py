@@ -1,0 +1,54 @@
+"""What an attempt at a task is, and what it left: the two things that the stages of the pipeline hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.results import GateResult
+from aiframe.app.project.site import Site
+from aiframe.app.project.steplog import StepLog
+from aiframe.core.model import Project, Run, Task
+from aiframe.workspaces.inplace import Candidate, Head
+from aiframe.workspaces.place import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at *task*, all of it as it stood when the try began. It works in *place*, on top of *base*.
+
+    *since* is the commit that it began on, where the base has moved meanwhile: what came in between counts as its own.
+    """
+
+    site: Site
+    project: Project
+    run: Run
+    tasks: tuple[Task, ...]
+    task: Task
+    place: Place
+    base: Head
+    log: StepLog
+    stop: Stop
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an attempt left, as the gates see it: the *candidate*, and the *folder* that their commands run in.
+
+    The folder is the place itself, proven to hold nothing but the candidate and ignored files, or a clean checkout.
+    *ignored_inputs*: there are ignored files that the commands may read, and that the commit will not hold. *results*
+    are those of the gates that have passed already.
+    """
+
+    attempt: Attempt
+    candidate: Candidate
+    folder: Path
+    ignored_inputs: bool = False
+    results: tuple[GateResult, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the commands run in a checkout of their own, apart from what the agent left lying about."""
+        return self.folder != self.attempt.place.root

@@ -1,0 +1,85 @@
+"""The scope gate: what a candidate changes, against what its task may change. What exceeds it needs a person."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from aiframe.app.attempts.attempt import Work
+from aiframe.app.attempts.gates import GateReport
+from aiframe.workspaces.git import Repository, names
+from aiframe.workspaces.inplace import Change, changed_files
+
+LINK = "120000"
+_SHOWN = 20
+"""How many files a person is shown by name."""
+_VERBS = {"A": "added", "M": "changed", "D": "deleted", "T": "changed in kind"}
+
+
+def scope(work: Work) -> GateReport:
+    """Compare what differs from the base with what the task declares, with protected files, and with the limits.
+
+    All limits are as they stood before the attempt. Raises GitError.
+    """
+    attempt = work.attempt
+    repo, gates = attempt.place.repo, attempt.site.settings.gates
+    changes = changed_files(repo, attempt.since or attempt.base.commit, work.candidate.tree)
+    reasons, held = [], list[str]()
+    protected = [change for change in changes if matches_any(change.path, gates.protect)]
+    if protected:
+        reasons.append("it changes protected files")
+        held += _listed("protected", protected)
+    declared = attempt.task.writes
+    outside = [change for change in changes if declared and not matches_any(change.path, declared)]
+    if outside:
+        reasons.append("it changes files outside of what its task declares in locks.writes")
+        held += _listed("not declared", outside)
+    links = [change for change in changes if change.mode == LINK and _leads_out(repo, change)]
+    if links:
+        reasons.append("it holds links to what is not part of it")
+        held += _listed("link", links)
+    deleted = [change for change in changes if change.status == "D"]
+    if deleted:
+        tracked = len(names(repo.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", attempt.base.commit)))
+        if len(deleted) > gates.max_deleted_files or len(deleted) * 2 > tracked > 2:
+            reasons.append(f"it deletes {len(deleted)} of {tracked} files")
+            held += _listed("deletion", deleted)
+    for line in held:
+        attempt.log.say(f"-- beyond the scope: {line}")
+    return GateReport(reason=" and ".join(reasons), held=tuple(held))
+
+
+def _leads_out(repo: Repository, link: Change) -> bool:
+    """Whether *link* points to what no commit holds: then the checks see a file that is not in the work."""
+    target = os.fsdecode(repo.run("cat-file", "blob", link.blob))
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), target))
+    return target.startswith("/") or place.partition("/")[0] in ("..", ".git")
+
+
+def _listed(why: str, changes: Sequence[Change]) -> list[str]:
+    lines = [f"{why}: {change.path} {_VERBS[change.status]}" for change in changes[:_SHOWN]]
+    more = len(changes) - _SHOWN
+    return [*lines, f"{why}: and {more} more files"] if more > 0 else lines
+
+
+def matches_any(path: str, patterns: Sequence[str]) -> bool:
+    """Whether one of *patterns* names *path*, or a folder that it lies in."""
+    return any(_compiled(pattern).fullmatch(path) for pattern in patterns)
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """``*`` and ``?`` stay within a name, ``**`` is any number of folders; a name stands for all that lies below it."""
+    parts = [part for part in pattern.strip().removeprefix("./").split("/") if part]
+    built = "".join("(?:[^/]+/)*" if part == "**" else _name(part) + "/" for part in parts[:-1])
+    last = parts[-1] if parts else ""
+    return re.compile(built + (".*" if last == "**" else _name(last) + "(?:/.*)?"), re.DOTALL)
+
+
+def _name(part: str) -> str:
+    """One name of a pattern as a regular expression."""
+    wild = {"*": "[^/]*", "?": "[^/]"}
+    return "".join(wild.get(letter) or re.escape(letter) for letter in part)

@@ -1,0 +1,272 @@
+"""Projects that work for a person's repository: which one, from which commit on, and each task in a worktree of it.
+
+What was resolved once is kept in a record of aiframe's own, and looked at again before each attempt.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from aiframe.app.attempts.results import Kept
+from aiframe.app.project.site import Site, repo_path
+from aiframe.core.errors import AiframeError, StepError
+from aiframe.core.model import TaskStatus
+from aiframe.process import now
+from aiframe.store.atomic import make_folder, write_durable
+from aiframe.store.tasks_file import load_tasks
+from aiframe.workspaces.commits import Head, set_ref, write_commit
+from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
+from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
+from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
+from aiframe.workspaces.linked import Linked, read_ready
+from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_files_back
+from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
+from aiframe.workspaces.place import Place
+from aiframe.workspaces.trees import worktree_tree
+from aiframe.workspaces.worktree import ensure_worktree, make_branch, remove_worktree
+
+LANDED_REF = "refs/aiframe/landed/"
+_OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the work of a project starts from and where it goes.
+
+    *owner* is an id of the project's, *key* the name of its folder of workspaces, *repo* the repository, *wanted* the
+    base as PROJECT.yaml has it, *base* its full name (empty: a mere commit) and *commit* what it was at first.
+    """
+
+    owner: str
+    key: str
+    repo: str
+    wanted: str
+    base: str
+    commit: str
+    target: str
+
+    @property
+    def landed_ref(self) -> str:
+        """The ref that keeps what landed last, whatever becomes of the target."""
+        return LANDED_REF + self.key
+
+
+def open_origin(site: Site) -> tuple[Repository, Origin]:
+    """The repository that the project works for, looked at anew, with its target branch there. Raises StepError."""
+    host, origin = find_origin(site)
+    start = commit_of(host, origin.landed_ref) or origin.commit
+    make_branch(host, origin.target, start, now().wall)
+    return host, origin
+
+
+def find_origin(site: Site) -> tuple[Repository, Origin]:
+    """The repository that the project works for, with what is recorded of it; nothing in it is touched.
+
+    Raises StepError for one that cannot be worked in.
+    """
+    try:
+        host = open_host(repo_path(site))
+    except AiframeError as error:
+        error.hint = f"{error.hint} (workspace.repo in PROJECT.yaml says where it is)"
+        raise
+    if host.root == site.root:
+        cure = "take `workspace` out of PROJECT.yaml: that is what kind inplace does"
+        raise StepError(f"{host.root} is the project itself", hint=cure)
+    return host, _resolved(site, host, _recorded(site))
+
+
+def _recorded(site: Site) -> Origin | None:
+    try:
+        return Origin(**json.loads(site.layout.workspace_record.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
+    """The record as it should be; what PROJECT.yaml changed since is resolved anew, all else stays."""
+    settings, repo = site.settings.workspace, os.fspath(host.common_dir)
+    owner, key = _claimed(site, old)
+    if old is not None and (old.repo, old.wanted) == (repo, settings.base) and host.holds(old.commit):
+        base = Base(old.base, old.commit)
+    else:
+        base = resolve_base(host, settings.base)
+    target = settings.target or landed_branch(key)
+    checked_branch(host, target)
+    origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target)
+    if origin != old:
+        make_folder(site.layout.workspace_record.parent)
+        write_durable(site.layout.workspace_record, json.dumps(asdict(origin), indent=2) + "\n")
+    return origin
+
+
+def _claimed(site: Site, old: Origin | None) -> tuple[str, str]:
+    """The project's id and its folder of workspaces; a copy of a project gets both of its own."""
+    home = workspaces_home(site.environ)
+    for owner in ((old.owner,) if old is not None else ()) + (uuid.uuid4().hex,):
+        key = claim(home, site.root.name, owner, site.root)
+        if key is not None:
+            return owner, key
+    raise StepError(f"no folder of workspaces can be had in {home}", hint="look at what is there")
+
+
+def checked_branch(host: Repository, name: str) -> None:
+    """Raise GitError unless *name* can be the name of a branch."""
+    if host.call("check-ref-format", f"refs/heads/{name}").code != 0:
+        raise GitError("check", f"{name} cannot be a branch", hint="correct workspace.target in PROJECT.yaml")
+
+
+def linked_place(site: Site, task_id: str) -> Place:
+    """The workspace of *task_id*, made where it is not there, put right where it was spoilt. Raises StepError."""
+    host, origin = open_origin(site)
+    path = contained(workspaces_home(site.environ), origin.key, safe_part(task_id))
+    start = tip(host, origin.target).commit
+    linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, now().wall)
+    return Place("worktree", path, linked, (), origin.target, notes)
+
+
+def workspace_of(place: Place) -> Linked:
+    """The worktree of a place of kind worktree."""
+    if not isinstance(place.repo, Linked):
+        raise TypeError(place.kind)
+    return place.repo
+
+
+# An attempt
+
+
+def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
+    """Bring the workspace onto the target as it is now, where that goes without a conflict; the commit it stands on.
+
+    What an earlier attempt left there stays. Where base and target went apart, it does *say* so. Raises GitError.
+    """
+    host, origin = open_origin(site)
+    linked, date = workspace_of(place), now().wall
+    put_files_back(linked, date)
+    follow_base(host, origin, date)
+    apart = about_base(host, origin)
+    if apart:
+        say(f"-- {apart}")
+    onto = tip(host, origin.target).commit
+    if not follow(linked, onto, date):
+        base = read_ready(linked).base
+        tree = worktree_tree(linked, base, ())
+        if base != onto and not merge_trees(linked, base, onto, tree, date).conflicts:
+            rebase_work(linked, tree, onto, linked.branch, date)
+    return Head(read_ready(linked).base, linked.branch)
+
+
+def follow_base(host: Repository, origin: Origin, date: float) -> None:
+    """Take into the target what was committed on the base since, where the base holds all that has landed."""
+    base = commit_of(host, origin.base) if origin.base else None
+    at = tip(host, origin.target)
+    if base is None or origin.base == f"refs/heads/{origin.target}" or base == at.commit:
+        return
+    if host.is_ancestor(at.commit, base):
+        with suppress(TargetMoved, TargetBusy):  # then the next attempt does it
+            land(host, origin.target, at.commit, base, date)
+
+
+def about_base(host: Repository, origin: Origin) -> str:
+    """In words, that the base has gone another way than the target, or is gone; empty where there is nothing to say."""
+    if not origin.base:
+        return ""
+    name, base = Base(origin.base, origin.commit).name, commit_of(host, origin.base)
+    at = tip(host, origin.target).commit
+    if base is None:
+        return f"{name} is gone from {host.root}; the work goes on from {origin.target}"
+    if host.is_ancestor(base, at):
+        return ""
+    return f"{name} has commits that {origin.target} has not: merge {origin.target} into {name}, and the work follows"
+
+
+def target_tip(place: Place) -> str:
+    """The commit that finished work has to be on top of. Raises GitError where the target is gone."""
+    return tip(place.repo, place.target or "").commit
+
+
+def integrate(place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
+    """Bring the work onto the target, where that has moved off *base*: the new base, and the files in conflict.
+
+    Files in conflict hold both versions, for the agent to mend. Raises GitError.
+    """
+    onto = target_tip(place)
+    if onto == base.commit:
+        return base, ()
+    linked = workspace_of(place)
+    merge = rebase_work(linked, worktree_tree(linked, base.commit, ()), onto, linked.branch, now().wall)
+    return Head(onto, base.branch), merge.conflicts
+
+
+def land_linked(site: Site, task_id: str, kept: Kept) -> str:
+    """Make the task's commit and move the target there; the commit, the same one when replayed.
+
+    Raises TargetMoved where the target is not where the work was proven, TargetBusy where a person is at work there.
+    """
+    host, origin = open_origin(site)
+    commit = kept.base
+    if host.tree_of(kept.base) != kept.tree:
+        commit = write_commit(host, kept.tree, (kept.base,), kept.message, kept.trailers, kept.date)
+    if not host.is_ancestor(commit, tip(host, origin.target).commit):
+        commit_work(workspace_of(linked_place(site, task_id)), commit, kept.date)
+        land(host, origin.target, kept.base, commit, kept.date)
+    set_ref(host, origin.landed_ref, commit)
+    return commit
+
+
+def clear_linked(site: Site, place: Place) -> None:
+    """Bring the workspace to the target as it is; work that is not proven is kept in backup refs. Raises GitError."""
+    host, origin = open_origin(site)
+    clear_out(workspace_of(place), tip(host, origin.target).commit, now().wall)
+
+
+def land_commit(site: Site, place: Place, commit: str) -> None:
+    """Move the target from what the workspace stands on to *commit*, which a person asked for. May be called again.
+
+    Raises TargetMoved, TargetBusy.
+    """
+    host, origin = open_origin(site)
+    land(host, origin.target, read_ready(workspace_of(place)).base, commit, now().wall)
+    set_ref(host, origin.landed_ref, commit)
+
+
+def leave_linked(place: Place, task_id: str, run_id: str) -> None:
+    """Commit what an attempt left, as unverified, on the task's branch. Raises GitError, EmbeddedRepositories."""
+    trailers = {"Aiframe-Run": run_id, "Aiframe-Task": task_id, "Aiframe-Gates": "unverified"}
+    put_files_back(workspace_of(place), now().wall)
+    checkpoint_work(workspace_of(place), f"unverified: {task_id}", trailers, now().wall)
+
+
+# Tidying up
+
+
+def _remove(site: Site, path: Path, branch: str) -> None:
+    host, origin = open_origin(site)
+    remove_worktree(host, path, branch, origin.target, now().wall)
+
+
+def tidy(site: Site) -> tuple[str, ...]:
+    """Remove the workspaces of tasks that are over, once all in them is proven to be kept; says in words what could
+    not be removed."""
+    record = _recorded(site)
+    if site.settings.workspace.kind != "worktree" or record is None:
+        return ()
+    home, notes = workspaces_home(site.environ), list[str]()
+    for task in load_tasks(site.layout.tasks_yaml).tasks:
+        path = contained(home, record.key, safe_part(task.id))
+        branch = task_branch(record.key, task.id)
+        left = (path, Path(record.repo, "refs", "heads", branch))  # the branch goes last
+        if task.status in _OVER and any(map(os.path.lexists, left)):
+            try:
+                again_if_killed(partial(_remove, site, path, branch))
+            except EmbeddedRepositories as error:
+                notes.append(f"the workspace {path} stays: {error.message}")
+            except AiframeError as error:
+                notes.append(f"the workspace {path} is not removed yet: {error.message}")
+    return tuple(notes)

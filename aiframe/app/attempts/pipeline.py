@@ -1,0 +1,206 @@
+"""One attempt at a task, from the prompt to the result: a stage after the other, and each can be called alone.
+
+The order makes every crash harmless: files worth keeping are remembered before the agent starts, and how the attempt
+ended is in result.json before anything is made of it (see settling.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.approved import bring_back, is_as_approved
+from aiframe.app.attempts.asking import Built, ask, request_for
+from aiframe.app.attempts.attempt import Attempt, Work
+from aiframe.app.attempts.audit import audit, with_audits
+from aiframe.app.attempts.gates import Gate, GateReport, doctor, run_gates, verify
+from aiframe.app.attempts.gates_checkout import gate_folder, lay_out, touched
+from aiframe.app.attempts.gates_scope import scope
+from aiframe.app.attempts.integration import integrated, is_on_target, mended
+from aiframe.app.attempts.leftovers import agent_ended, begin
+from aiframe.app.attempts.placing import place_of
+from aiframe.app.attempts.proven import take_up
+from aiframe.app.attempts.results import Kept, Result, result_of
+from aiframe.app.attempts.set_up import set_up
+from aiframe.app.attempts.vaulting import check_seal, renewed
+from aiframe.app.project.proposals import inspect, remember
+from aiframe.app.project.site import Site
+from aiframe.app.project.steplog import StepLog
+from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.model import Failure, FailureKind, HeldWork, Project, Run, Task
+from aiframe.core.ports import Answer
+from aiframe.process import now
+from aiframe.store.layout import IGNORED
+from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
+from aiframe.workspaces.inplace import candidate, ignored_files, work_of
+
+INTEGRATIONS = 3
+"""How often work is merged and proven anew when its target moves while it is checked."""
+GATES: tuple[Gate, ...] = (mended, lay_out, verify, scope, audit, doctor)
+"""The gates in their order; each is a function from the work to a report."""
+LANDING_GATES: tuple[Gate, ...] = (mended, lay_out, verify, doctor)
+"""The gates of work that a person has looked at and approved."""
+
+
+def carry_out(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], task: Task, log: StepLog, stop: Stop
+) -> Result:
+    """The whole attempt, but for what is made of its result. Raises AiframeError for what a person has to mend."""
+    attempt = prepare(site, project, run, tasks, task, log, stop)
+    stopped = set_up(attempt) if attempt.place.kind == "worktree" else None
+    if stopped is not None:
+        return result_of(run, now().wall, Answer(), Broken((stopped,)))
+    proven = take_up(site, attempt.place, run, attempt.base)
+    if proven is not None:
+        log.say(f"-- {proven.notes[0]}")
+        return proven
+    approved = _approved(attempt)
+    built = build(attempt) if approved is None else bring_back(attempt, approved)
+    if built.broken is not None:
+        return _result(attempt, built, built.broken)
+    for _ in range(INTEGRATIONS):
+        attempt, built, clash = integrated(attempt, built)
+        work = measure(attempt)
+        if clash is not None:
+            return conclude(work, built, clash)
+        as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
+        report, built = check(work, built, LANDING_GATES if as_approved else GATES)
+        if report.failure is not None or is_on_target(attempt):
+            break
+    return conclude(work, built, report)
+
+
+def prepare(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], task: Task, log: StepLog, stop: Stop
+) -> Attempt:
+    """Make the place of the attempt ready: what a person left there is committed, what others left is taken away."""
+    place = place_of(site, task.id)
+    for note in place.notes:
+        log.say(f"-- {note}")
+    base = begin(site, place, task, tasks, log)
+    return Attempt(site, project, run, tasks, task, place, base, log, stop, since=base.commit)
+
+
+def build(attempt: Attempt) -> Built:
+    """Have the agent work. Raises StepError, StorageError."""
+    site, run, tasks = attempt.site, attempt.run, attempt.tasks
+    request = request_for(site, attempt.project, run, tasks, attempt.place.root)
+    built = ask(site, attempt.project, run, tasks, request, attempt.log, attempt.stop)
+    agent_ended(site, attempt.place)
+    return built
+
+
+def _approved(attempt: Attempt) -> HeldWork | None:
+    """The work of the task that a person has approved and that has not landed yet."""
+    held = attempt.project.held.get(attempt.task.id)
+    return held if held is not None and held.approved else None
+
+
+def measure(attempt: Attempt) -> Work:
+    """What the attempt left, as a candidate for a commit, and where its checks will run. Raises GitError."""
+    place = attempt.place
+    work = Work(attempt, candidate(place.repo, attempt.base.commit, place.control), gate_folder(attempt))
+    if work.is_clean or not (attempt.task.commands or attempt.site.settings.gates.doctor):
+        return work
+    return replace(work, ignored_inputs=_has_ignored_files(work))
+
+
+def _has_ignored_files(work: Work) -> bool:
+    """Whether there are files that the gates' commands may read and that the commit will not hold."""
+    found = ignored_files(work.attempt.place.repo, work.candidate.tree, IGNORED)
+    if found:
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        names = ", ".join(found[:5])
+        work.attempt.log.say(f"-- here, and not in the commit, because git ignores them: {names}{more}")
+    return bool(found)
+
+
+def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport, Built]:
+    """Run *gates* on the very files that are kept, then put back what their commands spoiled, which *built* tells."""
+    site, run = work.attempt.site, work.attempt.run
+    remember(site)
+    sealed = renewed(site, built.sealed)
+    try:
+        report = run_gates(work, gates)
+    finally:
+        breaches = check_seal(site, sealed)
+        found = inspect(site, run)  # a check may run what the agent wrote, and that may do what the agent may not
+    notes = (*built.notes, *report.notes, *breaches, *found.complaints, *found.notes)
+    built = replace(built, answer=with_audits(built.answer, report.answers), notes=notes)
+    changed = touched(work) if report.failure is None else ()
+    if changed:
+        said = f"the verify commands changed the files they were to prove: {', '.join(changed[:5])}"
+        cure = "let them write only to ignored files (add what they make to .gitignore), or to a temporary folder"
+        report = replace(report, failure=Failure(FailureKind.VERIFY_FAILED, said, cure), findings=f"{said}; {cure}")
+    return report, built
+
+
+def conclude(work: Work, built: Built, report: GateReport) -> Result:
+    """How the attempt ended: a candidate to keep, one to hold for a person, or work that goes back to the agent."""
+    attempt, tree, proposal = work.attempt, work.candidate.tree, built.verdict.proposal
+    if report.failure is not None:
+        left = work_of(attempt.place.repo, tree, attempt.place.control)
+        broken = Broken((report.failure,), report.findings, left, proposal.question)
+        return _result(attempt, built, broken, report, work)
+    if report.held:
+        return _result(attempt, built, Held(report.reason, report.held, tree, "", proposal=proposal), report, work)
+    unverified = _unverified(attempt)
+    taken = tuple(f"{attempt.task.id} is taken unverified, nobody is there to look: {check}" for check in unverified)
+    for note in taken:
+        attempt.log.say(f"-- {note}")
+    built = replace(built, notes=(*built.notes, *taken))
+    return replace(_result(attempt, built, Finished(proposal), report, work), unverified=unverified)
+
+
+def _result(
+    attempt: Attempt, built: Built, ending: Ending, report: GateReport | None = None, work: Work | None = None
+) -> Result:
+    report = report or GateReport()
+    keeps = work is not None and not isinstance(ending, Broken)
+    return result_of(
+        attempt.run,
+        now().wall,
+        built.answer,
+        ending,
+        agent=built.agent,
+        model=built.model,
+        notes=built.notes,
+        gates=report.results,
+        key=built.sealed.key,
+        ignored_inputs=work is not None and work.ignored_inputs,
+        kept=_kept(work, built.agent, report) if work is not None and keeps else None,
+    )
+
+
+def _kept(work: Work, agent: str, report: GateReport) -> Kept:
+    """What commit to make of a candidate."""
+    run, task, base = work.attempt.run, work.attempt.task, work.attempt.base
+    count = sum(result.name.startswith("verify") for result in report.results)
+    proven = f"{count} verify command{'' if count == 1 else 's'} passed" if count else "no verify command"
+    names = {result.name for result in report.results}
+    more = "".join(f", {name} passed" for name in ("audit", "doctor") if name in names)
+    return Kept(
+        base=base.commit,
+        branch=base.branch,
+        tree=work.candidate.tree,
+        parent=work.candidate.parent,
+        message=f"{task.id}: {task.title}",
+        trailers={
+            RUN_TRAILER: run.run_id,
+            TASK_TRAILER: run.task_id,
+            AGENT_TRAILER: agent,
+            BASE_TRAILER: base.commit,
+            "Aiframe-Gates": proven + more,
+        },
+        date=now().wall,
+    )
+
+
+def _unverified(attempt: Attempt) -> tuple[str, ...]:
+    """What of the task only a person could check, where no person has looked: it is taken all the same."""
+    task = attempt.task
+    if attempt.project.settings.interactive_mode or _approved(attempt) is not None:
+        return ()
+    nothing = () if task.verify else ("it has no verify command",)
+    review = ("it asks for a review",) if task.review else ()
+    return (*task.manual_checks, *nothing, *review)

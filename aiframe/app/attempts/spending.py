@@ -1,0 +1,141 @@
+"""What a run spends, noted as its agent tells it, so that it counts also where the runner dies; and held to the limits.
+
+The note lies in aiframe's own folder, beside the control record that takes the sum over when the run has ended: once,
+because a run ends once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from aiframe.app.project.observe import local_day, read_text
+from aiframe.app.project.site import Site
+from aiframe.core.budget import Budget, Reached, Spending, Spent, reached, without_attempts
+from aiframe.core.errors import AiframeError
+from aiframe.core.model import Failure, FailureKind, Run
+from aiframe.core.ports import Answer, Usage
+from aiframe.core.timing import elapsed
+from aiframe.process import now
+from aiframe.store.atomic import make_folder, write_atomic
+
+_SESSIONS = 20
+"""How many sessions of agents are remembered, the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an agent told of one invocation; *cost_usd* is None where it told none."""
+
+    tokens: int = 0
+    cost_usd: float | None = None
+
+    def without(self, earlier: Counted) -> Counted:
+        """What has come since *earlier*, of two counts of one session."""
+        cost = None if self.cost_usd is None else max(0.0, self.cost_usd - (earlier.cost_usd or 0.0))
+        return Counted(max(0, self.tokens - earlier.tokens), cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What run *run_id* has spent so far, but for its time; *sessions* tells what each session had counted last."""
+
+    run_id: str = ""
+    spent: Spent = field(default_factory=Spent)
+    sessions: Mapping[str, Counted] = field(default_factory=dict)
+
+
+def read_note(site: Site) -> Note:
+    """The note of the last run; an empty one where there is none that can be read."""
+    try:
+        return msgspec.convert(json.loads(read_text(site.layout.spent_json)), Note)
+    except (AiframeError, ValueError, RecursionError):
+        return Note()
+
+
+def spent_by(site: Site, run: Run, *, recovered: bool = False) -> Spent:
+    """What *run* has spent, with its time: until now, or for a *recovered* one until it last said that it lived."""
+    note = read_note(site)
+    spent = note.spent if note.run_id == run.run_id else Spent()
+    seconds = max(0.0, site.store.heartbeat() - run.started.wall) if recovered else elapsed(run.started, now())
+    return replace(spent, wall_s=round(min(seconds, run.timeout_s + site.rules.hung_grace_sec), 3))
+
+
+class Meter:
+    """Follows what one invocation of an agent spends, and says when that reaches a limit.
+
+    *before* is what the run had spent with invocations before this one. All raise StorageError.
+    """
+
+    def __init__(self, site: Site, run: Run) -> None:
+        note = read_note(site)
+        project = site.store.load(tolerate_unreadable=True).project
+        self._site, self._run = site, run
+        self._sessions = dict(note.sessions)
+        self._before = note.spent if note.run_id == run.run_id else Spent()
+        self._told = Counted()
+        self._spending: Spending = project.spending
+        self._budget: Budget = without_attempts(site.rules.budget)
+        self.over: Reached | None = None
+        self._note(self._told)
+
+    def take(self, usage: Usage, cost_usd: float | None) -> None:
+        """The agent has told *usage* and *cost_usd* so far."""
+        told = Counted(_tokens(usage), cost_usd)
+        if told != self._told:
+            self._told = told
+            self._note(told)
+
+    def is_over(self) -> bool:
+        """Whether a limit is reached by now, with the time that has passed."""
+        if self._budget != Budget():
+            spent = replace(self._sum(self._told), wall_s=elapsed(self._run.started, now()))
+            day, _ = local_day(now().wall)
+            spending = self._spending.with_run(spent, day, self._run.task_id)
+            self.over = reached(spending, self._budget, day, self._run.task_id)
+        return self.over is not None
+
+    def end(self, answer: Answer) -> None:
+        """The agent has ended: what it says in the end counts, without what its session had counted before."""
+        whole = Counted(_tokens(answer.usage), answer.cost_usd)
+        own = whole
+        if answer.session_id:
+            own = whole.without(self._sessions.get(answer.session_id, Counted())) if answer.cumulative else whole
+            self._sessions.pop(answer.session_id, None)
+            self._sessions[answer.session_id] = whole
+        self._note(own)
+
+    def void(self) -> None:
+        """The agent could not be started, so nothing was spent."""
+        note = {"run_id": self._run.run_id, "spent": asdict(self._before), "sessions": {}}
+        write_atomic(self._site.layout.spent_json, json.dumps(note))
+
+    def failure(self) -> Failure:
+        """The limit that ended the agent."""
+        assert self.over is not None
+        return Failure(FailureKind.BUDGET, self.over.message, self.over.hint)
+
+    def _sum(self, told: Counted) -> Spent:
+        return self._before.plus(
+            Spent(
+                tokens=told.tokens,
+                cost_usd=told.cost_usd or 0.0,
+                attempts=0 if self._before.attempts else 1,
+                unmetered=int(not told.tokens),
+                unpriced=int(told.cost_usd is None),
+            )
+        )
+
+    def _note(self, told: Counted) -> None:
+        sessions: dict[str, Any] = {name: asdict(count) for name, count in list(self._sessions.items())[-_SESSIONS:]}
+        note = {"run_id": self._run.run_id, "spent": asdict(self._sum(told)), "sessions": sessions}
+        make_folder(self._site.layout.control_dir)
+        write_atomic(self._site.layout.spent_json, json.dumps(note))
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens

@@ -1,0 +1,1 @@
+"""New frames and projects, and the demo."""

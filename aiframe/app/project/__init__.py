@@ -1,0 +1,1 @@
+"""What one look at a project reads and what one decision writes."""

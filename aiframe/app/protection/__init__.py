@@ -1,0 +1,1 @@
+"""What keeps agents and checks within their bounds, and secrets out of what is written."""

@@ -1,0 +1,1 @@
+"""What people read: the panel, logs, histories, reports, notices, and what the machine lacks."""

@@ -1,0 +1,310 @@
+"""Where a project stands, as one read-only value for every face. Takes no lock and writes nothing.
+
+Whatever can be read is shown, beside the problems of what cannot.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiframe.app.attempts.playing import next_agent
+from aiframe.app.project.intake import open_questions
+from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
+from aiframe.app.project.offers import waiting
+from aiframe.app.project.site import Site, held_in, open_site
+from aiframe.app.reports.follow import last_lines, newest_log
+from aiframe.core.budget import Spent
+from aiframe.core.errors import AiframeError, Problem, UnreadableFile
+from aiframe.core.events import Seen
+from aiframe.core.explain import Explanation, explain
+from aiframe.core.machine import decide
+from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
+from aiframe.core.timing import elapsed, remaining
+from aiframe.process import now
+from aiframe.store.guards import check_project_folder
+from aiframe.store.layout import Layout
+from aiframe.store.locks import is_run_locked
+from aiframe.store.project_store import Loaded, ProjectStore
+from aiframe.store.settings_file import ProjectSettings
+from aiframe.store.tasks_file import load_tasks
+
+T = TypeVar("T")
+
+_ROLE_OF_STATE = {
+    State.INTAKE_READY: Role.INTAKE,
+    State.INTAKE_WAITING: Role.INTAKE,
+    State.SPEC_READY: Role.PO,
+    State.DIAGNOSE_READY: Role.DIAGNOSE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """A task as the panel shows it; *attempts* counts the tries that people have seen, *spent* is what they took."""
+
+    id: str
+    title: str
+    status: str
+    attempts: int = 0
+    spent: Spent = field(default_factory=Spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A file that cannot be used, and the cure. *line* and *column* count from 1; 0 means the whole file."""
+
+    path: str
+    message: str
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A project at the moment *at*. Times are epoch seconds, durations seconds; None where there is nothing to say.
+
+    *state* is empty where no file tells it. *role*, *task*, *attempt*, *run_id*, *started_at*, *runtime_s* and
+    *heartbeat_age_s* are those of the step that runs, *timeout_s* its limit or else the setting; *alive*: a runner
+    holds the run lock. *agent* is who plays the role that is on, *instead_of* the agent for which it stands in.
+    *resting* are the agents whose quota is used up, with the time at which it is there again. *spent* is what the
+    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet.
+    """
+
+    name: str
+    path: str
+    at: float
+    state: str = ""
+    role: str = ""
+    task: str = ""
+    attempt: int = 0
+    run_id: str = ""
+    started_at: float | None = None
+    runtime_s: float | None = None
+    timeout_s: float = 0
+    heartbeat_age_s: float | None = None
+    alive: bool = False
+    agent: str = ""
+    instead_of: str = ""
+    resting: Mapping[str, float] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    spent_today: Spent = field(default_factory=Spent)
+    tasks: tuple[TaskLine, ...] = ()
+    tasks_by_status: Mapping[str, int] = field(default_factory=dict)
+    tasks_total: int = 0
+    diagnosis: str = ""
+    last_error: str = ""
+    failure: Failure | None = None
+    waits: Explanation = field(default_factory=lambda: Explanation(""))
+    settings: Settings = field(default_factory=Settings)
+    open_form_questions: int = 0
+    questions: tuple[Question, ...] = ()
+    review_items: tuple[str, ...] = ()
+    spec_changed: bool = False
+    offered_tasks: bool = False
+    log_file: str = ""
+    log_tail: tuple[str, ...] = ()
+    problems: tuple[Trouble, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values that JSON can carry."""
+        return asdict(self)
+
+
+def explain_now(site: Site) -> Explanation:
+    """What the project waits for at this moment. Raises UnreadableFile, as a tick would."""
+    alive = is_run_locked(site.layout)
+    loaded = site.store.load(tolerate_unreadable=True)
+    if _is_in_the_way(loaded, alive=alive) and loaded.unreadable is not None:
+        raise loaded.unreadable
+    seen = observe(site, loaded.project, now(), lock_held=alive)
+    return _explain(site, _with_hand_edits(site, loaded, seen), seen)
+
+
+def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> Snapshot:
+    """Where the project in *root* stands, with the last *tail* lines of its log. Raises UsageError, GuardError."""
+    readings = _Readings()
+    site = _site(root, environ, readings)
+    layout = site.layout
+    alive = readings.take(lambda: is_run_locked(layout), False)
+    loaded = readings.take(lambda: site.store.load(tolerate_unreadable=True), None)
+    if loaded is not None and loaded.unreadable is not None and _is_in_the_way(loaded, alive=alive):
+        readings.note(loaded.unreadable)
+    seen = _see(site, loaded, readings, alive=alive)
+    project = _with_hand_edits(site, loaded, seen) if loaded is not None else Project()
+    log = _log(layout, project.run)
+    counts = Counter(task.status for task in seen.tasks)
+    return Snapshot(
+        name=layout.root.name,
+        path=str(layout.root),
+        at=seen.clock.wall,
+        state=str(project.state) if loaded is not None else "",
+        **_about_run(project, seen.clock, readings.take(lambda: _heartbeat(site), 0.0)),
+        alive=alive,
+        **_about_agents(site, project, seen.clock),
+        spent=project.spending.project,
+        spent_today=project.spending.of("day", local_day(seen.clock.wall)[0], ""),
+        tasks=tuple(_task_line(task, project) for task in seen.tasks),
+        tasks_by_status={status.value: counts[status] for status in TaskStatus if counts[status]},
+        tasks_total=len(seen.tasks),
+        diagnosis=project.diagnosis,
+        last_error=project.last_error,
+        failure=project.failure,
+        waits=_explain_or_blame(site, project, seen, readings),
+        settings=project.settings,
+        open_form_questions=readings.take(lambda: _open_form_questions(site, project), 0),
+        questions=project.open_questions(),
+        review_items=_review_items(project, seen),
+        spec_changed=bool(project.planned_spec and seen.spec_hash and project.planned_spec != seen.spec_hash),
+        offered_tasks=layout.offered_tasks.exists(),
+        log_file=f"logs/{log.name}" if log is not None else "",
+        log_tail=readings.take(lambda: last_lines(log, tail), ()) if log is not None else (),
+        problems=readings.problems(),
+    )
+
+
+class _Readings:
+    """Reads what can be read, and keeps what is wrong with the rest."""
+
+    def __init__(self) -> None:
+        self._found: dict[Trouble, None] = {}  # a file that is read twice has its troubles once
+
+    def take(self, read: Callable[[], T], otherwise: T) -> T:
+        """What *read* gives, or *otherwise* where the file is in trouble."""
+        try:
+            return read()
+        except AiframeError as error:
+            self.note(error)
+            return otherwise
+
+    def note(self, error: AiframeError) -> None:
+        """Keep what *error* tells."""
+        problems = error.problems if isinstance(error, UnreadableFile) else ()
+        for problem in problems:
+            self._found[_trouble(problem, error.hint)] = None
+        if not problems:
+            self._found[Trouble("", error.message, hint=error.hint)] = None
+
+    def problems(self) -> tuple[Trouble, ...]:
+        """All that was wrong so far."""
+        return tuple(self._found)
+
+
+def _trouble(problem: Problem, hint: str) -> Trouble:
+    return Trouble(str(problem.path), problem.message, problem.line, problem.column, problem.hint or hint)
+
+
+def _site(root: Path, environ: Mapping[str, str], readings: _Readings) -> Site:
+    """The site, with default settings where PROJECT.yaml cannot be used."""
+    root = root.resolve()
+    check_project_folder(root)
+    layout = Layout(root)
+    fallback = Site(layout, ProjectStore(layout), ProjectSettings(), environ)
+    return readings.take(lambda: open_site(root, environ), fallback)
+
+
+def _see(site: Site, loaded: Loaded | None, readings: _Readings, *, alive: bool) -> Seen:
+    clock = now()
+    project = loaded.project if loaded is not None else Project()
+    seen = readings.take(lambda: observe(site, project, clock, lock_held=alive), None)
+    if seen is not None:
+        return seen
+    none: tuple[Task, ...] = ()
+    return Seen(clock, lock_held=alive, tasks=readings.take(lambda: load_tasks(site.layout.tasks_yaml).tasks, none))
+
+
+def _is_in_the_way(loaded: Loaded, *, alive: bool) -> bool:
+    """Whether a STATE.json that cannot be read stops the project: a run has the control record to go by."""
+    return loaded.unreadable is not None and not alive and loaded.project.state is not State.RUNNING
+
+
+def _with_hand_edits(site: Site, loaded: Loaded, seen: Seen) -> Project:
+    """The project as the next tick takes it: with what a person wrote into STATE.json."""
+    event = hand_edit(loaded.edits, seen)
+    return loaded.project if event is None else decide(loaded.project, event, site.rules).project
+
+
+def _about_run(project: Project, clock: Moment, beat: float) -> dict[str, Any]:
+    run = project.run
+    if run is None:
+        return {"timeout_s": project.settings.timeout_sec}
+    return {
+        "role": run.role.value,
+        "task": run.task_id,
+        "attempt": run.attempt,
+        "run_id": run.run_id,
+        "started_at": run.started.wall,
+        "runtime_s": elapsed(run.started, clock),
+        "timeout_s": run.timeout_s,
+        "heartbeat_age_s": max(0.0, clock.wall - beat) if beat else None,
+    }
+
+
+def _heartbeat(site: Site) -> float:
+    """When the runner last said that it is alive; where the original framework runs, only STATE.json tells."""
+    own = site.store.heartbeat()
+    if own:
+        return own
+    file = site.store.load(tolerate_unreadable=True).state_file
+    return file.heartbeat_at if file is not None else 0
+
+
+def _about_agents(site: Site, project: Project, clock: Moment) -> dict[str, Any]:
+    """Who plays the step that runs, or the next one of the role that is on; and who rests."""
+    run = project.run
+    role = run.role if run is not None else None
+    if role is None and isinstance(project.state, State):
+        role = _ROLE_OF_STATE.get(project.state)
+    first = site.settings.agents[role or Role.DEV].label
+    agent = (run.agent or first) if run is not None else next_agent(site, project, role or Role.DEV)
+    resting = {name: wait.until for name, wait in project.resting.items() if remaining(wait, clock) > 0}
+    stands_in = run.instead_of if run is not None else first if agent != first else ""
+    return {"agent": agent, "instead_of": stands_in, "resting": resting}
+
+
+def _task_line(task: Task, project: Project) -> TaskLine:
+    spent = project.spending.tasks.get(task.id, Spent())
+    return TaskLine(task.id, task.title, task.status.value, project.shown.get(task.id, 0), spent)
+
+
+def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
+    blank = _open_form_questions(site, project)
+    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site))
+    return replace(said, cures=(*said.cures, *waiting(site)))
+
+
+def _explain_or_blame(site: Site, project: Project, seen: Seen, readings: _Readings) -> Explanation:
+    """What it waits for; with files in trouble and no run alive, that is the person who mends them."""
+    problems = readings.problems()
+    if not problems or (project.state is State.RUNNING and seen.lock_held):
+        return readings.take(lambda: _explain(site, project, seen), Explanation(""))
+    first, *more = problems
+    place = f"{first.path}:{first.line}" if first.line else first.path
+    said = f"{place}: {first.message}" if place else first.message
+    others = f" (and {len(more)} more)" if more else ""
+    cures = tuple(dict.fromkeys(problem.hint for problem in problems if problem.hint))
+    return Explanation(f"Nothing can go on: {said}{others}", "you", cures=cures)
+
+
+def _open_form_questions(site: Site, project: Project) -> int:
+    if project.state is not State.INTAKE_WAITING:
+        return 0
+    return open_questions(read_text(site.layout.questions), read_text(site.layout.answers))
+
+
+def _review_items(project: Project, seen: Seen) -> tuple[str, ...]:
+    in_review: Sequence[str] = [task.id for task in seen.tasks if task.status is TaskStatus.REVIEW]
+    return tuple(dict.fromkeys((*project.review_items, *in_review)))
+
+
+def _log(layout: Layout, run: Run | None) -> Path | None:
+    """The log of the step that runs, else the newest."""
+    try:
+        own = layout.tick_log(run.run_id) if run is not None else None
+    except AiframeError:  # the original's run ids are free text
+        own = None
+    return own if own is not None and own.exists() else newest_log(layout)

@@ -1,0 +1,1 @@
+"""Ticks on file events and on a timer."""
