@@ -248,7 +248,15 @@ def reject(site: Site, notes: str, task_ids: Sequence[str] = ()) -> str:
         named = f"\ntasks: {', '.join(task_ids)}\n" if task_ids else ""
         make_folder(site.layout.notes)
         write_durable(rejection, "\n\n".join(filter(None, [_said(rejection), f"{words}\n{named}"])))
-    return f"Rejected: {', '.join(task_ids) if task_ids else 'the reviewed tasks'} will go back with your notes"
+        taken = _taken_besides(draft, task_ids) if task_ids else ()
+    back = f"Rejected: {', '.join(task_ids) if task_ids else 'the reviewed tasks'} will go back with your notes"
+    return f"{back}; {', '.join(taken)} will be taken as looked at" if taken else back
+
+
+def _taken_besides(draft: Draft, task_ids: Sequence[str]) -> tuple[str, ...]:
+    """The tasks in review that a rejection of *task_ids* alone lets through."""
+    in_review = (task.id for task in draft.seen.tasks if task.status is TaskStatus.REVIEW)
+    return tuple(name for name in in_review if name not in task_ids and name not in draft.project.held)
 
 
 def _take_held(site: Site, text: str, task_ids: Sequence[str]) -> str:

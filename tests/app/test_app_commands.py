@@ -134,6 +134,13 @@ def test_a_command_sees_the_state_that_a_person_wrote(tmp_path: Path) -> None:
     assert site.layout.approval.read_text() == "approved\n"
 
 
+def test_a_rejection_of_one_task_says_which_others_it_lets_through(tmp_path: Path) -> None:
+    site = site_in(tmp_path, "REVIEW_WAITING", *(task(name, "true", status="review") for name in ("T1", "T2", "T3")))
+    said = commands.reject(site, "greener", ["T2"])
+    assert said == "Rejected: T2 will go back with your notes; T1, T3 will be taken as looked at"
+    assert commands.reject(site, "all of it").endswith("with your notes")
+
+
 # Texts ----------------------------------------------------------------------------------------------------------------
 
 
