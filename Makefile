@@ -1,13 +1,13 @@
 # `make` alone lists what there is. Works with GNU make 3.81 (macOS) and newer.
-# PYTHON=/path/to/python3 names the Python for .venv; JOBS=N the number of tests at once.
+# PYTHON=/path/to/python3 names the Python for .venv; JOBS=N the number of tests at once, which mostly wait for processes.
 
 AGENTS := @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.329 opencode-ai@1.18.33
-JOBS ?= logical
+JOBS ?= 4
 TESTS ?= tests
 SOAK_ROUNDS ?= 1000
 
 PIP := .venv/bin/python -m pip install -qq --disable-pip-version-check --no-build-isolation --constraint constraints.txt
-PYTEST := .venv/bin/python -P -m pytest --quiet --numprocesses=$(JOBS) --maxprocesses=4 --dist=worksteal
+PYTEST := .venv/bin/python -P -m pytest --quiet --numprocesses=$(JOBS) --dist=worksteal
 
 # Folders are among the sources, so that a file taken away counts as a change too.
 SOURCES := pyproject.toml constraints.txt $(wildcard README.md START_HERE.md LICENSE) \
