@@ -53,6 +53,25 @@ def test_a_task_is_taken_back_and_the_others_stay(tmp_path: Path, work: dict[str
     assert [line for line in bench.git("status", "--porcelain").splitlines() if "TASKS.yaml" not in line] == []
 
 
+@pytest.mark.parametrize(
+    "trailers",
+    [
+        pytest.param(["Aiframe-Task=T1"], id="work of another task"),
+        pytest.param(["Aiframe-Task=T1", "Aiframe-Base=$(git rev-list --max-parents=0 HEAD)"], id="and from far back"),
+        pytest.param(["Aiframe-Undo=$(git log -1 --format=%H --grep=^T1:)"], id="that T1 is undone"),
+    ],
+)
+def test_what_another_tasks_agent_writes_into_its_commits_counts_for_nothing(
+    tmp_path: Path, trailers: list[str]
+) -> None:
+    """The commits of an agent lie below the one that aiframe put on top of them, with words of the agent's choice."""
+    words = " ".join(f'--trailer "{trailer}"' for trailer in trailers)
+    commits = f"git add -A; git -c user.name=a -c user.email=b commit -qm own {words}"
+    bench = worked(tmp_path, dev("T1", files={"one": "1"}), dev("T2", files={"two": "2"}, run=[commits]))
+    assert bench.do("undo", "T1").code == 0
+    assert (bench.text("one"), bench.text("two")) == ("", "2")
+
+
 def test_an_undone_task_can_be_done_and_undone_again(tmp_path: Path) -> None:
     bench = worked(tmp_path, dev("T1", files={"one": "1"}), dev("T2", files={"two": "2"}))
     for _ in range(2):

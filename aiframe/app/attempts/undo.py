@@ -59,16 +59,20 @@ def undo(site: Site, task_id: str) -> str:
 
 
 def _last_landed(repo: Repository, task_id: str) -> Landed | None:
-    """The newest work of the task."""
+    """The newest work of the task. What an agent wrote into commits of its own, below ours, counts for nothing."""
     keys = (TASK_TRAILER, BASE_TRAILER, UNDO_TRAILER)
     form = "%x00".join(["--format=%H", *(f"%(trailers:key={key},valueonly,{SEPARATOR})" for key in keys)])
-    undone = dict[str, str]()
-    for line in repo.text("log", form, "HEAD").splitlines():
+    undone, below = dict[str, str](), set[str]()
+    for line in repo.text("log", "--topo-order", form, "HEAD").splitlines():
         commit, task, base, undoes = line.split("\0")
+        if commit in below:
+            continue
         undone.update({each: commit for each in undoes.split(",") if each})
+        start = base if base and repo.is_ancestor(base, commit) else ""
         if task == task_id:
-            start = base if base and repo.is_ancestor(base, commit) else f"{commit}^"
-            return Landed(start, commit, undone.get(commit, ""))
+            return Landed(start or f"{commit}^", commit, undone.get(commit, ""))
+        if start:
+            below.update(repo.text("rev-list", f"{start}..{commit}").split())
     return None
 
 
