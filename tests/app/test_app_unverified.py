@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,40 @@ def test_the_same_files_are_kept_once_and_nothing_where_there_are_none(tmp_path:
         bench.tick()
         assert len(bench.ended()) == number + 1
     assert len(refs(bench)) == 1
+
+
+DEADLY_GIT = """\
+#!/bin/sh
+case " $* " in
+*" read-tree -m -u "*)
+    if test -e {folder}/one.txt && ! test -e {folder}/../killed; then
+        touch {folder}/../killed
+        rm {folder}/one.txt
+        kill -9 $$
+    fi ;;
+esac
+exec {git} "$@"
+"""
+
+
+def test_f28_work_that_is_half_taken_away_when_git_is_killed_does_not_get_onto_the_branch(tmp_path: Path) -> None:
+    """The first task's files are not proven: the second begins without them, in whatever state the kill leaves them."""
+    bench = lay_project(
+        tmp_path,
+        task("T1", "false"),
+        task("T2", "test -e three.txt"),
+        turns=[dev("T1", files={"one.txt": "1", "two.txt": "2"}), dev("T2", files={"three.txt": "3"})],
+        limits={"max_attempts": 1, "transient_base_sec": 0.01},
+        settings={"on_task_failure": "continue"},
+    )
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(DEADLY_GIT.format(folder=bench.root, git=shutil.which("git")))
+    (tmp_path / "bin" / "git").chmod(0o755)
+    for _ in range(3):
+        bench.tick(PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+        bench.do("resume", "--now")
+    assert (bench.root / ".." / "killed").exists()
+    assert bench.statuses() == {"T1": "failed", "T2": "done"}
+    assert bench.commits() == ["T2: Task T2"]
+    assert bench.git("ls-files", "one.txt", "two.txt") == ""
+    assert {bench.git("show", f"{ref}:two.txt") for ref in refs(bench)} == {"2"}

@@ -35,13 +35,15 @@ class Begun:
     """An attempt that an agent was let at.
 
     *tip* is HEAD at the end of its agent: what came on top later is not the agent's. *work* tells the attempt's files,
-    once it has ended without being kept.
+    once it has ended without being kept. *leaving* says that they are being taken away: whatever lies there then is
+    part of them, or was put between them while that was interrupted.
     """
 
     task_id: str = ""
     base: str = ""
     work: str = ""
     tip: str = ""
+    leaving: bool = False
 
 
 def begin(site: Site, place: Place, task: Task, tasks: Sequence[Task], log: StepLog) -> Head:
@@ -57,11 +59,11 @@ def begin(site: Site, place: Place, task: Task, tasks: Sequence[Task], log: Step
     begun = _read(site)
     if begun.task_id != task.id:
         unproven = begun.task_id and not any(t.id == begun.task_id and t.status in _KEPT for t in tasks)
-        adopted = _take_away(place, begun, log) if unproven else ""
+        adopted = _take_away(site, place, begun, log) if unproven else ""
         checkpoint(place.repo, place.control, f"aiframe: work found before {task.id}{adopted}", now().wall)
         begun = Begun(task.id)
     at = head(place.repo)
-    _write(site, replace(begun, base=at.commit, tip=""))
+    _write(site, replace(begun, base=at.commit, tip="", leaving=False))
     return at
 
 
@@ -137,15 +139,16 @@ def _keep_files(site: Site, place: Place, run: Run, begun: Begun) -> None:
     _write(site, Begun(begun.task_id, begun.base, work))
 
 
-def _take_away(place: Place, begun: Begun, log: StepLog) -> str:
+def _take_away(site: Site, place: Place, begun: Begun, log: StepLog) -> str:
     """Take away the work of *begun* where it lies as it was left; else say that a person has gone on with it."""
     repo, at = place.repo, head(place.repo).commit
     left = candidate(repo, at, place.control).tree
     if left == repo.tree_of(at):
         return ""
-    if work_of(repo, left, place.control) != begun.work:
+    if not begun.leaving and work_of(repo, left, place.control) != begun.work:
         return f" (unverified work of {begun.task_id}, changed by hand since)"
     backup = keep_ref(repo, f"{begun.task_id}/left", left, f"unverified: {begun.task_id}", now().wall)
+    _write(site, replace(begun, leaving=True))
     restore_tree(repo, at, place.control, backup=backup)
     log.say(f"-- the unverified work of {begun.task_id} was taken away; it is kept in {backup}")
     return ""
