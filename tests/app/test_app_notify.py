@@ -50,6 +50,15 @@ ASKS = dev("T1", closing={"summary": "?", "question": {"text": "What is the pass
             [task("T1", "true", agent="human")], [], "DEV_READY", 1, "shop: WORK_WAITING", "in your hands", id="work"
         ),
         pytest.param(
+            [task("T1", "true")],
+            [dev("T1", fail={"kind": "quota", "message": "full"})],
+            "DEV_READY",
+            1,
+            "shop: DEV_READY",
+            "waits for a quota",
+            id="quota",
+        ),
+        pytest.param(
             [task("T1", "false")], [ASKS], ATTENDED, 2, "shop: QUESTION_WAITING", "question about T1", id="question"
         ),
     ],

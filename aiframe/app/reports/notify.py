@@ -25,12 +25,16 @@ VARIABLE = "AIFRAME_NOTICE"
 """By this variable the sender gets notices and addresses: a command line could be read by everybody on the machine."""
 
 _REMEMBERED = 500
+_LONG_WAITS = (FailureKind.QUOTA, FailureKind.BUDGET)
 _REVIEWS = (State.REVIEW_READY, State.REVIEW_WAITING)
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing to tell. *kind* is question, review, interview, work, budget, error or done; a *key* is told once."""
+    """One thing to tell; a *key* is told once.
+
+    *kind* is question, review, interview, work, budget, wait, error or done.
+    """
 
     kind: str
     key: str
@@ -89,6 +93,8 @@ def _resting(project: Project) -> tuple[str, str] | None:
             return "error", f"It has stopped with an error{kind}: `aiframe why` says what to do."
         case State.DONE:
             return "done", "Every task is done."
+        case _ if project.wait is not None and failure is not None and failure.kind in _LONG_WAITS:
+            return "wait", "It waits for a quota or for a day's budget and goes on by itself: `aiframe why` says when."
         case _:
             return None
 
