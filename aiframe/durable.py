@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 
-def replace_file(path: Path, content: bytes, mode: int | None = None, *, durable: bool = True) -> None:
+def replace_file(
+    path: Path,
+    content: bytes,
+    mode: int | None = None,
+    *,
+    durable: bool = True,
+    still: Callable[[], bool] | None = None,
+) -> bool:
     """Make *content* all that *path* holds: a crash leaves the old bytes or the new, never a mix.
 
     On return the new bytes survive a power cut, unless *durable* is false. *mode* are the permission bits, None what
-    the umask gives. Raises OSError; the old bytes then stand.
+    the umask gives. *still* is asked in the last moment whether *path* may be replaced; where it may not, nothing is
+    done and False returned. Raises OSError; the old bytes then stand.
     """
     # Unique, so that two writers never share a temporary file and a leftover never blocks. Git ignores such names.
     temporary = path.parent / f".aiframe-{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
     try:
         _fill(temporary, content, mode, durable=durable)
+        if still is not None and not still():
+            os.unlink(temporary)
+            return False
         os.rename(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -24,6 +36,7 @@ def replace_file(path: Path, content: bytes, mode: int | None = None, *, durable
         raise
     if durable:
         sync_folder(path.parent)  # a rename is durable only once its folder is
+    return True
 
 
 def sync_folder(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,6 +59,12 @@ def write_durable(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     Raises StorageError; the old bytes then stand.
     """
     _replace(path, data, mode, durable=True)
+
+
+def write_durable_while(path: Path, data: str, still: Callable[[], bool]) -> bool:
+    """As write_durable, where *still*() says in the last moment that *path* may be replaced; whether it was."""
+    with storage_errors(path, "write"):
+        return replace_file(path, data.encode(), _mode_of(path, 0o644), still=still)
 
 
 def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:

@@ -58,7 +58,7 @@ MAKES: dict[str, str] = {
     "modes": "printf 'x' > run.sh; chmod 755 run.sh; chmod 755 old.txt; chmod 644 old.sh",
     "deleted": "rm old.txt dir/deep.txt",
     "moved": "mv old.txt new.txt",
-    "link": "ln -s old.txt link; ln -s /nowhere/at/all out",
+    "link": "ln -s old.txt link; ln -s not-there out",
     "link to file": "rm old-link; echo text > old-link",
     "file to link": "rm old.txt; ln -s old.sh old.txt",
     "folder to file": "rm -r dir; echo file > dir",

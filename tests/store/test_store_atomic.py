@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from aiframe.core.errors import UnreadableFile
-from aiframe.store.atomic import StorageError, append_durable, read_bounded, sync_directory, write_durable
+from aiframe.store.atomic import (
+    StorageError,
+    append_durable,
+    read_bounded,
+    sync_directory,
+    write_durable,
+    write_durable_while,
+)
 
 
 def test_a_write_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -134,3 +141,12 @@ def test_sync_of_a_missing_folder(tmp_path: Path) -> None:
     sync_directory(tmp_path)
     with pytest.raises(StorageError):
         sync_directory(tmp_path / "none")
+
+
+@pytest.mark.parametrize("touched", [False, True], ids=["as it was", "somebody else was there"])
+def test_a_file_that_is_replaced_only_while_it_is_as_it_was(tmp_path: Path, touched: bool) -> None:
+    path = tmp_path / "form"
+    path.write_text("theirs" if touched else "old")
+    assert write_durable_while(path, "ours", lambda: path.read_text() == "old") is not touched
+    assert path.read_text() == ("theirs" if touched else "ours")
+    assert list(tmp_path.iterdir()) == [path]

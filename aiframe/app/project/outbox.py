@@ -15,7 +15,14 @@ from aiframe.app.project.intake import blank_form, history_entry, in_history, pa
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
 from aiframe.core.model import Project, State
-from aiframe.store.atomic import make_folder, read_bounded, storage_errors, sync_directory, write_durable
+from aiframe.store.atomic import (
+    make_folder,
+    read_bounded,
+    storage_errors,
+    sync_directory,
+    write_durable,
+    write_durable_while,
+)
 from aiframe.store.journal import append_event, last_events
 from aiframe.store.quarantine import last_good
 
@@ -112,7 +119,8 @@ def _archive_answers(site: Site, note: Path, debt: Debt) -> None:
             entry = history_entry(debt["run_id"], debt["when"], asked, answers)
             write_durable(site.layout.history, history + entry)
     if debt["asked"]:
-        write_durable(note, _new_form(site))
+        # A quick person, or a script, may have answered by now: the questions are there already.
+        write_durable_while(note, _new_form(site), lambda: _content_hash(note) == debt["content"])
         return
     with storage_errors(note, "remove"):
         note.unlink(missing_ok=True)
