@@ -79,7 +79,7 @@ def test_left_out(tmp_path: Path, text: str, counts: str, line: str, in_ci: str,
 @pytest.mark.parametrize(
     ("variables", "closing"),
     [
-        pytest.param(["AIFRAME_RUN_x1"], "1 passed, 1 error", id="of a run"),
+        pytest.param(["AIFRAME_RUN_left_by_a_test"], "1 passed, 1 error", id="of a run"),
         pytest.param([], "1 passed", id="of no run"),
     ],
 )

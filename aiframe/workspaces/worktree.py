@@ -7,6 +7,7 @@ others find it done. What lies in a workspace is never overwritten or removed un
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -74,6 +75,7 @@ def move_branch(host: Repository, branch: str, old: str, new: str, reason: str, 
 def clear_broken(host: Repository, path: Path) -> tuple[str, ...]:
     """Clear away what a killed command left of the worktree at *path*, and entries for a folder that is gone."""
     entries = [e for e in registered(host) if e.reason == reason_for(path) or (e.root and same(e.root, path))]
+    entries += [e for e in registered(host) if _is_gutted(e, path)]
     whole = [entry for entry in entries if entry.complete and entry.root == path]
     if len(whole) == 1 and path.is_dir() and not path.is_symlink():
         link = path / ".git"
@@ -87,6 +89,12 @@ def clear_broken(host: Repository, path: Path) -> tuple[str, ...]:
     notes = put_aside(path) if os.path.lexists(path) else ()
     drop_entries(entries)
     return notes
+
+
+def _is_gutted(entry: Registered, path: Path) -> bool:
+    """Whether git was killed as it removed the entry: it says no more whose it is. `git worktree prune` drops such."""
+    named_after = re.fullmatch(rf"{re.escape(path.name)}\d*", entry.git_dir.name) is not None
+    return named_after and entry.root is None and not entry.reason
 
 
 def drop_entries(entries: list[Registered]) -> None:

@@ -159,6 +159,18 @@ def test_killed_at_any_moment_and_repaired_by_the_next(
     assert git(host.root, "status", "--porcelain") == ""
 
 
+def test_an_entry_that_a_killed_removal_left_half_removed_is_cleared(host: Repository, path: Path) -> None:
+    made(host, path)
+    (entry,) = registered(host)
+    shutil.rmtree(path)
+    for name in ("gitdir", "locked"):
+        (entry.git_dir / name).unlink()
+    made(host, path)
+    assert len(registered(host)) == 1
+    remove_worktree(host, path, BRANCH, TARGET, DAY)
+    assert registered(host) == []
+
+
 # Reuse and repair
 
 
