@@ -74,8 +74,7 @@ def move_branch(host: Repository, branch: str, old: str, new: str, reason: str, 
 
 def clear_broken(host: Repository, path: Path) -> tuple[str, ...]:
     """Clear away what a killed command left of the worktree at *path*, and entries for a folder that is gone."""
-    entries = [e for e in registered(host) if e.reason == reason_for(path) or (e.root and same(e.root, path))]
-    entries += [e for e in registered(host) if _is_gutted(e, path)]
+    entries = [entry for entry in registered(host) if _is_of(entry, path)]
     whole = [entry for entry in entries if entry.complete and entry.root == path]
     if len(whole) == 1 and path.is_dir() and not path.is_symlink():
         link = path / ".git"
@@ -89,6 +88,11 @@ def clear_broken(host: Repository, path: Path) -> tuple[str, ...]:
     notes = put_aside(path) if os.path.lexists(path) else ()
     drop_entries(entries)
     return notes
+
+
+def _is_of(entry: Registered, path: Path) -> bool:
+    named = entry.reason == reason_for(path) or (entry.root is not None and same(entry.root, path))
+    return named or _is_gutted(entry, path)
 
 
 def _is_gutted(entry: Registered, path: Path) -> bool:

@@ -58,7 +58,7 @@ def mounting() -> tuple[str, ...]:
     [
         pytest.param(0, "gates/verify-1.log", id="the check's log"),
         pytest.param(8, "git prepare", id="the files are measured again"),
-        pytest.param(20, "git ", id="git hashes"),
+        pytest.param(20, "git add", id="git hashes"),
         pytest.param(64, "", id="room enough"),
     ],
 )

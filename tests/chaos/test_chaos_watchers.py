@@ -179,9 +179,9 @@ def test_f25_aiframe_watch_goes_from_an_idea_to_done_with_words_given_as_files(t
     with ground(tmp_path, state=state, turns=interview_turns(0.2)) as site:
         watch = _start(site, "exec " + shlex.join([*AIFRAME, "watch", "--project", str(site.root), "--interval", "5"]))
         try:
-            wait_until(is_in(site, State.INTAKE_WAITING), 90, "the questions are there")
+            wait_until(is_in(site, State.INTAKE_WAITING), 30, "the questions are there")
             save(site.layout.answers, ANSWERED)
-            wait_until(is_in(site, State.REVIEW_WAITING), 90, "the answers are taken, the task is done, a review waits")
+            wait_until(is_in(site, State.REVIEW_WAITING), 40, "the answers are taken, the task is done, a review waits")
             save(site.layout.approval, "looks good\n")
             wait_until(is_in(site, State.DONE), 30, "the approval is taken")
             wait_until(lambda: not is_run_locked(site.layout), 10, "the runner has gone")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.killing import kill_after
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
-from workspaces.test_tree_worktree import kill_after
 
 from aiframe.workspaces.commits import head, write_commit
 from aiframe.workspaces.git import GitError, Repository

@@ -8,12 +8,11 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
+from support.killing import kill_after
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
 from aiframe.workspaces.commits import head
@@ -112,24 +111,6 @@ else:
     remove_worktree(host, Path(path), "aiframe/p/T1", "aiframe/p/landed", 1.7e9)
 print("done", flush=True)
 """
-
-
-def kill_after(argv: list[str], delay: float, whole_tree: bool) -> float:
-    """Start *argv* and kill it *delay* seconds after it says that it is ready; how long it took at most."""
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as maker:
-        assert maker.stdout is not None
-        assert maker.stdout.readline() == "ready\n"
-        begun = time.monotonic()
-        try:
-            maker.wait(delay)
-        except subprocess.TimeoutExpired:
-            below = psutil.Process(maker.pid).children(recursive=True) if whole_tree else []
-            maker.kill()
-            for process in below:
-                if process.is_running():
-                    process.kill()
-        maker.wait()
-    return time.monotonic() - begun
 
 
 @pytest.mark.parametrize("what", ["add", "remove"])

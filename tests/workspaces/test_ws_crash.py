@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
+from support.killing import kill_after
 from support.needs import needs
 from workspaces.person import CONTROL, DAY, git, sound, write
 
@@ -30,24 +29,6 @@ inplace.commit_candidate(repo, base_head=inplace.Head(commit, "main"), tree=tree
                          trailers={"Aiframe-Run": run}, date=1.7e9)
 print("done", flush=True)
 """
-
-
-def kill_after(argv: list[str], delay: float, whole_tree: bool) -> float:
-    """Start *argv*, kill it *delay* seconds after it says that it is ready; returns how long it would have taken."""
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as maker:
-        assert maker.stdout is not None
-        assert maker.stdout.readline() == "ready\n"
-        begun = time.monotonic()
-        try:
-            maker.wait(delay)
-        except subprocess.TimeoutExpired:
-            below = psutil.Process(maker.pid).children(recursive=True) if whole_tree else []
-            maker.kill()
-            for process in below:
-                if process.is_running():
-                    process.kill()
-        maker.wait()
-    return time.monotonic() - begun
 
 
 @pytest.mark.parametrize("whole_tree", [True, False], ids=["with its git", "git goes on"])

@@ -6,7 +6,7 @@ from aiframe.agents import tells_cost
 from aiframe.app.project.site import COST_CURE, Site
 from aiframe.core.errors import StepError
 from aiframe.core.model import Project, Role, Run, Task
-from aiframe.core.timing import remaining
+from aiframe.core.transitions.players import first_awake
 from aiframe.process import now
 from aiframe.store.settings_file import AgentSettings
 
@@ -25,9 +25,8 @@ def agent_of(site: Site, run: Run, task: Task | None) -> AgentSettings:
 
 def next_agent(site: Site, project: Project, role: Role) -> str:
     """The label of the agent that plays the next step of *role*."""
-    chain, clock = site.settings.agents[role].chain, now()
-    awake = (agent.label for agent in chain if remaining(project.resting.get(agent.label), clock) <= 0)
-    return next(awake, chain[0].label)
+    chain = tuple(agent.label for agent in site.settings.agents[role].chain)
+    return first_awake(chain, project.resting, now())
 
 
 def check_agent_tells_cost(site: Site, name: str) -> None:

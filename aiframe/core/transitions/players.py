@@ -24,8 +24,13 @@ def played(step: StartStep, chain: tuple[str, ...], resting: Mapping[str, Wait],
     """*step* with the agent that plays it now: the first that does not rest."""
     if not chain:
         return step
-    agent = next((name for name in chain if remaining(resting.get(name), clock) <= 0), chain[0])
+    agent = first_awake(chain, resting, clock)
     return replace(step, agent=agent, instead_of=chain[0] if agent != chain[0] else "")
+
+
+def first_awake(chain: tuple[str, ...], resting: Mapping[str, Wait], clock: Moment) -> str:
+    """The first of *chain* that does not rest; its first where all do."""
+    return next((name for name in chain if remaining(resting.get(name), clock) <= 0), chain[0])
 
 
 def all_rest(chain: tuple[str, ...], resting: Mapping[str, Wait], clock: Moment) -> Wait | None:
