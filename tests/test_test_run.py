@@ -39,6 +39,8 @@ def test_forgets_its_child():
     env = dict(os.environ) | {name: "1" for name in %r}
     child = subprocess.Popen(["sleep", "66"], env=env)
     child.returncode = 0  # so that nothing but the check itself says a word
+    while not Path(f"/proc/{child.pid}/environ").read_bytes():
+        pass  # the kernel lays an environment out last when it starts a program; until then there is none to see
     Path("child.pid").write_text(str(child.pid))
 """
 
