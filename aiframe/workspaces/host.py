@@ -12,9 +12,10 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.core.errors import LockHeld, StepError
 from aiframe.process import capture
@@ -29,8 +30,7 @@ LOCK_WAIT_S = 600.0
 CANNOT_WRITE = "make the repository's .git folder and all in it readable and writable for you"
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """What the work starts from: *ref* is the full name of a branch or tag, empty for a mere commit."""
 
     ref: str
@@ -42,8 +42,7 @@ class Base:
         return re.sub(r"\Arefs/(heads|tags|remotes)/", "", self.ref) or self.commit[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(Struct, frozen=True):
     """An entry for a linked worktree: its folder in .git/worktrees, where the worktree lies, and its branch."""
 
     git_dir: Path
@@ -90,10 +89,15 @@ def open_host(path: Path) -> Repository:
 def _no_repository(root: Path) -> StepError:
     if all((root / name).exists() for name in ("HEAD", "objects", "refs")):
         return StepError(f"{root} is a bare repository", hint="name a clone of it: `git clone` makes one")
-    above = next((folder for folder in root.parents if os.path.lexists(folder / ".git")), None)
+    above = next((folder for folder in root.parents if _has_repository(folder)), None)
     if above is not None:
         return StepError(f"{root} is a folder inside the repository {above}", hint=f"name {above} itself")
     return StepError(f"{root} is no git repository", hint="`git init` there and commit, or name another folder")
+
+
+def _has_repository(folder: Path) -> bool:
+    """Whether git would see one there: not in the empty .git that a killed agent's sandbox leaves as a mount point."""
+    return (folder / ".git").is_file() or (folder / ".git" / "HEAD").exists()
 
 
 @cache

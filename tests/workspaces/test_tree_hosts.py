@@ -199,6 +199,12 @@ def nothing(folder: Path) -> Path:
     return folder
 
 
+def below_a_mount_point(folder: Path) -> Path:
+    """What the sandbox of codex makes in a folder that it may write, and leaves there when it is killed."""
+    (folder.parent / ".git").mkdir()
+    return nothing(folder)
+
+
 def listing(root: Path) -> list[str]:
     """Every name below *root*, with sizes and times."""
     found = (path for path in sorted(root.rglob("*")) if path.is_file())
@@ -212,6 +218,7 @@ def listing(root: Path) -> list[str]:
         pytest.param(bare, "", "bare", "git clone", id="bare"),
         pytest.param(subfolder, "", "inside the repository", "name /", id="a folder inside"),
         pytest.param(nothing, "", "no git repository", "git init", id="no repository"),
+        pytest.param(below_a_mount_point, "", "no git repository", "git init", id="a mount point above"),
         pytest.param(lambda folder: folder, "", "no folder", "top folder", id="no folder"),
         pytest.param(old_sparse, "", "sparse", "sparse-checkout", id="sparse of the old kind"),
         pytest.param(partial, "", "partial", "refetch", id="partial clone"),
