@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.needs import needs
 from support.podman import store_with_image
 from support.sandboxed import folder, run_in, supervised
@@ -245,5 +245,5 @@ def test_it_is_tried_once_for_each_process(tmp_path: Path) -> None:
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], str]]:
     """Podman with a store of its own and an image made of this machine's own files."""
-    with store_with_image(tmp_path_factory.mktemp("podman")) as made:
+    with store_with_image() as made:
         yield made

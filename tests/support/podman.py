@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,16 @@ PROGRAMS = ("sh", "cat", "env", "grep", "head", "rm", "sleep", "touch")
 
 
 @contextmanager
-def store_with_image(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
-    """The variables by which podman finds its store below *folder*, and the name of the image in it."""
+def store_with_image() -> Iterator[tuple[dict[str, str], str]]:
+    """The variables by which podman finds a store of its own, and the name of the image in it.
+
+    The store's path is short: podman 4.3 waits twenty seconds for a socket whose path is too long, and goes on without.
+    """
+    with tempfile.TemporaryDirectory(prefix="pod-") as name:
+        yield from _filled(Path(name))
+
+
+def _filled(folder: Path) -> Iterator[tuple[dict[str, str], str]]:
     config = folder / "containers.conf"
     runtime = "runc" if shutil.which("runc") else "crun"
     config.write_text(
