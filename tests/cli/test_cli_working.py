@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from support.projects import Bench, dev, lay_project, lock_free, task, wait_for
 
@@ -200,10 +203,24 @@ def test_interrupt_now_stops_the_step_for_a_talk(tmp_path: Path) -> None:
     assert bench.where == "DEV_READY"
 
 
-def test_a_runner_that_cannot_end_is_killed(slow: Bench) -> None:
-    import os
+def stop_between_writes(bench: Bench) -> None:
+    """Make the runner stand still at a moment when it holds no lock on the project's state."""
+    runner = psutil.Process(bench.control["run"]["runner"]["pid"])
+    with (bench.control_dir / "state.lock").open() as mutex:
+        while True:
+            runner.suspend()
+            wait_for(lambda: runner.status() == psutil.STATUS_STOPPED, "a runner that stands still")
+            try:
+                fcntl.flock(mutex, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                runner.resume()
+                time.sleep(0.05)
+            else:
+                return
 
-    os.kill(slow.control["run"]["runner"]["pid"], signal.SIGSTOP)
+
+def test_a_runner_that_cannot_end_is_killed(slow: Bench) -> None:
+    stop_between_writes(slow)
     ended = slow.do("stop")
     assert ended.code == 0
     assert "was killed" in ended.out
