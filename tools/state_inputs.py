@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
 from aiframe.core.events import (
@@ -107,7 +109,7 @@ class Variant:
 
 def setting(**changes: object) -> Callable[[Project], Project]:
     """A project with other settings."""
-    return lambda project: project.evolve(settings=replace(project.settings, **changes))  # type: ignore[arg-type]
+    return lambda project: project.evolve(settings=replace(project.settings, **changes))
 
 
 def having(**changes: object) -> Callable[[Project], Project]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from aiframe.agents.endings import failure_of, first_line
 from aiframe.agents.lines import object_of, plain, text_of
@@ -45,8 +46,7 @@ _SETUP = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """What a ``rate_limit_event`` said: whether requests are rejected, and until when (epoch seconds)."""
 
     rejected: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from aiframe.agents.claude_log import parts_of, readable
 from aiframe.agents.claude_messages import Limit, classify, session_unknown, silent_failure
@@ -20,8 +21,7 @@ _KEPT = (
 )  # fmt: skip
 
 
-@dataclass(slots=True)
-class ClaudeReader:
+class ClaudeReader(Struct):
     """Follows the events of one ``claude -p``; keeps the last message and the result, not the output of tools."""
 
     request: AgentRequest

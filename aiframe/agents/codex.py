@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
 
 from aiframe.agents.closing import parse_closing
 from aiframe.agents.codex_log import readable
@@ -114,8 +114,7 @@ def toml_value(value: Any, key: str) -> str:
     )
 
 
-@dataclass(slots=True)
-class CodexReader:
+class CodexReader(Struct):
     """Follows the events of one ``codex exec``; keeps the last message and the last error, not the output of tools."""
 
     request: AgentRequest

@@ -9,11 +9,11 @@ import re
 import shlex
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Struct, field
 
 from aiframe.agents.closing import check_closing, find_closing
 from aiframe.agents.endings import NOT_EXECUTABLE, NOT_FOUND, cut_short, failure_of, first_line
@@ -47,8 +47,7 @@ class CommandOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exit_codes: dict[str | int, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Template:
+class _Template(Struct, frozen=True):
     words: tuple[str, ...]
     prompt: str
     exit_codes: Mapping[int, FailureKind]
@@ -172,8 +171,7 @@ def _fill(word: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values[found[2]] if found[2] else f"{{{found[1]}}}", word)
 
 
-@dataclass(slots=True)
-class CommandReader:
+class CommandReader(Struct):
     """Keeps the end of the output; the exit code alone says whether it went well."""
 
     request: AgentRequest

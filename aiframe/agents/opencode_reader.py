@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from aiframe.agents.closing import parse_closing
 from aiframe.agents.endings import cut_short
@@ -19,8 +20,7 @@ VAIN_STEPS = 5
 not see it, because each step is output."""
 
 
-@dataclass(slots=True)
-class OpencodeReader:
+class OpencodeReader(Struct):
     """Follows the events of one ``opencode run``; keeps the last message, not the output of tools."""
 
     request: AgentRequest

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+
+class Probe(Struct, frozen=True):
     """Commands that say whether an agent can work, and what to do where it cannot.
 
     *program* is empty for an agent that needs none. *login_argv* ends with 0 when there is a login, without asking

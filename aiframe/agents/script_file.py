@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 import yaml
+from msgspec import Struct
 
-from aiframe.core.errors import Problem, UnreadableFile
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import FailureKind, Role
+from aiframe.core.problem import Problem
 
 MAX_BYTES = 32 * 1024 * 1024
 VERSION = 1
@@ -85,8 +86,7 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost_usd: Annotated[float, msgspec.Meta(ge=0, le=10**9)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """What is wrong, and the node of the file that it is about."""
 
     node: yaml.Node

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import Struct, field
 
 import aiframe
 from aiframe.agents.closing import check_closing
@@ -67,8 +67,7 @@ class Scripted:
         return ScriptedReader(request)
 
 
-@dataclass(slots=True)
-class ScriptedReader:
+class ScriptedReader(Struct):
     """Follows one turn."""
 
     request: AgentRequest

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look, look
 from aiframe.app.project.observe import read_text
@@ -30,8 +32,7 @@ _WORDS = 64 * 1024
 """How many bytes of what a runner said are looked through."""
 
 
-@dataclass(frozen=True, slots=True)
-class TickReport:
+class TickReport(Struct, frozen=True):
     """How a tick ended, for the person: *run_id* is empty when it neither started nor followed a step."""
 
     exit_code: int

@@ -87,8 +87,8 @@ def set_values(args: Namespace) -> int:
     site = where.site(args)
     if args.values:
         return then(args, commands.set_values(site, parse_values(args.values)))
-    from dataclasses import asdict
+    from msgspec import to_builtins
 
-    for name, value in asdict(commands.current_settings(site)).items():
+    for name, value in to_builtins(commands.current_settings(site)).items():
         print(f"{name}={commands.shown(value)}")
     return 0

@@ -8,7 +8,8 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from dataclasses import asdict
+
+from msgspec import to_builtins
 
 from aiframe.app import commands
 from aiframe.app.project.answers import OpenQuestion, form_question_ids, open_now, write_answers
@@ -25,7 +26,7 @@ def questions(args: Namespace) -> int:
     """List the questions that wait for the person."""
     waiting = open_now(where.site(args))
     if args.json:
-        print(json.dumps([asdict(question) for question in waiting]))
+        print(json.dumps([to_builtins(question) for question in waiting]))
     elif waiting:
         for question in waiting:
             print(_listed(question))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aiframe.app.reports.digest import Digest
     from aiframe.app.reports.history import Attempt, Spent
-    from aiframe.core.errors import Problem
+    from aiframe.core.problem import Problem
 
 _COLUMNS = ("started", "role", "task", "try", "outcome", "time", "tokens", "cost", "agent", "commit", "run")
 _RIGHT = frozenset({"try", "time", "tokens", "cost"})

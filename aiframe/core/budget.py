@@ -6,8 +6,10 @@ What an agent did not tell is never taken for nothing: the sums count the runs t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 Scope: TypeAlias = Literal["project", "day", "task"]
 Amount: TypeAlias = Literal["tokens", "cost_usd", "wall_min", "attempts"]
@@ -17,8 +19,7 @@ DAYS_KEPT = 90
 """Of older days only the project's sum and the journal tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """A sum over runs. *tokens* go in and out, *cost_usd* is what agents told, *attempts* are runs that used an agent.
 
     *unmetered* counts the runs whose agent told no tokens, *unpriced* those whose agent told no cost.
@@ -52,8 +53,7 @@ class Spent:
         }[name]
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(Struct, frozen=True):
     """What a project has spent: in all, on each local day (``2026-02-28``), and on each task."""
 
     project: Spent = field(default_factory=Spent)
@@ -79,8 +79,7 @@ class Spending:
                 return self.tasks.get(task_id, Spent())
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The most that may be spent; None for no limit."""
 
     tokens: int | None = None
@@ -89,8 +88,7 @@ class Limits:
     attempts: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """The limits of a project in all, of each local day, and of each task."""
 
     project: Limits = field(default_factory=Limits)
@@ -103,8 +101,7 @@ class Budget:
         return any(limits.cost_usd is not None for limits in (self.project, self.day, self.task))
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(Struct, frozen=True):
     """A limit that is reached: no further step may start, and one that runs has to end."""
 
     scope: Scope

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiframe.core.problem import Problem
 
 
 class AiframeError(Exception):
@@ -34,25 +36,6 @@ class StepError(AiframeError):
     """A step cannot be carried out here: the cure is a person's."""
 
     exit_code = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong in one file. *line* and *column* count from 1; 0 means the whole file."""
-
-    path: PurePath
-    message: str
-    line: int = 0
-    column: int = 0
-    hint: str = ""
-
-    def __str__(self) -> str:
-        place = str(self.path)
-        if self.line:
-            place += f":{self.line}"
-            if self.column:
-                place += f":{self.column}"
-        return f"{place}: {self.message}"
 
 
 class UnreadableFile(AiframeError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from aiframe.core.budget import Spent
 from aiframe.core.model import (
@@ -24,16 +25,14 @@ from aiframe.core.model import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Struct, frozen=True):
     """A person's review that sends work back: *notes* say why, *task_ids* which tasks (empty: all reviewed)."""
 
     notes: str
     task_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What the files and the lock say at one moment; *form_done*: the interview's form is filled in.
 
     *day* names the local day (``2026-02-28``), which ends at *day_ends* (epoch seconds).
@@ -54,8 +53,7 @@ class Seen:
 # What happens ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Somebody looks at the project. *may_start* is False once this look has had its step.
 
     *tasks_taken* counts the tasks that this runner has worked off already.
@@ -66,15 +64,13 @@ class Tick:
     tasks_taken: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True):
     """A runner that holds the run lock begins a step."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """What an agent asks for, after the verdict took out what it may not have."""
 
     state: State | None = None
@@ -86,16 +82,14 @@ class Proposal:
     to_look_at: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The step did what its role is for; for DEV: the gates passed on *commit*."""
 
     proposal: Proposal = field(default_factory=Proposal)
     commit: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """The step did not succeed. *findings* is for the next try, *tree* names the work that was judged, *session* the
     agent's conversation."""
 
@@ -106,8 +100,7 @@ class Broken:
     session: Session | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The candidate passed its checks, and only a person may take it: *reason* says why, *findings* what to look at.
 
     *tree* is what a person approves, *commit* holds it, *ref* keeps that commit.
@@ -121,8 +114,7 @@ class Held:
     proposal: Proposal = field(default_factory=Proposal)
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Struct, frozen=True):
     """The work is in a person's hands: the file *prompt*, relative to the project, says what, *workspace* where.
 
     *failure* and *findings* say what its checks found, where the person has handed it in before.
@@ -137,8 +129,7 @@ class Handed:
 Ending: TypeAlias = Finished | Broken | Held | Handed
 
 
-@dataclass(frozen=True, slots=True)
-class StepEnded:
+class StepEnded(Struct, frozen=True):
     """The step of run *run_id* ended, and has *spent* that much."""
 
     run_id: str
@@ -147,8 +138,7 @@ class StepEnded:
     spent: Spent = field(default_factory=Spent)
 
 
-@dataclass(frozen=True, slots=True)
-class RunLost:
+class RunLost(Struct, frozen=True):
     """The runner of *run_id* is dead, its processes are ended, and it left no result; it has *spent* that much."""
 
     run_id: str
@@ -156,8 +146,7 @@ class RunLost:
     spent: Spent = field(default_factory=Spent)
 
 
-@dataclass(frozen=True, slots=True)
-class HandSet:
+class HandSet(Struct, frozen=True):
     """A person wrote another state, settings or fields into STATE.json while nothing ran."""
 
     seen: Seen
@@ -166,70 +155,60 @@ class HandSet:
     fields: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class TakeOver:
+class TakeOver(Struct, frozen=True):
     """The person says that the host which carries the step is gone."""
 
     seen: Seen
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Stop starting steps; a step that runs may end first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Struct, frozen=True):
     """Go on from a pause, an interrupt, an error or the end; *now* cuts a waiting time short."""
 
     seen: Seen
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Struct, frozen=True):
     """Give a failed task (empty id: every failed task) its attempts back and go on."""
 
     seen: Seen
     task_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Replan:
+class Replan(Struct, frozen=True):
     """Lift the lock of the plan and have the PO plan again."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswersDone:
+class AnswersDone(Struct, frozen=True):
     """The person says that the interview's form is as filled in as it will get."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerGiven:
+class AnswerGiven(Struct, frozen=True):
     """The person answers a question that an agent asked."""
 
     question_id: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkDone:
+class WorkDone(Struct, frozen=True):
     """The person hands in what they did by hand (empty *task_id*: whatever it is); its checks are due."""
 
     seen: Seen
     task_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Approve:
+class Approve(Struct, frozen=True):
     """The person takes the held candidate of a task: it lands once its checks have passed again."""
 
     seen: Seen
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendBack:
+class SendBack(Struct, frozen=True):
     """The person sends the held candidate of a task back; *notes* say why."""
 
     seen: Seen
@@ -237,8 +216,7 @@ class SendBack:
     notes: str
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """The person changes settings by command: *values* by their names, checked already; the others stay."""
 
     values: Mapping[str, Any]
@@ -266,8 +244,7 @@ Event: TypeAlias = (
 # What is to be done ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StartStep:
+class StartStep(Struct, frozen=True):
     """Begin a step of *role*; *attempt* is the number that people see, *input_key* what it is counted against.
 
     *agent* plays it (empty: whoever the settings name), *instead_of* the agent for which it stands in.
@@ -282,46 +259,40 @@ class StartStep:
     instead_of: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StopRunner:
+class StopRunner(Struct, frozen=True):
     """End a runner that hangs: past its timeout and not ending by itself."""
 
     runner: Runner
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recover:
+class Recover(Struct, frozen=True):
     """The runner is gone: end what is left of the run, then replay its result or report it lost."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetStatus:
+class SetStatus(Struct, frozen=True):
     """Write a task's status line."""
 
     task_id: str
     status: TaskStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Struct, frozen=True):
     """Move a person's note into the history: ``answers``, ``approval`` or ``rejection``."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class GoOn:
+class GoOn(Struct, frozen=True):
     """The same runner may start the next step without another tick."""
 
 
 Effect: TypeAlias = StartStep | StopRunner | Recover | SetStatus | Archive | GoOn
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The project after an event, and what to do."""
 
     project: Project

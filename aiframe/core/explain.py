@@ -6,8 +6,10 @@ Pure: nothing here reads a clock. Times are epoch seconds; whoever shows them re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.core.events import Seen, StartStep, Tick
 from aiframe.core.machine import decide
@@ -36,8 +38,7 @@ _SHOWN = 5
 """How many things to look at a task has in a review's line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """Where a project stands. *waiting_for* is empty where nothing is; *cures* come in the order to try them.
 
     *since* and *until* are epoch seconds; None where it is not known or has no end. A cure is a command to type, or a

@@ -6,8 +6,9 @@ command that does not fit the state raises `Refused` and changes nothing. The ro
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from aiframe.core.events import (
     AnswerGiven,

@@ -6,10 +6,12 @@ All times are seconds. *wall* is seconds since the epoch, *mono* the machine's m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Spending
 
@@ -46,8 +48,7 @@ class State(StrEnum):
     ERROR = "ERROR"
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A state that STATE.json names and aiframe does not know; kept as it is."""
 
     name: str
@@ -89,8 +90,7 @@ class FailureKind(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a step did not succeed. *reset_at* (epoch seconds) is when the agent's service says to come back.
 
     *agent* is the one that met it, empty for the one that plays the step.
@@ -123,8 +123,7 @@ class Priority(StrEnum):
     LOW = "low"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One piece of work with its definition of done (*dod*) and the commands that prove it (*verify*)."""
 
     id: str
@@ -171,8 +170,7 @@ def is_manual(entry: str) -> bool:
     return head == "manual" or head.startswith("manual:")
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """A point in time that survives clock jumps on the same boot of the same host."""
 
     wall: float
@@ -181,8 +179,7 @@ class Moment:
     host: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Runner:
+class Runner(Struct, frozen=True):
     """The process that carries a run: a process id alone is reused, with its start time it is not."""
 
     pid: int
@@ -191,8 +188,7 @@ class Runner:
     host: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One supervised step that is, or was, alive. *input_key* names what an attempt is counted against.
 
     *agent* says who plays it, empty where that is not known; *instead_of* names the agent whose quota is used up, for
@@ -216,8 +212,7 @@ class Run:
             raise ValueError(f"{self.role} has no step of its own")
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Struct, frozen=True):
     """A conversation of an agent's that its next try may take up: at the same input, with the same agent and model."""
 
     id: str
@@ -226,8 +221,7 @@ class Session:
     model: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """A pause until *set_at* + *wait_s* (seconds), kept as two numbers so that a clock set back can be rebased."""
 
     set_at: float
@@ -239,8 +233,7 @@ class Wait:
         return self.set_at + self.wait_s
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """What an agent wants to know from a person; *answer* is empty until there is one."""
 
     id: str
@@ -251,8 +244,7 @@ class Question:
     answer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HeldWork:
+class HeldWork(Struct, frozen=True):
     """A candidate that passed its own checks and needs a person, who approves this very *tree* or sends it back.
 
     *commit* holds the tree on top of what the attempt started from, *ref* keeps it. *findings* are what to look at.
@@ -266,8 +258,7 @@ class HeldWork:
     approved: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HandedWork:
+class HandedWork(Struct, frozen=True):
     """Work of *role* that a person does by hand, on *task_id* (empty for a role without tasks).
 
     *prompt* is the file that says what is asked, relative to the project; *workspace* the folder to work in. *done*:
@@ -281,8 +272,7 @@ class HandedWork:
     done: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The settings that live in STATE.json; times in seconds."""
 
     timeout_sec: float = 1800
@@ -292,8 +282,7 @@ class Settings:
     require_confirmations: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """The limits that PROJECT.yaml may change; times in seconds.
 
     *max_tries* bounds the steps on one input that may end without success, whatever their failure. *agents* says who
@@ -321,8 +310,7 @@ class Rules:
     agents: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """All that decides what a project does next: the control record's content.
 
     *run* is there exactly while the state is RUNNING. *attempts* counts what was used up per input key, *audits* how

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal, Protocol, TypeAlias
+
+from msgspec import Struct, field
 
 from aiframe.core.model import Failure, Role
 
@@ -13,8 +14,7 @@ AgentSandbox: TypeAlias = Literal["read-only", "workspace-write", "danger-full-a
 EndReason: TypeAlias = Literal["exit", "timeout", "stalled", "stopped", "lingered"]
 
 
-@dataclass(frozen=True, slots=True)
-class AgentRequest:
+class AgentRequest(Struct, frozen=True):
     """One invocation of an agent.
 
     *run_dir* is a folder of the run's own, outside the workspace's tracked files, where the command may leave files.
@@ -38,8 +38,7 @@ class AgentRequest:
     project: PurePath | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """A process to start: *env* goes on top of the base environment, *stdin* is written and then closed.
 
     *files* (path relative to the run's folder -> text) are written before the start.
@@ -52,8 +51,7 @@ class Command:
     files: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Struct, frozen=True):
     """How a process ended: *code* is negative for a signal; *reason* says who ended it; *stderr* is its last part.
 
     ``lingered`` means that it had given its result and was ended after a grace.
@@ -65,8 +63,7 @@ class Exit:
     duration_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens, as the agent's own events report them: *input_tokens* with the cached ones, *output_tokens* with those of
     the reasoning."""
 
@@ -76,8 +73,7 @@ class Usage:
     reasoning_output_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What an agent said in a step. *closing* is its closing JSON object, None where there was none that parses.
 
     *cost_usd* and *duration_api_ms* (milliseconds that the service worked) are None when the agent does not report
@@ -144,8 +140,7 @@ class Agent(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """What a sandboxed command may do. Paths are absolute; where *read* and *writable* name nothing, they are left out.
 
     The folder *workspace* is writable, but for what *read* names in it; *read* and *writable* elsewhere can be seen

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache, lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
+
+from msgspec import Struct
+from msgspec.structs import force_setattr, replace
 
 MIN_SECRET = 8
 """Characters of the shortest value that is looked for: a shorter one stands in too many innocent places."""
@@ -37,16 +39,14 @@ class Found(NamedTuple):
     kernel: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Struct, frozen=True):
     """A value that must not be written, and the name by which it is told."""
 
     name: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """A kind of token: it holds *anchor*, and *whole* matches it. *kernel* bytes of a match are enough to match.
 
     *part* matches what may yet become one, up to the end of the bytes; it is at most *longest* bytes long. A group
@@ -153,8 +153,7 @@ _QUOTED = re.compile(rb"\\u(?!00[01])")
 """A quoted letter that is no control code."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """A value to look for. *head* is its beginning up to the first letter that JSON quotes, or may."""
 
     name: str
@@ -194,8 +193,7 @@ class _Known:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Redactor:
+class Redactor(Struct, frozen=True):
     """Takes *secrets* and tokens of well-known shapes out of what is written."""
 
     secrets: tuple[Secret, ...] = ()
@@ -204,7 +202,7 @@ class Redactor:
     def __post_init__(self) -> None:
         """Prepare the search; the longest value first, so that it gives its name where one holds another."""
         worth = sorted((each for each in self.secrets if each.value), key=lambda each: -len(each.value))
-        object.__setattr__(self, "_known", tuple(_Known.of(each) for each in worth))
+        force_setattr(self, "_known", tuple(_Known.of(each) for each in worth))
 
     def text(self, text: str) -> str:
         """*text* without secrets."""
@@ -218,7 +216,7 @@ class Redactor:
         return stream.feed(data) + stream.end()
 
     def value(self, value: T) -> T:
-        """*value* with each text in it redacted: texts, lists, tuples, mappings and dataclasses of them."""
+        """*value* with each text in it redacted: texts, lists, tuples, mappings and structs of them."""
         return cast(T, self._value(value))
 
     def _value(self, value: Any) -> Any:
@@ -231,8 +229,8 @@ class Redactor:
                 return type(value)(self._value(item) for item in value)
             case Mapping():
                 return {self._value(key): self._value(item) for key, item in value.items()}
-            case _ if is_dataclass(value) and not isinstance(value, type):
-                return replace(value, **{each.name: self._value(getattr(value, each.name)) for each in fields(value)})
+            case Struct():
+                return replace(value, **{name: self._value(getattr(value, name)) for name in value.__struct_fields__})
             case _:
                 return value
 
@@ -288,8 +286,7 @@ def _merged(spans: list[Found]) -> list[Found]:
     return merged
 
 
-@dataclass(slots=True)
-class RedactedStream:
+class RedactedStream(Struct):
     """Bytes that come in pieces. What may be the beginning of a secret is held back until that is known."""
 
     redactor: Redactor

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from aiframe.core.events import Proposal
 from aiframe.core.model import Project, Question, Role, Rules, State
@@ -25,8 +26,7 @@ _LOOKS, _LOOK_LENGTH = 5, 300
 """How many things a step may ask a person to look at, and how many characters each may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """What an agent said, unjudged. *state* is empty where it proposed none; *timeout_sec* in seconds."""
 
     state: str = ""
@@ -40,8 +40,7 @@ class Claim:
     review_items: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What of a claim is taken, and in words what is refused."""
 
     proposal: Proposal

@@ -6,8 +6,9 @@ import functools
 import os
 import select
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe import guardian
 from aiframe.core.model import Moment, Runner
@@ -17,8 +18,7 @@ _SAME_START_S = 0.005  # half of what the kernel counts in
 _spawned: set[int] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessId:
+class ProcessId(Struct, frozen=True):
     """A process for good: ids are used again, with the start time (seconds since boot on Linux) they are not."""
 
     pid: int

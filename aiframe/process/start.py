@@ -9,8 +9,9 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from msgspec import Struct
 
 from aiframe import guardian
 from aiframe.core.errors import StepError
@@ -38,8 +39,7 @@ class TooMuchOutput(StepError):
     """A short command printed more than its caller can take; it has been ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Captured:
+class Captured(Struct, frozen=True):
     """How a short command ended and all that it printed; *code* is negative for a signal."""
 
     code: int

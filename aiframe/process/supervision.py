@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from aiframe.core.ports import Command, EndReason, Exit
 from aiframe.process.cookies import PREFIX, cookie
@@ -19,8 +20,7 @@ STOOD_STILL_S = 2.0
 _LOOKS = 4  # at the workspace in one stall_s of silence
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """When to end a command, in seconds.
 
     *stall_s* (0: off) is the longest time without output and without a change in the workspace; it is noticed at most
@@ -41,8 +41,7 @@ def never() -> bool:
     return False
 
 
-@dataclass(slots=True)
-class _Watch:
+class _Watch(Struct):
     """Says when a command has to be ended, and why. All times are of the monotonic clock.
 
     *active* is when it last printed something or changed something, *looked* when its workspace was last looked at.
@@ -95,8 +94,7 @@ class _Watch:
         return now - self.active >= stall_s
 
 
-@dataclass(slots=True)
-class _Beats:
+class _Beats(Struct):
     """Calls *beat* at once and then every *every_s*."""
 
     beat: Callable[[], None]

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from aiframe.core.ports import Command, Exit, Policy
 from aiframe.sandbox.environment import harmless

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aiframe.core.errors import AiframeError, Problem, UnreadableFile
+from aiframe.core.errors import AiframeError, UnreadableFile
+from aiframe.core.problem import Problem
 from aiframe.durable import replace_file, sync_folder, write_all
 
 LIMIT = 10 * 1024 * 1024

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
-from aiframe.core.errors import Problem, UnreadableFile
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Project, Settings
+from aiframe.core.problem import Problem
 from aiframe.store.atomic import StorageError, make_folder, read_bounded, write_atomic, write_durable
 from aiframe.store.codec import decode_project, encode_project
 from aiframe.store.layout import Layout
@@ -21,8 +22,7 @@ from aiframe.store.quarantine import GUARDED, set_aside
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ControlRecord:
+class ControlRecord(Struct, frozen=True):
     """A project, and how to know the STATE.json that belongs to it.
 
     *written_state* is the fingerprint of the STATE.json written for it. *previous_state* and *previous_mtime_ns* are

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aiframe.core.model import Project, Settings, State, Unknown
 from aiframe.store.state_file import StateFile
@@ -15,8 +17,7 @@ OWN_FIELDS = ("role", "run_id", "started_at", "failure", "runner", "generation")
 """Fields that only show what the control record says: a change is noted and changes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edits:
+class Edits(Struct, frozen=True):
     """The differences. *changed* names what counts, *ignored* what only aiframe may say.
 
     *state* is None where it was not changed, *settings* likewise; else they are the project's with the edit applied.
@@ -37,24 +38,18 @@ def find_edits(project: Project, written: StateFile, on_disk: StateFile) -> Edit
     """What makes *on_disk* differ from *written*, the projection of *project*. Times are no edits."""
     state = on_disk.state if on_disk.state != written.state else None
     settings = {
-        spec.name: getattr(on_disk.settings, spec.name)
-        for spec in fields(Settings)
-        if getattr(on_disk.settings, spec.name) != getattr(written.settings, spec.name)
+        name: getattr(on_disk.settings, name)
+        for name in _differing(Settings.__struct_fields__, written.settings, on_disk.settings)
     }
     others = {name: getattr(on_disk, name) for name in _differing(OPEN_FIELDS, written, on_disk)}
     return Edits(
         state=state,
-        settings=_changed_settings(project.settings, settings) if settings else None,
+        settings=replace(project.settings, **settings) if settings else None,
         fields=others,
         changed=(("state",) if state is not None else ()) + tuple(settings) + tuple(others),
         ignored=_differing(OWN_FIELDS, written, on_disk),
     )
 
 
-def _differing(names: tuple[str, ...], one: StateFile, other: StateFile) -> tuple[str, ...]:
+def _differing(names: tuple[str, ...], one: object, other: object) -> tuple[str, ...]:
     return tuple(name for name in names if getattr(one, name) != getattr(other, name))
-
-
-def _changed_settings(settings: Settings, changes: Mapping[str, object]) -> Settings:
-    values = {spec.name: getattr(settings, spec.name) for spec in fields(Settings)} | dict(changes)
-    return Settings(**values)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from aiframe.core.errors import Problem, UnreadableFile
+from msgspec import Struct, field
+
+from aiframe.core.errors import UnreadableFile
+from aiframe.core.problem import Problem
 from aiframe.store.source_text import BOM, decode_text, place
 
 MAX_DEPTH = 100
@@ -21,8 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(-?Infinity|NaN)', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class JsonObject:
+class JsonObject(Struct, frozen=True):
     """A JSON object, its *text*, and the *offsets* in it at which its top-level keys stand."""
 
     values: dict[str, Any]

@@ -286,7 +286,8 @@ def _git_dir(root: Path) -> Path:
     marker, _, target = first.partition(":")
     if marker == "gitdir" and target.strip() and "\0" not in target:
         return root / target.strip()
-    from aiframe.core.errors import Problem, UnreadableFile
+    from aiframe.core.errors import UnreadableFile
+    from aiframe.core.problem import Problem
 
     cure = "remove it, or restore the line `gitdir: PATH` that git wrote there"
     raise UnreadableFile([Problem(dot_git, "is a file, but names no repository", line=1, hint=cure)])

@@ -6,8 +6,10 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.model import Moment, Project
@@ -43,8 +45,7 @@ class StaleRecord(AiframeError):
     """Somebody else has changed the project since it was loaded; nothing was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """A project as its files tell it.
 
     *edits* is what a person or an agent changed in STATE.json since aiframe wrote it. *state_file* is None where

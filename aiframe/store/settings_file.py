@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as ReadOnly
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aiframe.core.budget import AMOUNTS, Budget, Limits, Scope
 from aiframe.core.errors import UsageError
@@ -25,20 +27,21 @@ WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min"
 WORKSPACES = ("inplace", "worktree")
 SANDBOXES = ("auto", "bubblewrap", "container", "none")
 SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
-LIMITS = tuple(spec.name for spec in fields(Rules) if spec.type in ("int", "float") and spec.name != "audit_rounds")
+LIMITS = tuple(
+    name for name, kind in Rules.__annotations__.items() if kind in ("int", "float") and name != "audit_rounds"
+)
 SCOPES: tuple[Scope, ...] = ("project", "day", "task")
 COUNTED = frozenset({"tokens", "attempts"})
 """The amounts of a budget that are whole numbers."""
 MAY_BE_ZERO = frozenset({"stall_sec", "repairs", "hung_grace_sec"})
-WHOLE = frozenset(spec.name for spec in fields(Rules) if spec.type == "int")
+WHOLE = frozenset(name for name, kind in Rules.__annotations__.items() if kind == "int")
 OF_ALL_AGENTS = frozenset({"name", "model", "effort", "fallback"})
 """The keys of an agent that are not its own options."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSettings:
+class AgentSettings(Struct, frozen=True):
     """The agent of a role. *options* are its own further keys; empty *model* and *effort* mean the agent's default.
 
     *fallback* plays in its place while its quota is used up.
@@ -61,8 +64,7 @@ class AgentSettings:
         return (self, *(self.fallback.chain if self.fallback else ()))
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxSettings:
+class SandboxSettings(Struct, frozen=True):
     """Where gates run: *kind* is one of SANDBOXES, *image* that of a container. A limit of 0 is none.
 
     *read* names files and folders of this machine that the commands may read, as the person wrote them.
@@ -75,8 +77,7 @@ class SandboxSettings:
     read: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GateSettings:
+class GateSettings(Struct, frozen=True):
     """How work is checked. *timeout_s* is for one command, None for no limit but that of the step.
 
     *protect* are patterns of files that no agent may change without a person's word, *max_deleted_files* how many files
@@ -92,8 +93,7 @@ class GateSettings:
     audit: AgentSettings | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkspaceSettings:
+class WorkspaceSettings(Struct, frozen=True):
     """Where agents work: in the project's folder, or in a linked worktree of the repository *repo* for each task.
 
     *repo* is a path, from the project's folder on. *base* names what the work starts from (empty: what is checked out
@@ -109,8 +109,7 @@ class WorkspaceSettings:
     setup_timeout_s: float = 600
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectSettings:
+class ProjectSettings(Struct, frozen=True):
     """What PROJECT.yaml says, defaults filled in. *env* names further variables that children get from ours.
 
     *notify* are the addresses that notices go to. They may hold secrets: show none of them. *cost_limit* is the line

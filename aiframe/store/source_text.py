@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiframe.core.errors import Problem, UnreadableFile
+from aiframe.core.errors import UnreadableFile
+from aiframe.core.problem import Problem
 
 BOM = "\ufeff"
 

@@ -6,12 +6,14 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aiframe.core.errors import Problem, UnreadableFile
+from msgspec import Struct, field
+
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Settings, State, Unknown
+from aiframe.core.problem import Problem
 from aiframe.store.json_source import JsonObject, read_object
 
 SCHEMA = 1
@@ -19,8 +21,7 @@ MAX_NUMBER = 10**12
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class StateFile:
+class StateFile(Struct, frozen=True):
     """The content of a STATE.json. Times are epoch seconds, 0 for never; *raw* is the whole object in its order."""
 
     state: State | Unknown = State.INTAKE_READY

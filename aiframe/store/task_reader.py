@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping as ReadOnly
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.core.model import Priority, Task, TaskStatus
 from aiframe.store.atomic import read_bounded
@@ -28,8 +29,7 @@ PRIORITY_WORDS: ReadOnly[str, Priority] = {
 SIZE_WORDS: ReadOnly[str, str] = {"s": "S", "m": "M", "l": "L"}
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFile:
+class TaskFile(Struct, frozen=True):
     """The tasks in file order, and the *text* they were read from, byte order mark and line ends included."""
 
     tasks: tuple[Task, ...] = ()

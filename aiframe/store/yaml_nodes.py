@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
+from msgspec import Struct, field
 
-from aiframe.core.errors import Problem, UnreadableFile
+from aiframe.core.errors import UnreadableFile
+from aiframe.core.problem import Problem
 from aiframe.store.source_text import BOM, decode_text, place
 
 MAX_DEPTH = 50
@@ -27,8 +28,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]{1,15}")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]{1,15}\.[0-9]{0,15}|\.[0-9]{1,15})")
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A single value. *start* and *end* are character offsets into the text after a byte order mark."""
 
     value: str
@@ -56,8 +56,7 @@ class Scalar:
         return float(self.value) if _DECIMAL.fullmatch(self.value) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     """A list."""
 
     items: tuple[Node, ...]
@@ -65,8 +64,7 @@ class Sequence:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """Keys and their values in file order. *flow*: written with braces. *column* counts from 0."""
 
     pairs: tuple[tuple[Scalar, Node], ...]
@@ -88,8 +86,7 @@ class Mapping:
 Node: TypeAlias = Scalar | Sequence | Mapping
 
 
-@dataclass(slots=True)
-class Source:
+class Source(Struct):
     """A YAML file: its *root* node (None when empty), and the problems found in it so far."""
 
     path: Path

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.git import Repository
@@ -13,8 +15,7 @@ from aiframe.workspaces.trees import ABSENT, GITLINK, Change, changed_files, cov
 LINK = "120000"
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """The tree that came of it, or *conflicts*: the files that both sides changed, each in its own way."""
 
     tree: str

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from aiframe.workspaces.git import NOT_YET, HeadMoved, Repository, checked, message_of, refused
 from aiframe.workspaces.locks import announced, ref_locks
@@ -22,16 +23,14 @@ PLAIN_HEAD = re.compile(rb"ref: refs/heads/([A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*)\
 """A HEAD that needs no git to be understood. All others do: git alone knows which names are good."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """Where the project stands: its commit and its branch, None for a detached HEAD."""
 
     commit: str
     branch: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(Struct, frozen=True):
     """One commit as people read it. *date* is the committer's, in epoch seconds; *run_id* is empty for a person's."""
 
     commit: str

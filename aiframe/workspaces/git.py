@@ -17,10 +17,11 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
 
 from aiframe.core.errors import StepError
 from aiframe.process import Captured, capture
@@ -84,8 +85,7 @@ class EmbeddedRepositories(StepError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """Whose name stands on a commit."""
 
     name: str = "aiframe"

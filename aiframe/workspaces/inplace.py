@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.workspaces.commits import (
     RUN_TRAILER,
@@ -71,8 +72,7 @@ NOT_WORK = (".git", "logs", "STATE.json", ".agent_lock")
 UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """What an attempt left: the tree, and the commit that it goes on top of."""
 
     tree: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Set
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
@@ -38,8 +39,7 @@ class TargetBusy(GitError):
     """The target is checked out in a folder that is in use; nothing was written, and the work waits on its branch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(Struct, frozen=True):
     """What became of work that was merged with the target: the new base, the tree, and the files in conflict."""
 
     onto: str

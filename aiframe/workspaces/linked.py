@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from msgspec import Struct, to_builtins
 
 from aiframe.durable import replace_file
 from aiframe.workspaces.commits import create_ref, safe_ref, write_commit
@@ -16,8 +17,7 @@ BACKUP = "refs/aiframe/backup/"
 READY = "ready.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """What a whole workspace remembers: the commit of the target that its work is on top of, and its last set-up."""
 
     base: str
@@ -86,7 +86,7 @@ def is_ready(linked: Linked) -> bool:
 
 def write_ready(linked: Linked, ready: Ready) -> None:
     """Remember what the workspace stands on."""
-    replace_file(linked.private_dir / READY, json.dumps(asdict(ready)).encode())
+    replace_file(linked.private_dir / READY, json.dumps(to_builtins(ready)).encode())
 
 
 # Keeping what would go away

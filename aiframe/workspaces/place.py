@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from aiframe.workspaces.commits import current_branch
 from aiframe.workspaces.git import Repository
@@ -12,8 +13,7 @@ from aiframe.workspaces.git import Repository
 Kind: TypeAlias = Literal["inplace", "worktree"]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A folder to work in. In place: the project's own; as a worktree: a linked one of a person's repository.
 
     *control* are the files that lie in it and never enter a task's commit (a worktree has none). *target* is the branch

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, checked, message_of, names
@@ -18,8 +19,7 @@ GITLINK = "160000"
 ABSENT = "000000"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """One file that differs between two trees. *status* is A(dded), M(odified), D(eleted) or T(ype changed).
 
     *mode* and *blob* are those of the newer side; both are zeros for a deleted file.

@@ -20,8 +20,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.core.errors import StepError
 from aiframe.durable import replace_file
@@ -55,8 +57,7 @@ MODULE_PARTS = ("config", "config.worktree", "hooks", *INFO_PARTS, "commondir", 
 LOST_OBJECTS = "restore .git from a backup or a clone; or move .git away, then the next step begins a new history"
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(Struct, frozen=True):
     """What was there before the step of *run_id*. *places* maps project, git and own-git to their files.
 
     *head* is the text of .git/HEAD, *head_commit* the commit that it stood for, *cache* the digest of aiframe's index.

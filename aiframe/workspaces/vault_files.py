@@ -8,9 +8,10 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from aiframe.durable import replace_file
 
@@ -19,8 +20,7 @@ What: TypeAlias = Literal["created", "changed", "deleted"]
 Action: TypeAlias = Literal["restored", "set aside", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One file as it was: *data* is its content, or where a link points; *mode* its permissions."""
 
     kind: Kind
@@ -28,8 +28,7 @@ class Entry:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(Struct, frozen=True):
     """Something that a step must not touch and did. *kept_at* is where the foreign version lies now, if any."""
 
     path: str
@@ -95,8 +94,7 @@ def wrong_folder(path: Path) -> bool:
     return os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True):
     """Where foreign versions go: *home*, one folder a run."""
 
     home: Path

@@ -6,8 +6,9 @@ import json
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
 
 from aiframe.durable import replace_file
 from aiframe.workspaces.git import OBJECT_ID
@@ -18,8 +19,7 @@ LINK = "link: "
 FOREIGN_REFS = "refs.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Refs:
+class Refs(Struct, frozen=True):
     """Every ref but aiframe's own: an object id, ``ref: NAME`` or ``link: TARGET``. *packed* is packed-refs whole."""
 
     values: dict[str, str]

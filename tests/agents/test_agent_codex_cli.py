@@ -6,11 +6,12 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.agent_run import Ran, run_agent
 from support.codex_home import codex_home, codex_program
 from support.model_server import (

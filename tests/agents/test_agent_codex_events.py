@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema

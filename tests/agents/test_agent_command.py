@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.agent_run import run_agent
 
 from aiframe.agents import find_agent

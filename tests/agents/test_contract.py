@@ -9,11 +9,12 @@ import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from msgspec.structs import replace
 from support.agent_bench import PATIENT, Bench, bench_in, lingering, shared_folder
 from support.agent_run import Ran
 from support.clis import program

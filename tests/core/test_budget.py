@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.builders import RULES, T0, at, broken, end, finished, later, run_of, running, seen, started, statuses, tick
 from core.builders import task as a_task
+from msgspec.structs import replace
 
 from aiframe.core.budget import AMOUNTS, DAYS_KEPT, Budget, Limits, Spending, Spent, reached, told
 from aiframe.core.events import Finished, GoOn, Resume, RunLost, StepEnded

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 from core.builders import NOW, RULES, T0, at, later, run_of, running, seen, task
+from msgspec.structs import replace
 
 from aiframe.core.events import Rejection, Seen
 from aiframe.core.explain import KNOWN_STATES, Explanation, explain

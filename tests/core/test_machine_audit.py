@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from core.builders import RULES, T0, at, broken, end, later, run_of, running, seen, started, statuses, tick
 from core.builders import task as a_task
+from msgspec.structs import replace
 
 from aiframe.core.events import Retry
 from aiframe.core.machine import decide

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.builders import NOW, RULES, at, broken, end, finished, run_of, running, seen, started, task, tick
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aiframe.core.budget import Spent
 from aiframe.core.events import (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from core.builders import RULES, at, broken, end, finished, run_of, running, seen, started, task, tick
+from msgspec.structs import replace
 
 from aiframe.core.events import Event, Handed, HandSet, Held, Replan, Resume, Retry, RunStarted, WorkDone
 from aiframe.core.machine import Refused, decide

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from core.builders import (
     task,
     tick,
 )  # fmt: skip
+from msgspec.structs import replace
 
 from aiframe.core.events import (
     AnswerGiven,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.builders import RULES, T0, at, broken, end, finished, running, seen, started, statuses, task, tick
+from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
 from aiframe.core.events import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from core.builders import (
     task,
     tick,
 )
+from msgspec.structs import replace
 
 from aiframe.core.events import Archive, Decision, Finished, GoOn, Proposal, RunLost, RunStarted, StepEnded
 from aiframe.core.machine import Refused, decide

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.builders import NOW, RULES, RUNNER, T0, at, later, run_of, running, seen, started, statuses, task, tick
+from msgspec.structs import replace
 
 from aiframe.core.events import Archive, Decision, Effect, Recover, Rejection, Resume, Seen, StartStep, StopRunner
 from aiframe.core.machine import decide

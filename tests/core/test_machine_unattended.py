@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from core.builders import RULES, at, end, finished, running, seen, started, statuses, task, tick
+from msgspec.structs import replace
 
 from aiframe.core.events import Archive, Rejection, Seen
 from aiframe.core.explain import explain

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.builders import NOW, RULES, T0, at, broken, end, later, run_of, running, seen, started, tick
 from core.builders import task as a_task
+from msgspec.structs import replace
 
 from aiframe.core.budget import Spent
 from aiframe.core.events import GoOn, Resume, StepEnded

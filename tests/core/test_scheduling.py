@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.builders import task
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aiframe.core.model import Priority, Task, TaskStatus
 from aiframe.core.scheduling import all_closed, input_key, is_startable, ready_tasks

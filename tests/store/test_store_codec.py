@@ -161,7 +161,7 @@ def test_edits_by_hand(name: str, value: object, changed: tuple[str, ...]) -> No
         assert edits.settings.plan_locked
     if edits.state:
         assert str(edits.state) == value
-    assert set(edits.fields) == set(changed) - {"state", *Settings.__dataclass_fields__}
+    assert set(edits.fields) == set(changed) - {"state", *Settings.__struct_fields__}
 
 
 @pytest.mark.parametrize("name", OWN_FIELDS)

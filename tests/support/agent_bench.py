@@ -8,11 +8,12 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
 from filelock import FileLock, Timeout
+from msgspec.structs import replace
 
 from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema

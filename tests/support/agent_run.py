@@ -7,8 +7,10 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from aiframe.core.ports import Agent, AgentRequest, Answer, EndReason, Exit
 from aiframe.process import Limits, carriers, never, supervise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from aiframe.core.ports import Command, Exit, Policy, Sandbox
 from aiframe.process import Limits, supervise

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aiframe.app.attempts.playing import check_agent_tells_cost
 from aiframe.app.attempts.spending import Meter
@@ -33,8 +35,7 @@ LINE_LIMIT = 1024 * 1024
 """Bytes of one line that a reader gets to see; the file keeps the whole line."""
 
 
-@dataclass(slots=True)
-class Lines:
+class Lines(Struct):
     """Cuts a stream of bytes into lines of text; what exceeds the limit of a line is left out."""
 
     take: Callable[[str], None]
@@ -58,8 +59,7 @@ class Lines:
         self._held += piece[: LINE_LIMIT - len(self._held)]
 
 
-@dataclass(slots=True)
-class Stop:
+class Stop(Struct):
     """Whether somebody wants the step to end; a signal handler sets it."""
 
     requested: bool = False

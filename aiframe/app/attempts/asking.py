@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
@@ -27,8 +28,7 @@ from aiframe.core.verdict import Claim, Verdict, judge
 from aiframe.store.atomic import make_folder, write_durable
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """What an agent did: its answer, what of it is taken, and how it ended without work to check, where it did.
 
     *sealed* is what it had to leave alone; *notes* say in words what was put back or refused.

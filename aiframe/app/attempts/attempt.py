@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.results import GateResult
@@ -14,8 +15,7 @@ from aiframe.workspaces.inplace import Candidate, Head
 from aiframe.workspaces.place import Place
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try at *task*, all of it as it stood when the try began. It works in *place*, on top of *base*.
 
     *since* is the commit that it began on, where the base has moved meanwhile: what came in between counts as its own.
@@ -33,8 +33,7 @@ class Attempt:
     since: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """What an attempt left, as the gates see it: the *candidate*, and the *folder* that their commands run in.
 
     The folder is the place itself, proven to hold nothing but the candidate and ignored files, or a clean checkout.

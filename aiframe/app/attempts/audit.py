@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.agents import find_agent
 from aiframe.agents.closing import closing_schema
@@ -36,11 +38,10 @@ _FILES_SHOWN = 500
 _LOG_CHARS = 4_000
 _VERBS = {"A": "added", "M": "changed", "D": "deleted", "T": "changed in kind"}
 READ_ONLY: AgentSandbox = "read-only"
-_TOKENS = tuple(spec.name for spec in fields(Usage))
+_TOKENS = Usage.__struct_fields__
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """What an audit came to: the *answer*, why it cannot be used (empty: it can), and in words what was put back."""
 
     answer: Answer

@@ -5,8 +5,9 @@ The attempt is in nobody's process meanwhile: the project rests, and a person, a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from aiframe.app.attempts.results import Result
 from aiframe.app.project.site import Site

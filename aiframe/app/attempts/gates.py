@@ -9,8 +9,10 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.app.attempts.agent_run import beat, time_left
 from aiframe.app.attempts.attempt import Work
@@ -26,8 +28,7 @@ from aiframe.process import Limits, supervise
 from aiframe.store.atomic import make_folder, storage_errors
 
 
-@dataclass(frozen=True, slots=True)
-class GateReport:
+class GateReport(Struct, frozen=True):
     """What gates found. *failure* is None where all passed; *findings* tells the next attempt what to mend.
 
     *held* is what only a person may let pass, each in words, and *reason* says in short why; the work is kept for them.

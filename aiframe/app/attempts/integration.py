@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.app.attempts.asking import Built
 from aiframe.app.attempts.attempt import Attempt, Work

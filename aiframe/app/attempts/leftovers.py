@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import begin_linked, leave_linked
 from aiframe.app.attempts.placing import place_of
@@ -30,8 +32,7 @@ HELD = "refs/aiframe/held/"
 _KEPT = frozenset({TaskStatus.DONE, TaskStatus.REVIEW})
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """An attempt that an agent was let at.
 
     *tip* is HEAD at the end of its agent: what came on top later is not the agent's. *work* tells the attempt's files,
@@ -162,4 +163,4 @@ def _read(site: Site) -> Begun:
 
 
 def _write(site: Site, begun: Begun) -> None:
-    write_durable(site.layout.begun_task, json.dumps(asdict(begun)))
+    write_durable(site.layout.begun_task, json.dumps(to_builtins(begun)))

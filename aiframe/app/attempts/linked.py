@@ -10,9 +10,10 @@ import os
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct, to_builtins
 
 from aiframe.app.attempts.results import Kept
 from aiframe.app.project.site import Site, repo_path
@@ -36,8 +37,7 @@ LANDED_REF = "refs/aiframe/landed/"
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """What the work of a project starts from and where it goes.
 
     *owner* is an id of the project's, *key* the name of its folder of workspaces, *repo* the repository, *wanted* the
@@ -102,7 +102,7 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
     origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target)
     if origin != old:
         make_folder(site.layout.workspace_record.parent)
-        write_durable(site.layout.workspace_record, json.dumps(asdict(origin), indent=2) + "\n")
+        write_durable(site.layout.workspace_record, json.dumps(to_builtins(origin), indent=2) + "\n")
     return origin
 
 

@@ -6,7 +6,7 @@ ended is in result.json before anything is made of it (see settling.py).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.approved import bring_back, is_as_approved

@@ -5,7 +5,7 @@ The next attempt at the same task takes it up, instead of buying the same work a
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import target_tip
 from aiframe.app.attempts.results import Result, left_result

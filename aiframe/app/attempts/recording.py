@@ -11,11 +11,11 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from aiframe.agents.script_file import MAX_BYTES, Turn, read_script
 from aiframe.agents.script_writer import HEADER, turn_text
@@ -41,8 +41,7 @@ _LINK = "120000"
 _NOTE_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Shot:
+class Shot(Struct, frozen=True):
     """How it was before the agent began: the *commit* and the *tree* of all files, the *notes*, and the time."""
 
     path: Path

@@ -7,10 +7,11 @@ import json
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aiframe.app.attempts.sessions import session_of
 from aiframe.core.errors import UnreadableFile
@@ -21,8 +22,7 @@ from aiframe.store.atomic import StorageError, make_folder, read_bounded, storag
 from aiframe.store.layout import Layout
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A candidate that passed its gates: what commit to make of it. *date* is seconds since the epoch."""
 
     base: str
@@ -34,8 +34,7 @@ class Kept:
     date: float
 
 
-@dataclass(frozen=True, slots=True)
-class GateResult:
+class GateResult(Struct, frozen=True):
     """One check that aiframe ran: exit code, time (seconds) and the log, relative to the project.
 
     *tree* names the files it ran on, as the commit holds them; *sandbox* what fenced it off. *clean_checkout*: it ran
@@ -52,8 +51,7 @@ class GateResult:
     clean_checkout: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """How run *run_id* ended, before it is settled. Times are epoch seconds.
 
     *input_key* names the task as it was worked on. *ignored_inputs*: the gates ran in a folder with files that git

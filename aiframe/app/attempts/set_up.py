@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.gates import run_commands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.app.attempts.leftovers import put_by
 from aiframe.app.attempts.placing import land, place_of

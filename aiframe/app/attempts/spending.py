@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import msgspec
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from aiframe.app.project.observe import local_day, read_text
 from aiframe.app.project.site import Site
@@ -27,8 +28,7 @@ _SESSIONS = 20
 """How many sessions of agents are remembered, the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(Struct, frozen=True):
     """What an agent told of one invocation; *cost_usd* is None where it told none."""
 
     tokens: int = 0
@@ -40,8 +40,7 @@ class Counted:
         return Counted(max(0, self.tokens - earlier.tokens), cost)
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """What run *run_id* has spent so far, but for its time; *sessions* tells what each session had counted last."""
 
     run_id: str = ""
@@ -111,7 +110,7 @@ class Meter:
 
     def void(self) -> None:
         """The agent could not be started, so nothing was spent."""
-        note = {"run_id": self._run.run_id, "spent": asdict(self._before), "sessions": {}}
+        note = {"run_id": self._run.run_id, "spent": to_builtins(self._before), "sessions": {}}
         write_atomic(self._site.layout.spent_json, json.dumps(note))
 
     def failure(self) -> Failure:
@@ -131,8 +130,10 @@ class Meter:
         )
 
     def _note(self, told: Counted) -> None:
-        sessions: dict[str, Any] = {name: asdict(count) for name, count in list(self._sessions.items())[-_SESSIONS:]}
-        note = {"run_id": self._run.run_id, "spent": asdict(self._sum(told)), "sessions": sessions}
+        sessions: dict[str, Any] = {
+            name: to_builtins(count) for name, count in list(self._sessions.items())[-_SESSIONS:]
+        }
+        note = {"run_id": self._run.run_id, "spent": to_builtins(self._sum(told)), "sessions": sessions}
         make_folder(self._site.layout.control_dir)
         write_atomic(self._site.layout.spent_json, json.dumps(note))
 

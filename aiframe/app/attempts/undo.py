@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from aiframe.app.attempts.placing import place_of, publish, to_target
 from aiframe.app.project.advance import held
@@ -22,8 +22,7 @@ from aiframe.workspaces.trees import covered, switch_files
 SEPARATOR = "separator=%x2C"
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(Struct, frozen=True):
     """The work of a task on the branch: what came of *base* by it is *commit*. *undone_by* took it back already."""
 
     base: str

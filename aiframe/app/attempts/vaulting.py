@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from aiframe.app.attempts.results import lock_results
 from aiframe.app.project.site import Site
@@ -31,8 +33,7 @@ SEALED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(Struct, frozen=True):
     """What a step must leave alone: *seal* as it is stored, and aiframe's own *records*, held by the runner alone.
 
     *workspace* is a second seal, where the step works in another repository than the project's. *key* is what the

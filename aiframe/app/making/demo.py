@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 import aiframe
 from aiframe.agents.probe import describe
@@ -54,8 +55,7 @@ limits:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
+class _Stage(Struct, frozen=True):
     """Where the demo plays. *cwd* is the frame, *project* the project's path from there."""
 
     frame: Path

@@ -12,8 +12,9 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.agents import known_agents
 from aiframe.agents.probe import Probe, describe
@@ -41,8 +42,7 @@ NEEDS_OPTIONS: Mapping[str, str] = {
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR})
 
 
-@dataclass(frozen=True, slots=True)
-class InitReport:
+class InitReport(Struct, frozen=True):
     """A project that was made: where, for which agent, the commands to go on with, and what the person should know."""
 
     path: Path

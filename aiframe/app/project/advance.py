@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from aiframe.app.project.draft import Draft
 from aiframe.app.project.observe import observe
@@ -34,8 +35,7 @@ from aiframe.workspaces.create import ensure_repository
 EventMaker = Callable[[Seen], Event]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """What a runner may still do in this look: begin a step as *runner*, after *tasks_taken* tasks.
 
     *after_step*: it has had its step, and begins another one only where the machine says to go on.
@@ -48,8 +48,7 @@ class Chain:
     tasks_taken: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Advanced:
+class Advanced(Struct, frozen=True):
     """Where the project stands now. *started* is a step to carry out, *recover* a dead run to look after first."""
 
     project: Project
@@ -58,8 +57,7 @@ class Advanced:
     recover: Recover | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What a tick would do now."""
 
     loaded: Loaded
@@ -72,7 +70,7 @@ def look(site: Site) -> Look:
     """What a tick would do now. Reads only; raises UnreadableFile."""
     held = is_run_locked(site.layout)
     loaded = _load(site, lock_held=held)
-    draft = Draft(site, loaded, observe(site, loaded.project, now(), lock_held=held))
+    draft = Draft.of(site, loaded, observe(site, loaded.project, now(), lock_held=held))
     draft.take_hand_edits()
     draft.decide(Tick(draft.seen))
     decision = Decision(draft.project, tuple(draft.effects))
@@ -113,7 +111,7 @@ def held(site: Site, *, is_runner: bool = False) -> Iterator[Draft]:
         loaded = _load(site, lock_held=lock_held or is_runner)
         if loaded.project.state is not State.RUNNING:  # else logs/ and notes/ may be what the step made of them
             settle_debts(site, loaded.outbox)
-        draft = Draft(site, loaded, observe(site, loaded.project, now(), lock_held=lock_held))
+        draft = Draft.of(site, loaded, observe(site, loaded.project, now(), lock_held=lock_held))
         draft.take_hand_edits()
         yield draft
         draft.write()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from aiframe.app.project.advance import held
 from aiframe.app.project.intake import BOX, FormQuestion, blank_form, parse_answers, parse_questions
@@ -17,8 +18,7 @@ from aiframe.store.atomic import write_durable
 from aiframe.store.tasks_file import load_tasks
 
 
-@dataclass(frozen=True, slots=True)
-class OpenQuestion:
+class OpenQuestion(Struct, frozen=True):
     """A question without an answer. *in_form*: it belongs to the interview, and its answer into INTAKE_ANSWERS.md.
 
     Of an agent's question *task* is what waits for the answer (empty: the plan), *choices* are the answers that there

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.app.project.observe import read_text
 from aiframe.core.errors import AiframeError
@@ -23,8 +24,7 @@ _RUNS = 50
 """How many of the last runs that had something put aside are looked through."""
 
 
-@dataclass(frozen=True, slots=True)
-class PutAside:
+class PutAside(Struct, frozen=True):
     """A changed version of the file *path* (relative to the project), as it lies at *kept*."""
 
     path: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from msgspec import Struct, field
 
 from aiframe.app.project.observe import hand_edit
 from aiframe.app.project.outbox import debt_for, settle_debts
@@ -25,21 +26,22 @@ from aiframe.store.quarantine import set_aside
 from aiframe.store.tasks_file import load_tasks, set_statuses
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(Struct):
     """A project under decision: what it has become so far, and what is owed for it."""
 
     site: Site
     loaded: Loaded
     seen: Seen
-    project: Project = field(init=False)
+    project: Project
     effects: list[Effect] = field(default_factory=list)
     debts: list[dict[str, Any]] = field(default_factory=list)
     overrules: bool = False
     """Whether the STATE.json that lies there is replaced though a step, or somebody during it, has changed it."""
 
-    def __post_init__(self) -> None:
-        self.project = self.loaded.project
+    @classmethod
+    def of(cls, site: Site, loaded: Loaded, seen: Seen) -> Self:
+        """A project as it was loaded, before anything is decided."""
+        return cls(site, loaded, seen, loaded.project)
 
     def decide(self, event: Event) -> tuple[Effect, ...]:
         """Apply one event, and note what it owes."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 BOX = "- [ ] done (go on with the answers as they are)"
 
@@ -32,8 +33,7 @@ _LIST_ITEM = re.compile(r" {0,3}(\d{1,3})[.)]\s+(.*)")
 _COMMENT = re.compile(r"\s*<!--.*-->\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class FormQuestion:
+class FormQuestion(Struct, frozen=True):
     """A question for the person. *id* is unique in its file, *title* is one line; *title* or *text* may be empty."""
 
     id: str
@@ -41,8 +41,7 @@ class FormQuestion:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Struct, frozen=True):
     """What a form says: *answers* holds those that were given, *rest* whatever stands under no question."""
 
     answers: Mapping[str, str]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from aiframe.app.project.intake import form_done
 from aiframe.app.project.site import Site
-from aiframe.core.errors import Problem, UnreadableFile
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import HandSet, Rejection, Seen
 from aiframe.core.model import Moment, Project, State, Task, Wait
+from aiframe.core.problem import Problem
 from aiframe.store.atomic import read_bounded
 from aiframe.store.hand_edits import Edits
 from aiframe.store.quarantine import last_good

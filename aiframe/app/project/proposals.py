@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
@@ -29,8 +30,7 @@ ADDED_LIMIT = 10
 _NEW_STATUS = frozenset({TaskStatus.TODO, TaskStatus.BLOCKED, TaskStatus.CANCELLED})
 
 
-@dataclass(slots=True)
-class Inspection:
+class Inspection(Struct):
     """What was found after a step. *complaints* make it invalid output, *notes* are only recorded."""
 
     complaints: list[str] = field(default_factory=list)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from aiframe.agents import tells_cost
-from aiframe.core.errors import Problem, UnreadableFile
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Rules
+from aiframe.core.problem import Problem
 from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
 from aiframe.store.project_store import ProjectStore
@@ -22,8 +25,7 @@ RECORD = "AIFRAME_RECORD"
 """By this variable a runner learns where to record its steps: the absolute path of a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Struct, frozen=True):
     """A project folder that passed the guard, with PROJECT.yaml read. *environ* is the caller's environment."""
 
     layout: Layout

@@ -11,8 +11,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look
 from aiframe.app.project.site import Site
@@ -29,8 +31,7 @@ _VERY_COARSE_NS = 2_500_000_000
 """For how long after a change a file is not yet trusted; the second where its time of change is in whole seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(Struct, frozen=True):
     """The shape of every file that a look at the folder *place* depends on; *made* is in epoch seconds.
 
     *names* is what the folder of a frame's projects holds, empty for a project. *settled*: no file is too fresh.
@@ -43,8 +44,7 @@ class Survey:
     names: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rest:
+class Rest(Struct, frozen=True):
     """What a tick said that found nothing to do; *until* is when a wait ends, in epoch seconds, 0 for never."""
 
     exit_code: int

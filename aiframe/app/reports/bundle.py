@@ -16,8 +16,9 @@ import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 import aiframe
 from aiframe.app.reports.doctor import examine
@@ -56,8 +57,7 @@ them before you send this on.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """What was written: *contents* are (name, bytes, remark), *size* is that of the packed file in bytes."""
 
     path: Path
@@ -65,8 +65,7 @@ class Bundle:
     contents: tuple[tuple[str, int, str], ...]
 
 
-@dataclass(slots=True)
-class _Parcel:
+class _Parcel(Struct):
     """What goes in, as long as there is room."""
 
     redact: Redact

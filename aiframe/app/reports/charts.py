@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 WIDTH, NARROW = 720, 460
 """How wide the pictures over time are, and those that stand side by side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """A run on the timeline, or one bar of a chart. *kind* is what its colour goes by, *title* what it tells."""
 
     x: float
@@ -28,16 +28,14 @@ class Bar:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """A line across the picture at *at*, and the words beside it."""
 
     at: float
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Struct, frozen=True):
     """What to draw on a canvas of *width* x *height*: bars, lines with their words, and the corners of a polyline."""
 
     height: float
@@ -50,8 +48,7 @@ class Picture:
     width: float = WIDTH
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Something that took from *start* to *end* (epoch seconds) in the row *row*."""
 
     row: str

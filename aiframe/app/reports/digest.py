@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from aiframe.app.project.site import held_in, open_site
 from aiframe.app.reports.history import DONE, HELD, Attempt, History, Spent, read_history, spent
@@ -23,8 +24,7 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True):
     """Something that waits for a person. *kind* is a word for programs, *commands* say how to decide, in order."""
 
     kind: str
@@ -33,8 +33,7 @@ class Open:
     commands: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(Struct, frozen=True):
     """A project from *since* until *at* (epoch seconds).
 
     *done* are the runs that finished a task, *failed* those that came to a bad end, *failures* counts the latter by
@@ -59,7 +58,7 @@ class Digest:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values that JSON can carry."""
-        return asdict(self)
+        return dict(to_builtins(self))
 
 
 def parse_since(text: str, now: float) -> float:

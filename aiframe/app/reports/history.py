@@ -11,14 +11,16 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
-from aiframe.core.errors import AiframeError, Problem
+from aiframe.core.errors import AiframeError
 from aiframe.core.model import FailureKind
+from aiframe.core.problem import Problem
 from aiframe.store.atomic import LIMIT
 from aiframe.store.control import read_control
 from aiframe.store.journal import Event, read_events
@@ -32,8 +34,7 @@ DONE, HELD, RUNNING, UNKNOWN = "done", "held", "running", "unknown"
 _GRAVITY = {kind.value: rank for rank, kind in enumerate(FailureKind)}
 
 
-@dataclass(frozen=True, slots=True)
-class GateRun:
+class GateRun(Struct, frozen=True):
     """A check that aiframe ran; None for what its result does not tell. *log* is relative to the project."""
 
     name: str
@@ -43,8 +44,7 @@ class GateRun:
     log: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One run. *outcome* is "done", "held", "handed", "running", "unknown" or the kind of failure that decided.
 
     *started* is in epoch seconds; *seconds*, *tokens* (read and written) and *cost_usd* are None where nobody told
@@ -79,19 +79,17 @@ class Attempt:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values that JSON can carry."""
-        return asdict(self)
+        return dict(to_builtins(self))
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """The attempts, the oldest first, and the files that could not be used."""
 
     attempts: tuple[Attempt, ...]
     problems: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Struct, frozen=True):
     """What *runs* runs took. The sums hold what was told, *untold_tokens* and *unpriced* count the rest."""
 
     runs: int = 0

@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.app.project.site import Site
 from aiframe.app.protection.sandboxing import policy_for, sandbox_of
@@ -37,8 +38,7 @@ _REMOTE = ("nfs", "cifs", "smb", "sshfs", "afs", "glusterfs", "ceph", "lustre", 
 _SCRATCH_PREFIX = ".doctor-"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One line of the report. *ok* is None for something that works, or can be done without, and is good to know.
 
     *cure* says what to do; empty where nothing is.

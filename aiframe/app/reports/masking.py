@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.redaction import MIN_SECRET, Secret

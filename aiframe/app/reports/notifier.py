@@ -16,9 +16,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+from msgspec import Struct
 
 DEADLINE_S = 20.0
 """When a sender gives up, whatever it waits for."""
@@ -30,8 +31,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 INSTALL = "install it beside aiframe: pip install 'aiframe[notify]'"
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """How it went with one address, which is told as *place*: its number in the list and how it begins."""
 
     place: str

@@ -10,7 +10,8 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+
+from msgspec import Struct, to_builtins
 
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
@@ -29,8 +30,7 @@ _LONG_WAITS = (FailureKind.QUOTA, FailureKind.BUDGET)
 _REVIEWS = (State.REVIEW_READY, State.REVIEW_WAITING)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """One thing to tell; a *key* is told once.
 
     *kind* is question, review, interview, work, budget, wait, error or done.
@@ -121,7 +121,7 @@ def _remember(layout: Layout, keys: Sequence[str]) -> None:
 
 
 def _send(site: Site, fresh: Sequence[Notice]) -> None:
-    carried = json.dumps({"addresses": site.settings.notify, "notices": [asdict(notice) for notice in fresh]})
+    carried = json.dumps({"addresses": site.settings.notify, "notices": [to_builtins(notice) for notice in fresh]})
     spawn_runner(
         [sys.executable, "-P", "-m", "aiframe.app.reports.notifier"],
         cwd=site.layout.control_dir,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from msgspec import Struct
 
 import aiframe
 from aiframe.app.project.resources import template_text
@@ -29,8 +29,7 @@ _SHOWN_RUNS, _SHOWN_TASKS, _SHOWN_BARS = 400, 200, 20
 """How many runs, tasks and bars are told one by one; the sums are of all."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRow:
+class TaskRow(Struct, frozen=True):
     """A task with all its runs: *outcome* is the last one's, *spent* the sum of all."""
 
     id: str

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from aiframe.app.attempts.playing import next_agent
 from aiframe.app.project.intake import open_questions
@@ -18,11 +20,12 @@ from aiframe.app.project.offers import waiting
 from aiframe.app.project.site import Site, held_in, open_site
 from aiframe.app.reports.follow import last_lines, newest_log
 from aiframe.core.budget import Spent
-from aiframe.core.errors import AiframeError, Problem, UnreadableFile
+from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import Seen
 from aiframe.core.explain import Explanation, explain
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
+from aiframe.core.problem import Problem
 from aiframe.core.timing import elapsed, remaining
 from aiframe.process import now
 from aiframe.store.guards import check_project_folder
@@ -42,8 +45,7 @@ _ROLE_OF_STATE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TaskLine:
+class TaskLine(Struct, frozen=True):
     """A task as the panel shows it; *attempts* counts the tries that people have seen, *spent* is what they took."""
 
     id: str
@@ -53,8 +55,7 @@ class TaskLine:
     spent: Spent = field(default_factory=Spent)
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A file that cannot be used, and the cure. *line* and *column* count from 1; 0 means the whole file."""
 
     path: str
@@ -64,8 +65,7 @@ class Trouble:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """A project at the moment *at*. Times are epoch seconds, durations seconds; None where there is nothing to say.
 
     *state* is empty where no file tells it. *role*, *task*, *attempt*, *run_id*, *started_at*, *runtime_s* and
@@ -112,7 +112,7 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values that JSON can carry."""
-        return asdict(self)
+        return dict(to_builtins(self))
 
 
 def explain_now(site: Site) -> Explanation:

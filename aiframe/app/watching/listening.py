@@ -10,9 +10,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 from aiframe.core.errors import AiframeError
 from aiframe.process.companion import Companion
@@ -23,8 +24,7 @@ _TRIES = 3
 """How many listeners in a row may die before they begin to listen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """The *paths* that have changed. *missed*: others may have changed unheard, so look at all, and list all anew."""
 
     paths: tuple[str, ...] = ()

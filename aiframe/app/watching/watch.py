@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from aiframe.app.project.advance import look
 from aiframe.app.project.site import open_site
@@ -65,8 +66,7 @@ def watch(
     return 0
 
 
-@dataclass(slots=True)
-class _Watch:
+class _Watch(Struct):
     """All projects: those that may have work, in order, those whose step lives, and the rest, which are at rest."""
 
     list_projects: Callable[[], list[Path]]

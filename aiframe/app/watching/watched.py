@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.app.project.stamp import Survey, resting, survey
 from aiframe.app.project.steplog import plain
@@ -17,8 +18,7 @@ from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 
 
-@dataclass(slots=True, eq=False)
-class Watched:
+class Watched(Struct, eq=False):
     """A project under watch; *out* gets its lines."""
 
     root: Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.core.budget import Reached, Spent, reached
 from aiframe.core.events import Broken, Decision, Ending, Seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.core.events import Decision, HandSet, Seen, SetStatus
 from aiframe.core.model import Project, Question, Role, Rules, Runner, State, TaskStatus, Unknown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from aiframe.core.events import Decision, Handed, Seen
 from aiframe.core.model import READY_STATE, HandedWork, Project, Run, State

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from aiframe.core.events import Decision, GoOn, Held, Seen, SetStatus
 from aiframe.core.model import HeldWork, Project, Run, State, Task, TaskStatus

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from aiframe.core.events import StartStep
 from aiframe.core.model import Moment, Project, Role, Rules, Task, Wait

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from aiframe.core.events import Archive, Decision, Effect, Recover, Seen, SetStatus, StartStep, StopRunner, Tick
 from aiframe.core.model import (
