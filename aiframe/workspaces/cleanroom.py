@@ -41,20 +41,23 @@ OWN_INDEX = "core.fsync=all,-index"
 STALE_AFTER_S = 86_400.0
 ROOM_PREFIX = "room-"
 TRUE = frozenset({"true", "yes", "on", "1"})
+_HELD: dict[Path, tuple[str, tuple[int, ...]]] = {}
+"""The tree that a cache was left with by this process, and the file it then was."""
 
 
 class CleanRoom:
     """Git over the files of *repo*, or a *folder* of its own for them, without the configuration of *repo*.
 
-    *index* is the private index, empty at first.
+    *index* is the private index, empty at first; *loaded* is the tree or commit that it was set to.
     """
 
-    __slots__ = ("folder", "home", "index", "repo")
+    __slots__ = ("folder", "home", "index", "loaded", "repo")
 
     def __init__(self, repo: Repository, home: Path, folder: Path | None = None) -> None:
         self.repo = repo
         self.home = home
         self.index = home / "index"
+        self.loaded = ""
         self.folder = folder or repo.root
 
     def call(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> Captured:
@@ -78,17 +81,32 @@ class CleanRoom:
 
     def load(self, tree: str) -> None:
         """Set the private index to *tree*, keeping from the cache what is known about unchanged files."""
+        self.loaded, cache = tree, cache_of(self.repo)
+        held = _HELD.get(cache) == (tree, _identity(cache))
         with suppress(OSError):
-            shutil.copy2(cache_of(self.repo), self.index)  # with its time: git compares file times with the index's own
+            shutil.copy2(cache, self.index)  # with its time: git compares file times with the index's own
+            if held:
+                return
         if self.call("read-tree", "--reset", tree).code == 0:
             return
         self.index.unlink(missing_ok=True)  # a torn or forged cache costs time, nothing else
         self.run("read-tree", tree)
 
-    def keep_cache(self) -> None:
-        """Make the private index the cache for the next room, where the disk lets that be done."""
+    def keep_cache(self, tree: str = "") -> None:
+        """Make the private index, which holds *tree*, the cache for the next room, where the disk lets that be done."""
+        cache = cache_of(self.repo)
         with suppress(OSError):
-            os.replace(self.index, cache_of(self.repo))
+            os.replace(self.index, cache)
+            _HELD[cache] = (tree, _identity(cache))
+
+
+def _identity(file: Path) -> tuple[int, ...]:
+    """What changes whenever *file* is written or replaced; empty where it is not there."""
+    try:
+        seen = file.lstat()
+    except OSError:
+        return ()
+    return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
 def cache_of(repo: Repository) -> Path:

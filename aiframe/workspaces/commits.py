@@ -43,8 +43,8 @@ class LogEntry(Struct, frozen=True):
 def head(repo: Repository) -> Head:
     """The commit and branch of HEAD. Raises GitError when there is no commit yet or it is damaged."""
     branch = current_branch(repo)
-    commit = repo.text("rev-parse", "--verify", "--end-of-options", "HEAD^{commit}")
-    return Head(commit, branch)
+    commit = repo.commit_of(f"refs/heads/{branch}") if branch is not None else None
+    return Head(commit or repo.text("rev-parse", "--verify", "--end-of-options", "HEAD^{commit}"), branch)
 
 
 def current_branch(repo: Repository) -> str | None:

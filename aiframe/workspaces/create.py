@@ -22,6 +22,8 @@ FIRST_MESSAGE = "aiframe: first commit"
 BLOCK_START, BLOCK_END = "# aiframe: begin", "# aiframe: end"
 NEW_PREFIX = ".aiframe-new-"
 LOCK_WAIT_S = 120.0
+_TAKEN: set[tuple[Path, tuple[bytes, ...]]] = set()
+"""The repositories that git has taken for one, with the HEAD and the configuration by which it did."""
 
 
 def ensure_repository(root: Path, ignored: Sequence[str]) -> Repository:
@@ -92,7 +94,18 @@ def check_usable(repo: Repository) -> None:
         raise GitError(
             "check", "refs are not stored as files", hint="`git refs migrate --ref-format=files` in the project folder"
         )
-    repo.run("rev-parse", "--git-dir")
+    by = (repo.git_dir / "HEAD", repo.common_dir / "config", repo.git_dir / "config.worktree")
+    known = (repo.git_dir, tuple(map(_bytes, by)))
+    if known not in _TAKEN:
+        repo.run("rev-parse", "--git-dir")
+        _TAKEN.add(known)
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 def has_commit(repo: Repository) -> bool:

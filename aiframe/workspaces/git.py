@@ -202,6 +202,12 @@ def names(raw: bytes) -> tuple[str, ...]:
 OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _TREES: dict[str, str] = {}
 """The trees of commits that were asked for by their full id, which never comes to mean something else."""
+_COMMITS: set[tuple[Path, str]] = set()
+"""The repositories and ids of which git has said that they are commits there."""
+_DESCENDS: set[tuple[str, str]] = set()
+"""Pairs of commits of which git has said that the second descends from the first."""
+_LOOSE_REF = re.compile(r"refs/(?:heads|aiframe)(?:/[A-Za-z0-9_-]+)+")
+"""The name of a ref that is a file of its own, or packed: no other rule of git's applies to it."""
 
 
 class Repository:
@@ -270,17 +276,50 @@ class Repository:
             _TREES[commit] = tree
         return tree
 
+    def commit_of(self, name: str) -> str | None:
+        """The commit that *name*, an object id or the full name of a ref, stands for now; None where there is none.
+
+        Git is asked once about each commit, for it stays one; which one a ref names is read where it is written.
+        """
+        known = name if OBJECT_ID.match(name) else self._written(name)
+        if (self.common_dir, known) in _COMMITS:
+            return known
+        found = self.call("rev-parse", "-q", "--verify", "--end-of-options", f"{name}^{{commit}}")
+        if found.code != 0:
+            return None
+        commit = found.out.decode().strip()
+        _COMMITS.add((self.common_dir, commit))
+        return commit
+
+    def _written(self, ref: str) -> str:
+        """What the file of a ref says, which counts before all else; empty where there is none, or no plain one."""
+        self.assert_own()
+        if not _LOOSE_REF.fullmatch(ref):
+            return ""
+        try:
+            file = os.open(self.common_dir / ref, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            return ""
+        with open(file, "rb", buffering=0) as stream:
+            try:
+                said = (stream.read(128) or b"").decode("ascii", "replace")
+            except OSError:
+                return ""
+        return said[:-1] if said.endswith("\n") and OBJECT_ID.match(said[:-1]) else ""
+
     def holds(self, name: str) -> bool:
         """Whether the commit or tree *name* is there, and its tree with it."""
         return self.call("cat-file", "-e", f"{name}^{{tree}}").code == 0
 
     def is_ancestor(self, old: str, new: str) -> bool:
         """Whether *new* is *old* or descends from it."""
-        if old == new:
+        if old == new or (old, new) in _DESCENDS:
             return True
         done = self.call("merge-base", "--is-ancestor", old, new)
         if done.code not in (0, 1):
             checked("merge-base", done)
+        if done.code == 0 and OBJECT_ID.match(old) and OBJECT_ID.match(new):
+            _DESCENDS.add((old, new))
         return done.code == 0
 
 

@@ -22,7 +22,7 @@ from aiframe.process import capture
 from aiframe.workspaces.cleanroom import TRUE
 from aiframe.workspaces.commits import Head, current_branch
 from aiframe.workspaces.create import check_usable
-from aiframe.workspaces.git import GitError, Repository, environment, program
+from aiframe.workspaces.git import GitError, Repository, environment, program, survived
 
 LEAST_GIT = (2, 38)
 """From this version on git merges two commits without a checkout."""
@@ -108,6 +108,13 @@ def git_version() -> tuple[int, ...]:
     return (int(found[1]), int(found[2])) if found else (0,)
 
 
+@cache
+def is_branch_name(name: str) -> bool:
+    """Whether git takes *name* for the name of a branch."""
+    argv = [program(), "check-ref-format", f"refs/heads/{name}"]
+    return survived("check-ref-format", capture(argv, cwd=Path("/"), env=environment())).code == 0
+
+
 def resolve_base(repo: Repository, name: str = "") -> Base:
     """What *name* (a branch, a tag, any commit) stands for now; without a name, what is checked out.
 
@@ -128,12 +135,6 @@ def resolve_base(repo: Repository, name: str = "") -> Base:
         cure = "name a branch, a tag or a commit that is there: `git branch -a` lists branches"
         raise GitError("rev-parse", f"{repo.root} has no commit {name or wanted}", hint=cure)
     raise GitError("check", f"{repo.root} has no commit yet", hint="make a first commit there: `git commit`")
-
-
-def commit_of(repo: Repository, ref: str) -> str | None:
-    """The commit that the full name *ref* stands for; None where there is none."""
-    found = repo.call("rev-parse", "-q", "--verify", "--end-of-options", f"{ref}^{{commit}}")
-    return found.out.decode().strip() if found.code == 0 else None
 
 
 def registered(repo: Repository) -> list[Registered]:
@@ -204,7 +205,7 @@ def host_lock(repo: Repository) -> Iterator[tuple[int, ...]]:
 
 def tip(repo: Repository, branch: str) -> Head:
     """Where *branch* stands. Raises GitError where there is none."""
-    commit = commit_of(repo, f"refs/heads/{branch}")
+    commit = repo.commit_of(f"refs/heads/{branch}")
     if commit is None:
         raise GitError("rev-parse", f"{repo.root} has no branch {branch} any more", hint="run the command again")
     return Head(commit, branch)

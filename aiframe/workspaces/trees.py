@@ -12,11 +12,13 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
-from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, checked, message_of, names
+from aiframe.workspaces.git import OBJECT_ID, EmbeddedRepositories, GitError, Repository, checked, message_of, names
 from aiframe.workspaces.locks import announced, clear_leftovers, files_of, index_locks
 
 GITLINK = "160000"
 ABSENT = "000000"
+_SUBMODULES: dict[str, tuple[str, ...]] = {}
+"""Those of trees and commits that were asked for by their full id, which never comes to mean something else."""
 
 
 class Change(Struct, frozen=True):
@@ -80,7 +82,7 @@ def worktree_tree(repo: Repository, base: str, control_paths: Sequence[str], *, 
         if tip is not None and tip != base:
             take_commits(room, base, tip, control_paths)
         tree = add_everything(room, base, control_paths)
-        room.keep_cache()
+        room.keep_cache(tree)
     refuse_new_gitlinks(repo, base, tree)
     return tree
 
@@ -117,10 +119,19 @@ def add_everything(room: CleanRoom, base: str | None, control_paths: Sequence[st
 
 
 def submodules(room: CleanRoom) -> tuple[str, ...]:
-    """The submodules in the index: looking into one would run git with the configuration that lies there."""
-    prefix = f"{GITLINK} "
-    entries = names(room.run("ls-files", "-s", "-z"))
-    return tuple(entry.partition("\t")[2] for entry in entries if entry.startswith(prefix))
+    """The submodules in the index: looking into one would run git with the configuration that lies there.
+
+    They are those of the tree that was loaded, whatever was staged since: `take_commits` leaves them alone.
+    """
+    known = _SUBMODULES.get(room.loaded)
+    if known is not None:
+        return known
+    prefix = f"{GITLINK} ".encode()
+    links = (entry for entry in room.run("ls-files", "-s", "-z").split(b"\0") if entry.startswith(prefix))
+    found = tuple(os.fsdecode(entry.partition(b"\t")[2]) for entry in links)
+    if OBJECT_ID.match(room.loaded):
+        _SUBMODULES[room.loaded] = found
+    return found
 
 
 def nested_repositories(room: CleanRoom) -> tuple[str, ...]:
@@ -159,7 +170,7 @@ def first_tree(repo: Repository) -> str:
     with clean_room(repo) as room:
         room.run("read-tree", "--empty")
         tree = add_everything(room, None, ())
-        room.keep_cache()
+        room.keep_cache(tree)
     refuse_new_gitlinks(repo, None, tree)
     return tree
 
@@ -173,7 +184,7 @@ def control_tree(repo: Repository, base: str, paths: Sequence[str]) -> str:
         listed = b"\0".join(os.fsencode(name) for name in dict.fromkeys(found) if not name.endswith("/"))
         room.run("update-index", "--add", "--remove", "-z", "--stdin", stdin=listed)
         tree = room.run("write-tree").decode().strip()
-        room.keep_cache()
+        room.keep_cache(tree)
     return tree
 
 

@@ -321,8 +321,10 @@ def settle_refs(repo: Repository, sealed: Seal, quarantine_dir: Path, date: floa
         keep_left_behind(repo, sealed, prefix, date)
     if not repo.holds(sealed.head_commit):
         return (Breach("git/objects", "deleted", "failed", hint=LOST_OBJECTS),)
-    at = Head(repo.text("rev-parse", "--verify", "HEAD"), current_branch(repo))
-    kept_at = ""
+    branch, kept_at = current_branch(repo), ""
+    if branch is not None and repo.commit_of(f"refs/heads/{branch}") == sealed.head_commit:
+        return ()
+    at = Head(repo.text("rev-parse", "--verify", "HEAD"), branch)
     if at.commit == sealed.head_commit:
         return ()
     if repo.holds(at.commit):

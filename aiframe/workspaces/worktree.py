@@ -16,7 +16,7 @@ from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import sweep_rooms
 from aiframe.workspaces.commits import Head, create_ref, head, safe_ref, signed
 from aiframe.workspaces.git import NOT_YET, GitError, Repository, checked
-from aiframe.workspaces.host import Registered, checkouts, commit_of, first_line, host_lock, registered, tip
+from aiframe.workspaces.host import Registered, checkouts, first_line, host_lock, registered, tip
 from aiframe.workspaces.linked import BACKUP, READY, Linked, Ready, is_ready, keep_tree, same, write_ready
 from aiframe.workspaces.locks import announced, deleting_locks, ref_locks
 from aiframe.workspaces.moving import MOVING, bring_by_force, finish_move
@@ -54,7 +54,7 @@ def fork_of(linked: Linked, one: str, other: str) -> str:
 
 def make_branch(host: Repository, branch: str, start: str, date: float) -> None:
     """A branch that is there: made from *start* where it is not."""
-    if commit_of(host, f"refs/heads/{branch}") is None:
+    if host.commit_of(f"refs/heads/{branch}") is None:
         move_branch(host, branch, NOT_YET, start, "aiframe: begun", date)
 
 
@@ -66,7 +66,7 @@ def move_branch(host: Repository, branch: str, old: str, new: str, reason: str, 
         done = host.call(*action, env=signed(host, date), keep_fds=held)
     if done.code == 0:
         return True
-    if commit_of(host, ref) != (old or None):
+    if host.commit_of(ref) != (old or None):
         return False
     checked("update-ref", done)
     return False
@@ -172,7 +172,7 @@ def remove_worktree(host: Repository, path: Path, branch: str, target: str, date
 
 def drop_branch(host: Repository, branch: str, target: Head, date: float) -> list[str]:
     """Delete *branch*, once *target* or a backup ref is proven to hold it."""
-    commit = commit_of(host, f"refs/heads/{branch}")
+    commit = host.commit_of(f"refs/heads/{branch}")
     if commit is None or checkouts(host, branch):
         return []
     kept = []

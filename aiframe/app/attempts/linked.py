@@ -24,7 +24,7 @@ from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
-from aiframe.workspaces.host import Base, commit_of, open_host, resolve_base, tip
+from aiframe.workspaces.host import Base, is_branch_name, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.linked import Linked, read_ready
 from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_files_back
@@ -61,7 +61,7 @@ class Origin(Struct, frozen=True):
 def open_origin(site: Site) -> tuple[Repository, Origin]:
     """The repository that the project works for, looked at anew, with its target branch there. Raises StepError."""
     host, origin = find_origin(site)
-    start = commit_of(host, origin.landed_ref) or origin.commit
+    start = host.commit_of(origin.landed_ref) or origin.commit
     make_branch(host, origin.target, start, now().wall)
     return host, origin
 
@@ -93,12 +93,12 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
     """The record as it should be; what PROJECT.yaml changed since is resolved anew, all else stays."""
     settings, repo = site.settings.workspace, os.fspath(host.common_dir)
     owner, key = _claimed(site, old)
-    if old is not None and (old.repo, old.wanted) == (repo, settings.base) and host.holds(old.commit):
+    if old is not None and (old.repo, old.wanted) == (repo, settings.base) and host.commit_of(old.commit):
         base = Base(old.base, old.commit)
     else:
         base = resolve_base(host, settings.base)
     target = settings.target or landed_branch(key)
-    checked_branch(host, target)
+    checked_branch(target)
     origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target)
     if origin != old:
         make_folder(site.layout.workspace_record.parent)
@@ -116,9 +116,9 @@ def _claimed(site: Site, old: Origin | None) -> tuple[str, str]:
     raise StepError(f"no folder of workspaces can be had in {home}", hint="look at what is there")
 
 
-def checked_branch(host: Repository, name: str) -> None:
+def checked_branch(name: str) -> None:
     """Raise GitError unless *name* can be the name of a branch."""
-    if host.call("check-ref-format", f"refs/heads/{name}").code != 0:
+    if not is_branch_name(name):
         raise GitError("check", f"{name} cannot be a branch", hint="correct workspace.target in PROJECT.yaml")
 
 
@@ -164,7 +164,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
 
 def follow_base(host: Repository, origin: Origin, date: float) -> None:
     """Take into the target what was committed on the base since, where the base holds all that has landed."""
-    base = commit_of(host, origin.base) if origin.base else None
+    base = host.commit_of(origin.base) if origin.base else None
     at = tip(host, origin.target)
     if base is None or origin.base == f"refs/heads/{origin.target}" or base == at.commit:
         return
@@ -177,7 +177,7 @@ def about_base(host: Repository, origin: Origin) -> str:
     """In words, that the base has gone another way than the target, or is gone; empty where there is nothing to say."""
     if not origin.base:
         return ""
-    name, base = Base(origin.base, origin.commit).name, commit_of(host, origin.base)
+    name, base = Base(origin.base, origin.commit).name, host.commit_of(origin.base)
     at = tip(host, origin.target).commit
     if base is None:
         return f"{name} is gone from {host.root}; the work goes on from {origin.target}"
