@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Struct
 
 from aiframe.agents.script_file import MAX_BYTES, Turn, read_script
-from aiframe.agents.script_writer import HEADER, turn_text
 from aiframe.app.project.site import RECORD, Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.secrets import redactor_for
@@ -120,6 +119,8 @@ def write_turn(site: Site, run: Run, log: StepLog) -> None:
 
 def _append(path: Path, turn: dict[str, Any]) -> None:
     """*path* with *turn* behind the others, whole at every moment. Raises UnreadableFile, StepError, StorageError."""
+    from aiframe.agents.script_writer import HEADER, turn_text  # takes 3 ms, which only a recording shall pay for
+
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     turns: tuple[Turn, ...] = read_script(path) if before else ()
     if any(known.run_id == turn["run_id"] for known in turns):
