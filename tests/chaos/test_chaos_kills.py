@@ -27,7 +27,7 @@ from support.chaos import (
 )
 from support.needs import needs
 
-from aiframe.core.model import State, TaskStatus
+from aiframe.core.model import FailureKind, Rules, State, TaskStatus
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its victims in /proc")
 
@@ -80,6 +80,8 @@ def fire(site: Ground, rng: random.Random, victims: list[str]) -> list[str]:
             if tick.poll() is not None:
                 cure(site)
                 tick = site.start_tick()
+            if site.project.streaks.get(FailureKind.INTERRUPTED, 0) >= Rules().interrupted_limit - 1:
+                continue  # once more without a finished step is an error, as it should be
             if kill(site, victims[len(hit)], patience_s=1.5):
                 hit.append(victims[len(hit)])
     finally:
