@@ -171,6 +171,20 @@ def test_what_was_changed_during_an_audit_is_kept_in_a_ref(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("then", ["true", "rm mine.txt", "git checkout -q -b other", "git checkout -q --detach"])
+def test_a_commit_during_an_audit_is_off_the_branch_and_kept_in_a_ref(tmp_path: Path, then: str) -> None:
+    commit = "git -c user.name=x -c user.email=x@example.org commit -q -m sneaked"
+    sneak = f"echo mine > mine.txt; git add mine.txt; {commit}; {then}"
+    bench = lay(tmp_path, audit=auditor(f"grep -q 'could not be used' || {{ {sneak}; }}; {say(True)}"))
+    bench.tick()
+    assert (bench.where, bench.commits()) == ("DONE", ["T1: Task T1"]), bench.log()
+    assert "sneaked" not in bench.git("log", "--format=%s", "main")
+    assert bench.git("ls-tree", "-r", "--name-only", "main").split()[-1] == "made.txt"
+    assert bench.git("status", "--porcelain") == ""
+    refs = bench.git("for-each-ref", "--format=%(refname) %(subject)", "refs/aiframe").splitlines()
+    assert any(ref.endswith("-audit-commits sneaked") for ref in refs), refs
+
+
 @pytest.mark.parametrize(
     ("kind", "state"),
     [

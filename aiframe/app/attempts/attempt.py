@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.results import GateResult
+from aiframe.app.attempts.vaulting import Sealed
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.core.model import Project, Run, Task
@@ -38,7 +39,7 @@ class Work(Struct, frozen=True):
 
     The folder is the place itself, proven to hold nothing but the candidate and ignored files, or a clean checkout.
     *ignored_inputs*: there are ignored files that the commands may read, and that the commit will not hold. *results*
-    are those of the gates that have passed already.
+    are those of the gates that have passed already, *sealed* is what none of them may change.
     """
 
     attempt: Attempt
@@ -46,6 +47,7 @@ class Work(Struct, frozen=True):
     folder: Path
     ignored_inputs: bool = False
     results: tuple[GateResult, ...] = ()
+    sealed: Sealed | None = None
 
     @property
     def is_clean(self) -> bool:

@@ -22,6 +22,7 @@ from aiframe.app.attempts.gates import GateReport
 from aiframe.app.attempts.gates_checkout import touched
 from aiframe.app.attempts.prompts import PROMPT_BYTES, prompt_within, render
 from aiframe.app.attempts.results import GateResult
+from aiframe.app.attempts.vaulting import check_seal
 from aiframe.app.project.observe import read_text
 from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.model import Failure, FailureKind, Role
@@ -29,8 +30,9 @@ from aiframe.core.ports import AgentRequest, AgentSandbox, Answer, Usage
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.settings_file import AgentSettings
+from aiframe.workspaces.commits import Head, head, move_head
 from aiframe.workspaces.inplace import changed_files, keep_ref
-from aiframe.workspaces.trees import patch, switch_files, worktree_tree
+from aiframe.workspaces.trees import patch, switch_files, sync_index, worktree_tree
 
 DIFF_CHARS = 200_000
 """How much of a diff the prompt carries; of a longer one the list of files, and the name of the file that holds it."""
@@ -149,9 +151,11 @@ def _ask(work: Work, settings: AgentSettings, before: Heard | None = None) -> He
         sandbox=READ_ONLY,
         options=settings.options,
     )
+    at = head(attempt.place.repo)
     answer = run_agent(attempt.site, attempt.run, agent, request, attempt.log, attempt.stop)
-    changed, notes = _put_back(work)
-    return Heard(answer, _complaint(answer, changed), notes)
+    breaches = check_seal(attempt.site, work.sealed) if work.sealed is not None else ()  # before git looks at anything
+    changed, notes = _put_back(work, at)
+    return Heard(answer, _complaint(answer, changed), (*breaches, *notes))
 
 
 def _complaint(answer: Answer, changed: tuple[str, ...]) -> str:
@@ -167,21 +171,29 @@ def _complaint(answer: Answer, changed: tuple[str, ...]) -> str:
     return ""
 
 
-def _put_back(work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Put the work back as it was before its audit: which files were changed, and that in words. Raises GitError.
+def _put_back(work: Work, at: Head) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Put the work back as it was before its audit, *at* this commit: what was changed, and that in words.
 
-    Somebody else may have changed them meanwhile, so what was there is kept in a ref.
+    Somebody else may have done it meanwhile, so what was there is kept in a ref. Raises GitError.
     """
     place, tree = work.attempt.place, work.candidate.tree
+    name, moved = f"{work.attempt.task.id}/{work.attempt.run.run_id}-audit", head(place.repo)
     there = worktree_tree(place.repo, tree, place.control)
-    changed = tuple(change.path for change in changed_files(place.repo, tree, there))
+    changed = [change.path for change in changed_files(place.repo, tree, there)]
+    kept = list[str]()
+    if changed:
+        said = f"changed while {work.attempt.task.id} was audited"
+        kept.append(keep_ref(place.repo, name, there, said, now().wall))
+        switch_files(place.repo, there, tree)
+    if moved.commit != at.commit:
+        changed.insert(0, "the history")
+        kept.append(keep_ref(place.repo, f"{name}-commits", moved.commit, "", now().wall))
+        sync_index(place.repo, place.repo.tree_of(at.commit))
+        move_head(place.repo, moved, at.commit, "aiframe: an audit makes no commits", now().wall)
     if not changed:
         return (), ()
-    task, run = work.attempt.task.id, work.attempt.run.run_id
-    ref = keep_ref(place.repo, f"{task}/{run}-audit", there, f"changed while {task} was audited", now().wall)
-    switch_files(place.repo, there, tree)
-    said = f"changed while the work was audited, and put back: {', '.join(changed[:5])} (kept in {ref})"
-    return changed, (said,)
+    names = ", ".join(changed[:5])
+    return tuple(changed), (f"changed while the work was audited, and put back: {names} (kept in {', '.join(kept)})",)
 
 
 def _variables(work: Work, folder: Path, complaint: str) -> dict[str, object]:
@@ -222,8 +234,8 @@ def _diff(work: Work, folder: Path) -> str:
     changes = changed_files(repo, base, tree)
     listed = [f"{_VERBS[change.status]}: {change.path}" for change in changes[:_FILES_SHOWN]]
     more = len(changes) - len(listed)
-    head = f"The diff is too long to be shown here; all of it: {folder / 'diff.patch'}"
-    return "\n".join([head, *listed, *([f"and {more} more files"] if more else [])])
+    title = f"The diff is too long to be shown here; all of it: {folder / 'diff.patch'}"
+    return "\n".join([title, *listed, *([f"and {more} more files"] if more else [])])
 
 
 def _folder(work: Work, *, again: bool) -> Path:

@@ -121,7 +121,7 @@ def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport
     remember(site)
     sealed = renewed(site, built.sealed)
     try:
-        report = run_gates(work, gates)
+        report = run_gates(replace(work, sealed=sealed), gates)
     finally:
         breaches = check_seal(site, sealed)
         found = inspect(site, run)  # a check may run what the agent wrote, and that may do what the agent may not
