@@ -154,3 +154,17 @@ def test_what_an_auditor_writes_into_the_persons_checkout_does_not_land(tmp_path
     assert (bench.where, landed(repo)) == ("DONE", LANDED), bench.log()
     assert git(repo, "ls-tree", "-r", "--name-only", TARGET).split() == [".gitignore", "a.txt", "b.txt", "one.txt"]
     assert git(repo, "show", f"{TARGET}:a.txt") == "a"
+
+
+def test_what_comes_onto_the_target_while_the_agent_works_is_shown_to_the_audit(tmp_path: Path) -> None:
+    """F5. An agent that moves the target itself gets nothing past it."""
+    repo = repository(tmp_path)
+    smuggle = (
+        f"echo smuggled > b.txt; git add b.txt; {COMMIT} -m smuggled; git update-ref refs/heads/{TARGET} HEAD;"
+        " git reset -q --hard HEAD~"
+    )
+    bench = lay(tmp_path, repo, dev("T1", run=[smuggle, "echo one > one.txt"]), judged(True))
+    bench.tick()
+    prompt = (bench.runs()[0] / "audit" / "prompt.md").read_text()
+    assert "+one" in prompt
+    assert "+smuggled" in prompt

@@ -208,7 +208,8 @@ def _variables(work: Work, folder: Path, complaint: str) -> dict[str, object]:
         "code": "",
         "agents": read_text(site.layout.agents_md),
         "task": attempt.task,
-        "diff": redactor.text(_diff(work, folder)),
+        "diff": redactor.text(_diff(work, attempt.base.commit, work.candidate.tree, folder / "diff.patch")),
+        "meanwhile": redactor.text(_meanwhile(work, folder)),
         "gates": [(result, redactor.text(_tail(site.root / result.log_file))) for result in work.results],
         "complaint": redactor.text(complaint),
     }
@@ -224,17 +225,23 @@ def _tail(log: Path) -> str:
         return ""
 
 
-def _diff(work: Work, folder: Path) -> str:
-    """What the work changes; of a long diff the files, and where the whole of it lies."""
-    repo, base, tree = work.attempt.place.repo, work.attempt.base.commit, work.candidate.tree
-    whole = redactor_for(work.attempt.site.environ).text(patch(repo, base, tree))
+def _meanwhile(work: Work, folder: Path) -> str:
+    """What came onto the target since the attempt began: by somebody else, or by the agent past its own diff."""
+    began, base = work.attempt.since, work.attempt.base.commit
+    return _diff(work, began, base, folder / "meanwhile.patch") if began not in ("", base) else ""
+
+
+def _diff(work: Work, old: str, new: str, path: Path) -> str:
+    """What changed between *old* and *new*; of a long diff the files, and the whole of it is written to *path*."""
+    repo = work.attempt.place.repo
+    whole = redactor_for(work.attempt.site.environ).text(patch(repo, old, new))
     if len(whole) <= DIFF_CHARS:
         return whole
-    write_durable(folder / "diff.patch", whole)
-    changes = changed_files(repo, base, tree)
+    write_durable(path, whole)
+    changes = changed_files(repo, old, new)
     listed = [f"{_VERBS[change.status]}: {change.path}" for change in changes[:_FILES_SHOWN]]
     more = len(changes) - len(listed)
-    title = f"The diff is too long to be shown here; all of it: {folder / 'diff.patch'}"
+    title = f"The diff is too long to be shown here; all of it: {path}"
     return "\n".join([title, *listed, *([f"and {more} more files"] if more else [])])
 
 
