@@ -6,13 +6,15 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from app.test_app_worktree import TARGET, lay, repository
-from support.projects import Bench, dev, git, lay_project, lock_free, play, task, tasks_yaml, wait_for
+from support.projects import DEADLINE_S, Bench, dev, git, lay_project, lock_free, play, task, tasks_yaml, wait_for
 
 from aiframe.agents.script_file import Turn, read_script
 
@@ -111,6 +113,57 @@ def test_a_whole_project_with_its_failures_is_played_again(tmp_path: Path) -> No
     assert [e[:2] for e in again.ended()] == [e[:2] for e in bench.ended()]
     assert [r["usage"] for r in again.results()] == [r["usage"] for r in bench.results()]
     assert [r["output"] for r in again.results()] == [r["output"] for r in bench.results()]
+
+
+@contextmanager
+def watched(bench: Bench, *words: str) -> Iterator[None]:
+    """``aiframe watch`` of *bench*, as a person has it in a terminal, until Ctrl-C."""
+    printed = bench.root.parent / "printed"
+    argv = bench.argv("watch", "--project", str(bench.root), "--interval", "3600", *words)
+    with printed.open("wb") as out:
+        process = subprocess.Popen(argv, cwd=bench.root.parent, env=dict(bench.env), stdout=out, stderr=out)
+        try:
+            wait_for(lambda: "watching " in printed.read_text(), "the beginning of the watch")
+            yield
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE_S) == 0, printed.read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_the_steps_of_a_watch_are_recorded_in_one_file_and_played_again(tmp_path: Path) -> None:
+    first = [task("T1", "grep -q right made.txt"), task("T2", "test -f two")]
+    more = tasks_yaml(*(task(each["id"], *each["verify"], status="done") for each in first), task("T3", "test -f 3"))
+    turns = [
+        {"role": "PO", "files": {"TASKS.yaml": tasks_yaml(*first)}, "closing": {"summary": "planned"}},
+        dev("T1", attempt=1, files={"made.txt": "wrong\n", "left.txt": "x\n"}),
+        dev("T1", attempt=2, files={"made.txt": "right\n"}, delete=["left.txt"]),
+        dev("T2", files={"two": "2"}),
+        dev("T3", run=["printf '\\000' > 3; chmod 755 made.txt"]),
+    ]
+    bench = lay_project(tmp_path, turns=turns, state="SPEC_READY")
+    again = twin(bench, tmp_path, recorded(tmp_path))
+    for project, words in ((bench, ["--record", str(recorded(tmp_path))]), (again, [])):
+        with watched(project, *words):
+            wait_for(lambda: project.where == "DONE" and lock_free(project), "the end of the plan")  # noqa: B023
+            project.write("TASKS.yaml", more)
+            project.do("resume")  # a person has another wish, and the watch hears of it
+            wait_for(lambda: project.statuses().get("T3") == "done" and lock_free(project), "T3")  # noqa: B023
+    assert story(again) == story(bench)
+    assert [subject for subject, *_ in story(bench)] == ["T1: Task T1", "T2: Task T2", "T3: Task T3"]
+    assert [outcome for _, outcome, _ in again.ended()] == [outcome for _, outcome, _ in bench.ended()]
+    turns_told = [(turn.role, turn.task, turn.attempt) for turn in read_script(recorded(tmp_path))]
+    assert turns_told == [("PO", "", 1), ("DEV", "T1", 1), ("DEV", "T1", 2), ("DEV", "T2", 1), ("DEV", "T3", 1)]
+
+
+def test_a_watch_of_several_projects_has_no_file_to_record_in(tmp_path: Path) -> None:
+    (tmp_path / "TEMPLATE_ROOT").touch()
+    bench = lay_project(tmp_path / "projects", task("T1", "true"), turns=[dev("T1")])
+    ran = bench.run("watch", "--all", "--frame", str(tmp_path), "--record", str(recorded(tmp_path)))
+    assert ran.code == 2
+    assert "a file records one project" in ran.err
+    assert not recorded(tmp_path).exists()
 
 
 def test_failures_that_cost_no_attempt_come_in_their_order(tmp_path: Path) -> None:
