@@ -14,6 +14,7 @@ from aiframe.app.project.site import Site
 from aiframe.store.atomic import storage_errors
 from aiframe.workspaces.checkout import check_out, checkout_differs, remember_made
 from aiframe.workspaces.commits import safe_ref
+from aiframe.workspaces.git import EmbeddedRepositories
 from aiframe.workspaces.inplace import unchanged
 
 
@@ -47,6 +48,13 @@ def lay_out(work: Work) -> GateReport:
 
 def touched(work: Work) -> tuple[str, ...]:
     """The files that the commands of the gates changed, though they were to prove them. Raises GitError."""
+    try:
+        return _changed(work)
+    except EmbeddedRepositories as error:  # the files were measured before, and held none
+        return error.folders
+
+
+def _changed(work: Work) -> tuple[str, ...]:
     place, tree = work.attempt.place, work.candidate.tree
     there = checkout_differs(place.repo, tree, work.folder) if work.is_clean else ()
     return (*there, *(name for name in unchanged(place.repo, tree, place.control) if name not in there))

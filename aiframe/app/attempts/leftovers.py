@@ -7,6 +7,7 @@ attempt has ended without being kept, the state of the files it left.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 
 from msgspec import Struct, to_builtins
@@ -23,7 +24,9 @@ from aiframe.core.events import Held
 from aiframe.core.model import Run, Task, TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import write_durable
+from aiframe.store.quarantine import set_aside
 from aiframe.workspaces.commits import create_ref, move_head, safe_ref, write_commit
+from aiframe.workspaces.git import EmbeddedRepositories
 from aiframe.workspaces.inplace import Head, candidate, checkpoint, head, keep_ref, restore_tree, work_of
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import sync_index
@@ -88,6 +91,8 @@ def leave(site: Site, run: Run) -> str:
             return ""
         said = _take_commits_back(place, run.task_id, run.run_id, begun)
         _keep_files(site, place, run, begun)
+    except EmbeddedRepositories as error:
+        return f"what the attempt left stays where it is, and no ref holds it yet: {error.message}"
     except AiframeError as error:  # the step's own ending must not be lost over this
         return f"what the attempt left could not be looked at: {error.message}"
     return said
@@ -133,7 +138,11 @@ def _take_commits_back(place: Place, task_id: str, run_id: str, begun: Begun) ->
 def _keep_files(site: Site, place: Place, run: Run, begun: Begun) -> None:
     """Commit the files that lie there as unverified, in a ref, unless that of an earlier attempt holds the same."""
     repo = place.repo
-    left = candidate(repo, begun.base, place.control).tree
+    try:
+        left = candidate(repo, begun.base, place.control).tree
+    except EmbeddedRepositories as error:
+        _write(site, Begun(begun.task_id, begun.base, _embedded(error)))
+        raise
     work = work_of(repo, left, place.control)
     if work != begun.work and left != repo.tree_of(begun.base):
         keep_ref(repo, f"{run.task_id}/{run.run_id}", left, f"unverified: {run.task_id}", run.started.wall)
@@ -143,7 +152,14 @@ def _keep_files(site: Site, place: Place, run: Run, begun: Begun) -> None:
 def _take_away(site: Site, place: Place, begun: Begun, log: StepLog) -> str:
     """Take away the work of *begun* where it lies as it was left; else say that a person has gone on with it."""
     repo, at = place.repo, head(place.repo).commit
-    left = candidate(repo, at, place.control).tree
+    try:
+        left = candidate(repo, at, place.control).tree
+    except EmbeddedRepositories as error:
+        if not begun.leaving and begun.work != _embedded(error):
+            raise  # a person has gone on with it, and what they made is theirs
+        begun = replace(begun, leaving=True)
+        _write(site, begun)
+        left = _without_embedded(site, place, at, log)
     if left == repo.tree_of(at):
         return ""
     if not begun.leaving and work_of(repo, left, place.control) != begun.work:
@@ -153,6 +169,27 @@ def _take_away(site: Site, place: Place, begun: Begun, log: StepLog) -> str:
     restore_tree(repo, at, place.control, backup=backup)
     log.say(f"-- the unverified work of {begun.task_id} was taken away; it is kept in {backup}")
     return ""
+
+
+def _embedded(error: EmbeddedRepositories) -> str:
+    """What tells an attempt's files where a part of them belongs to a repository of its own."""
+    return f"embedded: {' '.join(error.folders)}"
+
+
+def _without_embedded(site: Site, place: Place, at: str, log: StepLog) -> str:
+    """The tree of the files on top of commit *at*, of which none belongs to a repository of its own any more: each
+    .git of one is kept in quarantine."""
+    while True:
+        try:
+            return candidate(place.repo, at, place.control).tree
+        except EmbeddedRepositories as error:
+            for folder in error.folders:
+                inner = place.root / folder / ".git"
+                if not os.path.lexists(inner):
+                    raise
+                kept = set_aside(site.layout, inner, f"the repository of its own in {folder}")
+                inner.unlink(missing_ok=True)  # of a file only a copy was set aside
+                log.say(f"-- {folder} is no repository of its own any more: its .git is kept in {kept}")
 
 
 def _read(site: Site) -> Begun:

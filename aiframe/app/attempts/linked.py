@@ -153,13 +153,20 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
     apart = about_base(host, origin)
     if apart:
         say(f"-- {apart}")
-    onto = tip(host, origin.target).commit
+    try:
+        _catch_up(linked, tip(host, origin.target).commit, date)
+    except EmbeddedRepositories as error:  # the attempt begins where the work stands, and its agent was told
+        say(f"-- the work is not on {origin.target} as it is now: {error.message}")
+    return Head(read_ready(linked).base, linked.branch)
+
+
+def _catch_up(linked: Linked, onto: str, date: float) -> None:
+    """Bring the workspace onto commit *onto*, where that goes without a conflict."""
     if not follow(linked, onto, date):
         base = read_ready(linked).base
         tree = worktree_tree(linked, base, ())
         if base != onto and not merge_trees(linked, base, onto, tree, date).conflicts:
             rebase_work(linked, tree, onto, linked.branch, date)
-    return Head(read_ready(linked).base, linked.branch)
 
 
 def follow_base(host: Repository, origin: Origin, date: float) -> None:

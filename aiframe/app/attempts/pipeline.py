@@ -6,6 +6,8 @@ ended is in result.json before anything is made of it (see settling.py).
 
 from __future__ import annotations
 
+import shlex
+
 from msgspec.structs import replace
 
 from aiframe.app.attempts.agent_run import Stop
@@ -32,6 +34,7 @@ from aiframe.core.ports import Answer
 from aiframe.process import now
 from aiframe.store.layout import IGNORED
 from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
+from aiframe.workspaces.git import EmbeddedRepositories
 from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 INTEGRATIONS = 3
@@ -59,8 +62,11 @@ def carry_out(
     if built.broken is not None:
         return _result(attempt, built, built.broken)
     for _ in range(INTEGRATIONS):
-        attempt, built, clash = integrated(attempt, built)
-        work = measure(attempt)
+        try:
+            attempt, built, clash = integrated(attempt, built)
+            work = measure(attempt)
+        except EmbeddedRepositories as error:
+            return _result(attempt, built, _embedded(attempt, error))
         if clash is not None:
             return conclude(work, built, clash)
         as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
@@ -68,6 +74,14 @@ def carry_out(
         if report.failure is not None or is_on_target(attempt):
             break
     return conclude(work, built, report)
+
+
+def _embedded(attempt: Attempt, error: EmbeddedRepositories) -> Broken:
+    """The ending of work that no commit can hold, for a part of it belongs to a repository of its own."""
+    attempt.log.say(f"-- {error.message}")
+    git_folders = " ".join(shlex.quote(f"{folder}/.git") for folder in error.folders)
+    findings = f"{error.message}. {error.hint}: `rm -rf {git_folders}` does the first, and leaves the files."
+    return Broken((Failure(FailureKind.VERIFY_FAILED, error.message, error.hint),), findings)
 
 
 def prepare(
