@@ -120,6 +120,22 @@ def test_what_others_landed_meanwhile_is_kept(tmp_path: Path, work: str, later: 
     assert bench.text("lines") == TEN_LINES.replace("0\n", "one\n", 1).replace("7\n", "eight\n", 1)
 
 
+def test_a_landing_that_conflicts_leaves_the_task_its_attempt(tmp_path: Path) -> None:
+    bench = laid(
+        tmp_path,
+        dev("T1", attempt=1, files={"tests/a": "new\n"}, run=["sed -i '1c one' lines"]),
+        dev("T2", run=["sed -i '1c uno' lines"]),
+        dev("T1", files={"again": "1"}),
+        limits={"max_attempts": 1},
+    )
+    bench.tick()
+    bench.do("approve", "T1")
+    bench.tick()
+    assert bench.statuses() == {"T1": "done", "T2": "done"}, bench.log()
+    assert [outcome for _, outcome, _ in bench.ended()] == ["held", "ok", "verify_failed", "ok"]
+    assert "A person has approved that work, and then it could not land" in bench.prompts()[-1]
+
+
 def test_it_is_checked_again_on_what_is_there_now(tmp_path: Path) -> None:
     bench = laid(tmp_path, HOLDS, dev("T2", files={"two": "2"}), dev("T1", files={"one": "3"}), check="! test -e two")
     bench.tick()

@@ -163,6 +163,36 @@ def test_what_could_not_land_stays_taken_unless_it_was_judged(ending: Any, still
     assert statuses(decision.effects) == {"T1": TODO}
 
 
+@pytest.mark.parametrize("kind", [FailureKind.VERIFY_FAILED, FailureKind.AUDIT_REJECTED])
+def test_work_that_does_not_fit_any_more_can_be_done_again(kind: FailureKind) -> None:
+    """It was approved, so what moved below it is no fault of the task: it begins anew, and the agent is told why."""
+    key = input_key(task())
+    used = {"attempts": {key: RULES.max_attempts}, "audits": {key: RULES.audit_rounds}}
+    project = running().evolve(held={"T1": TAKEN}, shown={"T1": 5}, **used)
+    decision = end(project, broken(kind), task("T1", TaskStatus.IN_PROGRESS))
+    assert (decision.project.attempts, decision.project.shown) == ({key: RULES.max_attempts}, {"T1": 6})
+    assert statuses(decision.effects) == {"T1": TODO}
+    said = decision.project.requests["T1"]
+    assert all(words in said for words in (HELD.reason, "could not land", f"it was {kind}"))
+    step = started(tick(decision.project, seen(task("T1"))))
+    assert step is not None
+    assert step.input_key != key
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        pytest.param(finished(), id="it landed"),
+        pytest.param(HELD, id="it is held once more"),
+        pytest.param(broken(FailureKind.TIMEOUT), id="its checks hang"),
+    ],
+)
+def test_a_landing_is_no_attempt(ending: Any) -> None:
+    counts = {input_key(task()): 1}
+    decision = end(running().evolve(held={"T1": TAKEN}, attempts=counts), ending, task("T1", TaskStatus.IN_PROGRESS))
+    assert decision.project.attempts == counts
+
+
 def test_a_landing_that_turns_out_to_be_something_else_is_held_again() -> None:
     decision = end(running().evolve(held={"T1": TAKEN}), HELD)
     assert decision.project.held == {"T1": WORK}

@@ -261,7 +261,9 @@ class Walk(RuleBasedStateMachine):
             self.in_a_row.clear()
         else:
             self.in_a_row[kind] += 1
-        if run.input_key and (kind is None or kind in COSTS_AN_ATTEMPT):
+        held = self.project.held.get(run.task_id)
+        lands = held is not None and held.approved
+        if run.input_key and not lands and (kind is None or kind in COSTS_AN_ATTEMPT):
             self.used[run.input_key] += 1
 
     # What happens -----------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
-from aiframe.core.transitions.holding import not_held
-from aiframe.core.transitions.notes import counted, one_more, subject_of, with_question
+from aiframe.core.transitions.holding import not_held, told
+from aiframe.core.transitions.notes import counted, is_landing, one_more, subject_of, with_question
 from aiframe.core.transitions.paths import in_error
 from aiframe.core.transitions.players import all_rest, chain_of
 
@@ -55,9 +55,10 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
         project = project.evolve(findings={**project.findings, subject_of(run): ending.findings})
     project = with_question(project, run, ending.question)
     if failure.kind in FINISHES_STEP:
-        project = not_held(project.evolve(streaks={}), run.task_id)
-    project = _used(project, run, failure.kind)
-    decision = _after_failure(project, run, seen, failure, rules)
+        project = project.evolve(streaks={})
+    decision = _after_failure(_used(project, run, failure.kind), run, seen, failure, rules)
+    if failure.kind in FINISHES_STEP:
+        decision = replace(decision, project=_begun_anew(decision.project, run, failure))
     if run.task_id and not _sets_status(decision, run.task_id):
         decision = Decision(decision.project, (SetStatus(run.task_id, TaskStatus.TODO), *decision.effects))
     return decision
@@ -85,7 +86,7 @@ def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rul
             if _attempts_used_up(project, run, rules):
                 return give_up(project, run.task_id, failure, rules)
             return Decision(_diagnose(project, run, failure))
-        case FailureKind.AUDIT_REJECTED if project.audits.get(run.input_key, 0) >= rules.audit_rounds:
+        case FailureKind.AUDIT_REJECTED if _audits_used_up(project, run, rules):
             return give_up(project, run.task_id, failure, rules)
         case FailureKind.VERIFY_FAILED | FailureKind.AUDIT_REJECTED:
             if not _asks(project, run) and _attempts_used_up(project, run, rules):
@@ -173,7 +174,23 @@ def used_up(rules: Rules) -> Failure:
 
 
 def _attempts_used_up(project: Project, run: Run, rules: Rules) -> bool:
-    return bool(run.task_id) and project.attempts.get(run.input_key, 0) >= rules.max_attempts
+    counts = bool(run.task_id) and not is_landing(project, run)
+    return counts and project.attempts.get(run.input_key, 0) >= rules.max_attempts
+
+
+def _audits_used_up(project: Project, run: Run, rules: Rules) -> bool:
+    return project.audits.get(run.input_key, 0) >= rules.audit_rounds and not is_landing(project, run)
+
+
+def _begun_anew(project: Project, run: Run, failure: Failure) -> Project:
+    """The task without the work that was judged; where a person had approved that, their word is new input: what has
+    landed meanwhile is no fault of the task, and uses up none of its attempts."""
+    if is_landing(project, run):
+        said = told(
+            project, run.task_id, f"A person has approved that work, and then it could not land: {failure.message}"
+        )
+        project = project.evolve(requests={**project.requests, run.task_id: said})
+    return not_held(project, run.task_id)
 
 
 def _used(project: Project, run: Run, kind: FailureKind) -> Project:

@@ -48,9 +48,15 @@ def question_and_answer(question: Question, answer: str) -> str:
 
 
 def counted(project: Project, run: Run) -> Project:
-    """Count the attempt: for people by task or role, for the limit by the task's input."""
-    attempts = one_more(project.attempts, run.input_key) if run.input_key else project.attempts
+    """Count the attempt: for people by task or role, for the limit by the task's input, unless no agent took part."""
+    counts = run.input_key and not is_landing(project, run)
+    attempts = one_more(project.attempts, run.input_key) if counts else project.attempts
     return project.evolve(shown=one_more(project.shown, subject_of(run)), attempts=attempts)
+
+
+def is_landing(project: Project, run: Run) -> bool:
+    """Whether *run* is there to land work that a person has approved."""
+    return run.task_id in project.held and project.held[run.task_id].approved
 
 
 def subject_of(run: Run) -> str:
