@@ -32,7 +32,7 @@ def history(args: Namespace) -> int:
     from aiframe.app.reports.history import read_history, spent
 
     layout = where.layout(args)
-    found = read_history(layout, task=args.task, tail=args.tail)
+    found = read_history(layout, os.environ, task=args.task, tail=args.tail)
     if args.json:
         told = [each.as_dict() for each in found.attempts]
         problems = [str(problem) for problem in found.problems]

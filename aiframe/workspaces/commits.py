@@ -131,11 +131,14 @@ def log(repo: Repository, count: int, start: str = "HEAD") -> tuple[LogEntry, ..
     return tuple(LogEntry(commit, float(date), author, subject, run) for commit, date, author, subject, run in rows)
 
 
-def commits_by_run(repo: Repository) -> dict[str, str]:
-    """The newest commit in HEAD's history for each run that a trailer names; for people to see, it proves nothing."""
+def commits_by_run(repo: Repository, tips: Sequence[str] = ("HEAD",)) -> dict[str, str]:
+    """The newest commit in the history of *tips* for each run that a trailer names; for people to see, it proves
+    nothing."""
+    if not tips:
+        return {}
     form = f"--format=%H%x00%(trailers:key={RUN_TRAILER},valueonly,separator=%x2C)"
     named: dict[str, str] = {}
-    for line in repo.text("log", form, f"--grep=^{RUN_TRAILER}: ", "--end-of-options", "HEAD").splitlines():
+    for line in repo.text("log", form, f"--grep=^{RUN_TRAILER}: ", "--end-of-options", *tips).splitlines():
         commit, _, runs = line.partition("\0")
         for run_id in filter(None, runs.split(",")):
             named.setdefault(run_id, commit)

@@ -136,6 +136,28 @@ def test_work_that_is_held(tmp_path: Path) -> None:
     assert "held for you: T1" in bench.do("digest").out
 
 
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        pytest.param(("approve", "T1"), [("T2", "done"), ("T1", "done")], id="landed"),
+        pytest.param(("reject", "--task", "T1", "--notes", "no"), [("T2", "done")], id="sent back"),
+    ],
+)
+def test_work_that_is_held_no_more_is_told_once(tmp_path: Path, word: tuple[str, ...], told: list[Any]) -> None:
+    bench = lay_project(
+        tmp_path, task("T1", "true"), task("T2", "true"), settings={"gates": {"protect": ["kept.txt"]}},
+        turns=[
+            dev("T1", attempt=1, files={"kept.txt": "weaker"}), dev("T2", files={"b.txt": "b"}),
+            dev("T1", fail={"kind": "auth"}),
+        ],
+    )  # fmt: skip
+    bench.tick()
+    assert bench.do(*word).code == 0
+    bench.tick()
+    assert [(each["task"], each["outcome"]) for each in digest(bench)["done"]] == told
+    assert "held for you" not in bench.do("digest").out
+
+
 def test_the_interview(tmp_path: Path) -> None:
     bench = lay_project(tmp_path, state={"state": "INTAKE_WAITING", "interactive_mode": True})
     bench.write("INTAKE_QUESTIONS.md", "## Q1\n\nWho is it for?\n")

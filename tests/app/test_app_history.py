@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, dev, lay_project, task, wait_for
+from support.projects import Bench, dev, git, lay_project, task, wait_for
 from support.records import BEGAN, write_events, write_run
 
 from aiframe.app.reports.history import Attempt, History, read_history, spent
@@ -22,7 +23,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def read(bench: Bench, **more: Any) -> History:
-    return read_history(Layout(bench.root), **more)
+    return read_history(Layout(bench.root), bench.env, **more)
 
 
 def one(bench: Bench) -> Attempt:
@@ -163,13 +164,21 @@ def test_events_of_any_kind_do_no_harm(bench: Bench) -> None:
     assert outcomes == {"r1": "done", "r9": "unknown", "../x": "unknown"}
 
 
-def test_a_real_project_is_told_with_its_commits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["inplace", "worktree"])
+def test_a_real_project_is_told_with_its_commits(tmp_path: Path, kind: str) -> None:
+    """Its own, or those on the branch of the repository that it works for."""
     turns = [
         dev("T1", attempt=1, files={"a.txt": "a"}),
         dev("T1", attempt=2, files={"a.txt": "b"}),
         dev("T2", files={"b.txt": "b"}),
     ]
-    bench = lay_project(tmp_path, task("T1", "grep -q b a.txt"), task("T2", "true"), turns=turns)
+    host = tmp_path / "my app"
+    host.mkdir()
+    git(host, "init", "-q")
+    git(host, "commit", "-q", "--allow-empty", "-m", "first")
+    settings = {"workspace": {"kind": "worktree", "repo": "../my app"}} if kind == "worktree" else {}
+    laid = lay_project(tmp_path, task("T1", "grep -q b a.txt"), task("T2", "true"), turns=turns, settings=settings)
+    bench = replace(laid, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")})
     bench.tick()
     bench.tick()
     told = [(each.task, each.attempt, each.outcome, bool(each.commit)) for each in read(bench).attempts]
@@ -184,6 +193,11 @@ def test_a_real_project_is_told_with_its_commits(tmp_path: Path) -> None:
     for folder in (bench.root / "logs/runs").iterdir():
         (folder / "result.json").write_text(json.dumps({"run_id": folder.name, "success": True}))
     assert {each.run_id: each.commit for each in read(bench).attempts} == commits  # by the trailers in git
+    if kind == "worktree":  # set back by a person: what landed last is kept in a ref
+        git(host, "branch", "-f", "aiframe/shop/landed", "HEAD")
+        assert {each.run_id: each.commit for each in read(bench).attempts} == commits
+        host.rename(tmp_path / "away")
+        assert not any(each.commit for each in read(bench).attempts)
 
 
 def test_a_step_that_lives_is_running(tmp_path: Path) -> None:

@@ -82,6 +82,16 @@ def find_origin(site: Site) -> tuple[Repository, Origin]:
     return host, _resolved(site, host, _recorded(site))
 
 
+def find_landed(site: Site) -> tuple[Repository, tuple[str, ...]]:
+    """The repository that the project works for, and the refs there that hold what landed. Raises StepError.
+
+    Nothing in it is touched, and nothing is recorded; before the first attempt there are no such refs.
+    """
+    host, record = open_host(repo_path(site)), _recorded(site)
+    named = (f"refs/heads/{record.target}", record.landed_ref) if record is not None else ()
+    return host, tuple(ref for ref in named if host.commit_of(ref) is not None)
+
+
 def _recorded(site: Site) -> Origin | None:
     try:
         return Origin(**json.loads(site.layout.workspace_record.read_bytes()))

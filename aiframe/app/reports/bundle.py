@@ -96,7 +96,7 @@ def write_bundle(root: Path, frame: Path | None, environ: Mapping[str, str], *, 
     parcel = _Parcel(redaction(environ, _addresses(layout, environ)))
     _describe(parcel, layout, frame, environ)
     _add_files(parcel, layout)
-    _add_runs(parcel, layout)
+    _add_runs(parcel, layout, environ)
     data = _packed(parcel.files)
     make_folder(path.parent)
     write_durable(path, data, mode=0o600)
@@ -125,7 +125,7 @@ def _describe(parcel: _Parcel, layout: Layout, frame: Path | None, environ: Mapp
     found = examine(frame, layout.root, environ)
     lines = (f"{marks[each.ok]} {each.name}: {each.detail}\n       {each.cure}".rstrip() for each in found)
     parcel.add("doctor.txt", "\n".join(lines) + "\n")
-    history = read_history(layout)
+    history = read_history(layout, environ)
     told = {
         "attempts": [each.as_dict() for each in history.attempts[-1000:]],
         "problems": list(map(str, history.problems)),
@@ -154,9 +154,9 @@ def _sizes(root: Path) -> Iterator[tuple[str, int]]:
             yield name, os.lstat(root / name).st_size
 
 
-def _add_runs(parcel: _Parcel, layout: Layout) -> None:
+def _add_runs(parcel: _Parcel, layout: Layout, environ: Mapping[str, str]) -> None:
     """The last runs, the newest first, so that it is the old ones that find no room."""
-    for each in reversed(read_history(layout, tail=_RUNS).attempts):
+    for each in reversed(read_history(layout, environ, tail=_RUNS).attempts):
         if not is_safe_name(each.run_id):
             continue
         place = f"logs/runs/{each.run_id}"

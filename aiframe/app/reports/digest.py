@@ -83,7 +83,7 @@ def make_digest(root: Path, environ: Mapping[str, str], *, since: float, history
     """
     snapshot = take_snapshot(root, environ, tail=0)
     layout = Layout(Path(snapshot.path))
-    history = history or read_history(layout)
+    history = history or read_history(layout, environ)
     lately = [each for each in history.attempts if (each.ended or each.started or 0.0) >= since]
     failed = tuple(each for each in lately if each.failed)
     return Digest(
@@ -95,7 +95,7 @@ def make_digest(root: Path, environ: Mapping[str, str], *, since: float, history
         headline=snapshot.waits.headline,
         tasks_done=snapshot.tasks_by_status.get(TaskStatus.DONE.value, 0),
         tasks_total=snapshot.tasks_total,
-        done=tuple(each for each in lately if each.outcome in (DONE, HELD) and each.role == Role.DEV),
+        done=tuple(_done(lately)),
         failed=failed,
         failures=dict(Counter(each.outcome for each in failed)),
         spent=spent(lately),
@@ -103,6 +103,14 @@ def make_digest(root: Path, environ: Mapping[str, str], *, since: float, history
         waiting=tuple(_waiting(snapshot, root, environ, lately)),
         problems=tuple(str(problem) for problem in history.problems),
     )
+
+
+def _done(lately: list[Attempt]) -> Iterator[Attempt]:
+    """The runs that finished a task, and those whose work is held still: no later run of the task has begun."""
+    last = {each.task: each for each in lately if each.role == Role.DEV}
+    for each in lately:
+        if each.role == Role.DEV and (each.outcome == DONE or (each.outcome == HELD and last[each.task] is each)):
+            yield each
 
 
 def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately: list[Attempt]) -> Iterator[Open]:

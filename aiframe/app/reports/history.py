@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
+from aiframe.app.project.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import FailureKind
 from aiframe.core.problem import Problem
@@ -100,7 +101,7 @@ class Spent(Struct, frozen=True):
     unpriced: int = 0
 
 
-def read_history(layout: Layout, *, task: str = "", tail: int | None = None) -> History:
+def read_history(layout: Layout, environ: Mapping[str, str], *, task: str = "", tail: int | None = None) -> History:
     """Every run of the project, or those of *task*; of these the last *tail*. Only what is shown is read whole."""
     problems: list[Problem] = []
     with _Runs(layout, problems) as runs:
@@ -112,7 +113,7 @@ def read_history(layout: Layout, *, task: str = "", tail: int | None = None) -> 
                     known[run_id] = found
         wanted = sorted((each for each in known.values() if not task or each.task == task), key=_when)
         shown = wanted if tail is None else wanted[len(wanted) - min(tail, len(wanted)) :]
-        commits = _commits(layout)
+        commits = _commits(layout, environ)
         current = _current_run(layout)
         whole = [_settled(runs.completed(each) or each, commits, current) for each in shown]
     return History(tuple(whole), tuple(problems))
@@ -146,7 +147,14 @@ def _settled(attempt: Attempt, commits: Mapping[str, str], current: str) -> Atte
     return attempt
 
 
-def _commits(layout: Layout) -> Mapping[str, str]:
+def _commits(layout: Layout, environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The commits of runs, where the work of the project lands: in its own repository, or in a person's."""
+    with suppress(AiframeError):
+        site = open_site(layout.root, environ)
+        if site.settings.workspace.kind == "worktree":
+            from aiframe.app.attempts.linked import find_landed
+
+            return commits_by_run(*find_landed(site))
     with suppress(AiframeError):
         return commits_by_run(Repository(layout.root))
     return {}

@@ -49,7 +49,7 @@ def write_report(root: Path, environ: Mapping[str, str], *, out: Path | None = N
     layout = Layout(Path(snapshot.path))
     path = out or layout.logs / "report.html"
     check_replaceable(path, _BEGINNING, "report")
-    history = read_history(layout)
+    history = read_history(layout, environ)
     page = make_report(snapshot, history, make_digest(root, environ, since=0.0, history=history))
     make_folder(path.parent)
     write_durable(path, page)
