@@ -27,7 +27,7 @@ from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held
 from aiframe.core.model import Failure, FailureKind, Project, Role, Run
-from aiframe.core.verdict import Verdict
+from aiframe.core.verdict import Verdict, why_unasked
 from aiframe.process import now
 from aiframe.store.atomic import StorageError
 from aiframe.store.tasks_file import load_tasks
@@ -45,7 +45,7 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
         with StepLog(site.layout, run, redactor) as log:
             ending, notes = _perform(site, project, run, stop, log)
             with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
-                log.say(_closing_line(ending))
+                log.say(_closing_lines(ending, _question_in(ending, project, run)))
     except AiframeError as error:  # of the log itself
         ending, notes = refused(error), ()
     return redactor.value(ending), redactor.value(notes)
@@ -100,8 +100,30 @@ def _planned(site: Site, run: Run, verdict: Verdict) -> Ending:
     return Finished(verdict.proposal)
 
 
-def _closing_line(ending: Ending) -> str:
+def _question_in(ending: Ending, project: Project, run: Run) -> str:
+    """The question that *ending* puts to the person, on one line; empty for none."""
     match ending:
+        case Finished(proposal) | Held(proposal=proposal):
+            question = proposal.question
+        case Broken(question=question):
+            pass
+        case Handed():
+            question = None
+    if question is None or why_unasked(run.role, project):
+        return ""
+    return f"{question.id}: {' '.join(question.text.split())}"
+
+
+def _closing_lines(ending: Ending, question: str) -> str:
+    """What the log says at the end of a step: how it ended, and the *question* that it puts, if any."""
+    said = _ended_how(ending, bool(question))
+    return f"{said}\n== asked, and waits for the answer: {question}" if question else said
+
+
+def _ended_how(ending: Ending, asked: bool) -> str:
+    match ending:
+        case Finished(_, commit) if asked:
+            return f"== not done yet: what is proven so far is in commit {commit[:10]}" if commit else "== not done yet"
         case Finished(_, commit):
             return f"== done{f', commit {commit[:10]}' if commit else ''}"
         case Held(reason, findings):

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from aiframe.core.events import Proposal
 from aiframe.core.model import Project, Question, Role, Rules, State
+from aiframe.core.transitions.endings import may_ask
 
 MAY_PROPOSE: Mapping[Role, frozenset[State]] = MappingProxyType(
     {
@@ -21,6 +22,8 @@ MAY_PROPOSE: Mapping[Role, frozenset[State]] = MappingProxyType(
 )
 """The states that a step of each role may ask for."""
 
+UNASKED = "question not passed on"
+"""How the refusal of an agent's question begins."""
 _QUESTION_LIMIT = 4_000
 _LOOKS, _LOOK_LENGTH = 5, 300
 """How many things a step may ask a person to look at, and how many characters each may have."""
@@ -54,7 +57,7 @@ def judge(claim: Claim, role: Role, task_id: str, project: Project, rules: Rules
         state=_state(claim, role, project, refused, open_tasks=open_tasks),
         reason=claim.reason,
         questions_written=claim.questions_written and role is Role.INTAKE,
-        question=_question(claim, task_id, project),
+        question=_question(claim, role, task_id, project, refused),
         diagnosis=claim.diagnosis if role is Role.DIAGNOSE else "",
         timeout_sec=_timeout(claim, role, project, rules, refused),
         to_look_at=_to_look_at(claim) if role is Role.DEV else (),
@@ -81,12 +84,28 @@ def _state(claim: Claim, role: Role, project: Project, refused: list[str], *, op
     return state
 
 
-def _question(claim: Claim, task_id: str, project: Project) -> Question | None:
+def _question(claim: Claim, role: Role, task_id: str, project: Project, refused: list[str]) -> Question | None:
+    if claim.questions_written and role is Role.INTAKE and not may_ask(project):
+        refused.append(f"{UNASKED}, for the interview is over: it is in INTAKE_QUESTIONS.md")
     text = claim.question.strip()[:_QUESTION_LIMIT]
     if not text:
         return None
+    why = why_unasked(role, project)
+    if why:
+        refused.append(f"{UNASKED}, for {why}: {' '.join(text.split())[:_LOOK_LENGTH]}")
     number = len(project.questions) + 1
     return Question(f"Q{number}", text, task_id, choices=claim.choices, default=claim.default)
+
+
+def why_unasked(role: Role, project: Project) -> str:
+    """Why a question of a step in *role* does not reach the person; empty where it does."""
+    if not project.settings.interactive_mode:
+        return "interactive_mode is false"
+    if role is Role.PO and any(not question.task_id for question in project.questions):
+        return "the planner may ask once"
+    return {
+        Role.INTAKE: "an interview asks in INTAKE_QUESTIONS.md", Role.DIAGNOSE: "a diagnosis cannot wait for an answer"
+    }.get(role, "")  # fmt: skip
 
 
 def _to_look_at(claim: Claim) -> tuple[str, ...]:

@@ -158,6 +158,32 @@ def test_work_that_is_held_no_more_is_told_once(tmp_path: Path, word: tuple[str,
     assert "held for you" not in bench.do("digest").out
 
 
+@pytest.mark.parametrize("interactive", [False, True], ids=["unattended", "attended"])
+def test_a_question_that_reaches_nobody_is_told(tmp_path: Path, interactive: bool) -> None:
+    asks = {"summary": "?", "question": {"text": "Which\ncolour?", "default": "red"}}
+    bench = lay_project(
+        tmp_path, task("T1", "test -e one"), turns=[dev("T1", files={"one": "1"}, closing=asks)],
+        state={"state": "DEV_READY", "interactive_mode": interactive},
+    )  # fmt: skip
+    bench.tick()
+    said = "question not passed on, for interactive_mode is false: Which colour?"
+    notes = [event["message"] for event in bench.events if event["kind"] == "noted"]
+    told = [(each["kind"], each["text"], each["task"]) for each in digest(bench)["waiting"]]
+    if interactive:
+        assert not any("not passed on" in note for note in (*notes, bench.log()))
+        assert [kind for kind, _, _ in told] == ["question"]
+        assert "== not done yet: what is proven so far is in commit" in bench.log()
+        assert "== asked, and waits for the answer: Q1: Which colour?" in bench.log()
+        assert "== done" not in bench.log()
+        return
+    assert f"-- refused: {said}" in bench.log()
+    assert notes == [f"refused: {said}"]
+    assert told == [("unasked", said, "T1")]
+    assert "== done, commit" in bench.log()
+    assert "== asked" not in bench.log()
+    assert "unasked T1" in bench.do("digest").out
+
+
 def test_the_interview(tmp_path: Path) -> None:
     bench = lay_project(tmp_path, state={"state": "INTAKE_WAITING", "interactive_mode": True})
     bench.write("INTAKE_QUESTIONS.md", "## Q1\n\nWho is it for?\n")

@@ -133,6 +133,7 @@ def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately:
     yield from _reviews(snapshot, root, environ)
     yield from _offers(root, environ)
     yield from _unverified(lately)
+    yield from _unasked(lately)
 
 
 def _reviews(snapshot: Snapshot, root: Path, environ: Mapping[str, str]) -> Iterator[Open]:
@@ -201,3 +202,11 @@ def _unverified(lately: list[Attempt]) -> Iterator[Open]:
     for each in last.values():
         for check in each.unverified:
             yield Open("unverified", check, each.task, (f"aiframe history {each.task}",))
+
+
+def _unasked(lately: list[Attempt]) -> Iterator[Open]:
+    """What agents wanted to know and went on without; the last step of a task or role counts."""
+    last = {(each.task or each.role): each for each in lately}
+    for each in last.values():
+        for question in each.unasked:
+            yield Open("unasked", question, each.task, ('aiframe note "..." (tells the agents)',))

@@ -22,6 +22,7 @@ from aiframe.app.project.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import FailureKind
 from aiframe.core.problem import Problem
+from aiframe.core.verdict import UNASKED
 from aiframe.store.atomic import LIMIT
 from aiframe.store.control import read_control
 from aiframe.store.journal import Event, read_events
@@ -49,7 +50,8 @@ class Attempt(Struct, frozen=True):
     """One run. *outcome* is "done", "held", "handed", "running", "unknown" or the kind of failure that decided.
 
     *started* is in epoch seconds; *seconds*, *tokens* (read and written) and *cost_usd* are None where nobody told
-    them. *commit* is what was kept of it. *unverified* are the checks of a task that nobody has made.
+    them. *commit* is what was kept of it. *unverified* are the checks of a task that nobody has made,
+    *unasked* the questions of its agent that reached nobody.
     """
 
     run_id: str
@@ -67,6 +69,7 @@ class Attempt(Struct, frozen=True):
     commit: str = ""
     gates: tuple[GateRun, ...] = ()
     unverified: tuple[str, ...] = ()
+    unasked: tuple[str, ...] = ()
 
     @property
     def ended(self) -> float | None:
@@ -262,6 +265,7 @@ class _Result(msgspec.Struct):
     commit: str | None = None
     gates: tuple[_Gate, ...] = ()
     unverified: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 _DECODER = msgspec.json.Decoder(_Result)
@@ -377,6 +381,7 @@ def _joined(attempt: Attempt, result: _Result) -> Attempt:
         commit=attempt.commit or result.commit or "",
         gates=tuple(GateRun(g.name, g.command, g.exit_code, g.duration_s, g.log_file) for g in result.gates),
         unverified=result.unverified,
+        unasked=tuple(note.removeprefix("refused: ") for note in result.notes if UNASKED in note),
     )
 
 
