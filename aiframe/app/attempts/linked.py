@@ -57,6 +57,11 @@ class Origin(Struct, frozen=True):
         """The ref that keeps what landed last, whatever becomes of the target."""
         return LANDED_REF + self.key
 
+    def still_holds(self, host: Repository, wanted: str) -> bool:
+        """Whether the base need not be looked up anew: *host* and what is *wanted* are the same, and it is there."""
+        same = (self.repo, self.wanted) == (os.fspath(host.common_dir), wanted)
+        return same and host.commit_of(self.commit) is not None
+
 
 def open_origin(site: Site) -> tuple[Repository, Origin]:
     """The repository that the project works for, looked at anew, with its target branch there. Raises StepError."""
@@ -71,6 +76,12 @@ def find_origin(site: Site) -> tuple[Repository, Origin]:
 
     Raises StepError for one that cannot be worked in.
     """
+    host = host_of(site)
+    return host, _resolved(site, host, read_origin(site))
+
+
+def host_of(site: Site) -> Repository:
+    """The repository that PROJECT.yaml names. Raises StepError for one that cannot be worked in."""
     try:
         host = open_host(repo_path(site))
     except AiframeError as error:
@@ -79,7 +90,7 @@ def find_origin(site: Site) -> tuple[Repository, Origin]:
     if host.root == site.root:
         cure = "take `workspace` out of PROJECT.yaml: that is what kind inplace does"
         raise StepError(f"{host.root} is the project itself", hint=cure)
-    return host, _resolved(site, host, _recorded(site))
+    return host
 
 
 def find_landed(site: Site) -> tuple[Repository, tuple[str, ...]]:
@@ -87,12 +98,13 @@ def find_landed(site: Site) -> tuple[Repository, tuple[str, ...]]:
 
     Nothing in it is touched, and nothing is recorded; before the first attempt there are no such refs.
     """
-    host, record = open_host(repo_path(site)), _recorded(site)
+    host, record = host_of(site), read_origin(site)
     named = (f"refs/heads/{record.target}", record.landed_ref) if record is not None else ()
     return host, tuple(ref for ref in named if host.commit_of(ref) is not None)
 
 
-def _recorded(site: Site) -> Origin | None:
+def read_origin(site: Site) -> Origin | None:
+    """What is recorded; None before the first attempt."""
     try:
         return Origin(**json.loads(site.layout.workspace_record.read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -103,7 +115,7 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
     """The record as it should be; what PROJECT.yaml changed since is resolved anew, all else stays."""
     settings, repo = site.settings.workspace, os.fspath(host.common_dir)
     owner, key = _claimed(site, old)
-    if old is not None and (old.repo, old.wanted) == (repo, settings.base) and host.commit_of(old.commit):
+    if old is not None and old.still_holds(host, settings.base):
         base = Base(old.base, old.commit)
     else:
         base = resolve_base(host, settings.base)
@@ -271,7 +283,7 @@ def _remove(site: Site, path: Path, branch: str) -> None:
 def tidy(site: Site) -> tuple[str, ...]:
     """Remove the workspaces of tasks that are over, once all in them is proven to be kept; says in words what could
     not be removed."""
-    record = _recorded(site)
+    record = read_origin(site)
     if site.settings.workspace.kind != "worktree" or record is None:
         return ()
     home, notes = workspaces_home(site.environ), list[str]()

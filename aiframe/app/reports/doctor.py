@@ -30,6 +30,7 @@ from aiframe.app.reports.machine_checks import (
     scratch,
 )
 from aiframe.app.reports.notifier import INSTALL, check, library
+from aiframe.app.reports.workspace_checks import check_workspace
 from aiframe.core.errors import AiframeError
 from aiframe.process import capture
 from aiframe.store.layout import IGNORED, Layout
@@ -59,6 +60,7 @@ def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]
         "git": lambda folder: [_git(folder, environ)],
         "frame": lambda _: [_frame(frame, projects)],
         "project": lambda _: [_project(project, environ)] if project else [],
+        "workspace": lambda _: check_workspace(open_site(project, environ)) if project else [],
         "environment": lambda _: _environment(project, environ) if project else [],
         "agents": lambda folder: _agents(folder, _agents_in_use(project, environ), environ),
         "supervision": lambda folder: [check_supervision(folder, environ, _PATIENCE_S)],

@@ -1,0 +1,83 @@
+"""Whether the repository that a project works for can be worked in: looked at, and nothing in it touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath
+
+from aiframe.app.attempts.linked import Origin, about_base, checked_branch, host_of, read_origin
+from aiframe.app.project.site import Site
+from aiframe.app.reports.machine_checks import Finding
+from aiframe.core.errors import AiframeError
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.host import Base, checkouts, resolve_base
+from aiframe.workspaces.paths import contained, landed_branch, safe_part, workspaces_home
+
+
+def check_workspace(site: Site) -> list[Finding]:
+    """The repository, the base and the target of a project of kind worktree, and where its workspaces are made."""
+    if site.settings.workspace.kind != "worktree":
+        return []
+    try:
+        host = host_of(site)
+    except AiframeError as error:
+        return [Finding("workspace repo", False, error.message, error.hint)]
+    record = read_origin(site)
+    findings = [Finding("workspace repo", True, f"{host.root}, which aiframe can work in")]
+    for name, check in (("workspace base", _base), ("workspace target", _target), ("workspaces", _folder)):
+        try:
+            findings.append(check(site, host, record))
+        except AiframeError as error:
+            findings.append(Finding(name, False, error.message, error.hint))
+    return findings
+
+
+def _base(site: Site, host: Repository, record: Origin | None) -> Finding:
+    wanted = site.settings.workspace.base
+    if record is not None and record.still_holds(host, wanted):
+        apart = about_base(host, record) if host.commit_of(f"refs/heads/{record.target}") else ""
+        named = Base(record.base, record.commit).name
+        if apart:
+            return Finding("workspace base", None, apart)
+        return Finding("workspace base", True, f"{named}, which was at {record.commit[:12]} when the work began")
+    try:
+        base = resolve_base(host, wanted)
+    except AiframeError as error:
+        error.hint = f"{error.hint} (workspace.base in PROJECT.yaml names it)" if wanted else error.hint
+        raise
+    return Finding("workspace base", True, f"{base.name} at {base.commit[:12]}")
+
+
+def _target(site: Site, host: Repository, record: Origin | None) -> Finding:
+    wanted = site.settings.workspace.target
+    target = wanted or (record.target if record is not None else landed_branch(safe_part(site.root.name)))
+    checked_branch(target)
+    at = host.commit_of(f"refs/heads/{target}")
+    if at is None:
+        return _new_target(host, target)
+    folders = [str(folder) for folder in checkouts(host, target)]
+    if folders:
+        detail = f"{target} is checked out in {', '.join(folders)}: it moves along there, while nothing is changed"
+        return Finding("workspace target", None, detail, "commit or stash there, or finished work waits for you")
+    return Finding("workspace target", True, f"{target} at {at[:12]}")
+
+
+def _new_target(host: Repository, target: str) -> Finding:
+    above = [str(path) for path in PurePosixPath(target).parents][:-1]
+    taken = next((name for name in above if host.commit_of(f"refs/heads/{name}")), "")
+    if taken:
+        detail = f"{target} cannot be made: there is a branch {taken}"
+        return Finding(
+            "workspace target", False, detail, f"`git branch -m {taken} OTHER`, or name another in workspace.target"
+        )
+    return Finding("workspace target", True, f"{target}, which the first attempt makes")
+
+
+def _folder(site: Site, _: Repository, record: Origin | None) -> Finding:
+    home = workspaces_home(site.environ)
+    folder = contained(home, record.key if record is not None else safe_part(site.root.name))
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        cure = f"make {there} a folder that you can write in, or set XDG_STATE_HOME to another one"
+        return Finding("workspaces", False, f"{folder} cannot be made or written", cure)
+    return Finding("workspaces", True, str(folder))
