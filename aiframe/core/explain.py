@@ -5,6 +5,7 @@ Pure: nothing here reads a clock. Times are epoch seconds; whoever shows them re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -316,7 +317,14 @@ def _error(project: Project, seen: Seen) -> Explanation:
     failed = [task.id for task in seen.tasks if task.status is TaskStatus.FAILED]
     retries = tuple(f"aiframe retry {task_id}" for task_id in failed)
     on = () if failed else ("aiframe resume",)
-    return Explanation(f"Stopped by an error: {said}{code}{found}", "you", cures=(*_hint(failure), *retries, *on))
+    hints = () if _is_for_a_task_gone(failure, seen) else _hint(failure)
+    return Explanation(f"Stopped by an error: {said}{code}{found}", "you", cures=(*hints, *retries, *on))
+
+
+def _is_for_a_task_gone(failure: Failure | None, seen: Seen) -> bool:
+    """Whether the cure is to retry a task that TASKS.yaml has no more: a person has planned anew since."""
+    named = re.search(r"`aiframe retry ([^`\s]+)`", failure.hint) if failure is not None else None
+    return named is not None and named[1] not in ("TASK", *(task.id for task in seen.tasks))
 
 
 def _hint(failure: Failure | None) -> tuple[str, ...]:

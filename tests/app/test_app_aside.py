@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.projects import Bench, dev, lay_project, play, task
+from support.projects import Bench, dev, lay_project, play, task, tasks_yaml
 
 MINE = "# Rules\n\nBe brief.\n"
 CHANGES = "printf '# Rules\\n\\nBe brief.\\n' > AGENTS.md; mkdir -p notes; echo 'looks fine' > notes/review_approval.md"
@@ -103,3 +103,20 @@ def test_of_several_versions_the_last_waits(bench: Bench) -> None:
     (bench.control_dir / "quarantine/19990101-000000-abcdef/project/AGENTS.md").write_text("old\n")
     bench.do("accept", "AGENTS.md")
     assert bench.text("AGENTS.md") == "tenth\n"
+
+
+def test_no_cure_names_a_task_that_is_gone_with_the_plan_that_was_taken(tmp_path: Path) -> None:
+    plan = tasks_yaml(task("T2", "true"))
+    bench = lay_project(
+        tmp_path, task("T1", "false"), turns=[dev("T1", files={"TASKS.yaml": plan})], limits={"max_attempts": 1}
+    )
+    bench.tick()
+    assert "aiframe retry T1" in bench.do("why").out
+    assert bench.do("accept").code == 0
+    for verb in ("why", "status", "tick", "digest"):
+        assert "retry T1" not in bench.do(verb).out, verb
+    assert "aiframe resume" in bench.do("why").out
+    bench.do("resume")
+    play(bench, [dev("T2", files={"two": "2"})])
+    bench.tick()
+    assert (bench.where, bench.statuses()) == ("DONE", {"T2": "done"})

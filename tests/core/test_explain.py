@@ -368,6 +368,22 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
             id="ERROR, a failed task",
         ),
         pytest.param(
+            at(S.ERROR, failure=Failure(FailureKind.VERIFY_FAILED, "task T1 failed: red", "`aiframe retry T1`")),
+            seen(task("T2")),
+            Explanation("Stopped by an error: task T1 failed: red", "you", cures=("aiframe resume",)),
+            id="ERROR, a failed task that is gone",
+        ),
+        pytest.param(
+            at(S.ERROR, failure=Failure(FailureKind.NO_PROGRESS, "stuck", "`aiframe retry TASK` or `aiframe resume`")),
+            seen(task("T2")),
+            Explanation(
+                "Stopped by an error: stuck",
+                "you",
+                cures=("`aiframe retry TASK` or `aiframe resume`", "aiframe resume"),
+            ),
+            id="ERROR, a cure for any task",
+        ),
+        pytest.param(
             at(S.ERROR),
             seen(),
             Explanation("Stopped by an error: no reason is recorded", "you", cures=("aiframe resume",)),
