@@ -23,11 +23,13 @@ from aiframe.core.events import StopRunner
 from aiframe.core.model import Run, State, Unknown
 from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned
 from aiframe.store.layout import IGNORED, Layout
-from aiframe.store.locks import RunLock
+from aiframe.store.locks import RunLock, is_run_locked
 from aiframe.workspaces.create import ensure_repository
 
 _RACE_S = 0.5
 """How long a tick tries for the run lock: another tick or a look at the status may hold it for a moment."""
+_GLANCE_S = 0.02
+"""How often a tick that does not wait looks whether its runner has begun."""
 _WORDS = 64 * 1024
 """How many bytes of what a runner said are looked through."""
 
@@ -41,10 +43,13 @@ class TickReport(Struct, frozen=True):
     detached: bool = False
 
 
-def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[str], None]) -> TickReport:
+def tick(
+    root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[str], None], patience_s: float = 0.0
+) -> TickReport:
     """Look at the project in *root*; start the step that is due, or follow the one that runs, and show it with *out*.
 
-    With *wait* false it returns as soon as the runner is started. Raises GuardError, UsageError, UnreadableFile.
+    With *wait* false it returns as soon as the runner is started, or, within *patience_s* seconds, as soon as that has
+    begun a step or given up. Raises GuardError, UsageError, UnreadableFile.
     """
     surveyed = survey(Layout(root.resolve()))  # before anything is read, or a change in between would go unseen
     site = open_site(root, environ)
@@ -65,6 +70,8 @@ def tick(root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[s
         return _follow(site, wait, out)
     pid = _start_runner(site, lock)
     if not wait:
+        if _is_gone(site, pid, older, patience_s):
+            return _with_last_words(site, TickReport(0, _load_message()(site)), written)
         said = f"a runner looks after it (process {pid}); follow it with `aiframe logs --follow`"
         return TickReport(0, said, "started", True)
     gc.freeze()  # else the end of this process would look through all that was loaded once more
@@ -90,6 +97,16 @@ def _start_runner(site: Site, lock: RunLock) -> int:
         return spawn_runner([sys.executable, "-P", "-m", *words], cwd=place, env=env, keep_fds=[lock.fd], log=log)
     finally:
         lock.close_here()
+
+
+def _is_gone(site: Site, pid: int, older: frozenset[str], patience_s: float) -> bool:
+    """Whether the runner *pid* ends within *patience_s* seconds without a step; *older* are the logs before it."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and not log_names(site.layout) - older:
+        wait_for_spawned(pid, _GLANCE_S)
+        if not is_run_locked(site.layout):
+            return not log_names(site.layout) - older
+    return False
 
 
 def _carry(words: list[str]) -> int:

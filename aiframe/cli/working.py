@@ -20,6 +20,8 @@ from aiframe.core.errors import AiframeError, UsageError
 if TYPE_CHECKING:
     from aiframe.app.tick import TickReport
 
+PATIENCE_S = 2.0
+"""How long `tick --no-wait` looks at most whether its step begins, so that it can say why it does not."""
 STOP_WITHIN_S = 3.0
 """How soon after a first Ctrl-C a second one stops the run."""
 
@@ -42,7 +44,7 @@ def _tick_one(args: Namespace) -> int:
 
     root = where.project(args)
     try:
-        report = look(root, _recorded(args, root), wait=not args.no_wait, out=_progress(args))
+        report = look(root, _recorded(args, root), wait=not args.no_wait, out=_progress(args), patience_s=PATIENCE_S)
     except KeyboardInterrupt:
         return _detached(args, root)
     if args.json:
@@ -111,7 +113,8 @@ def _tick_quietly(root: Path, args: Namespace) -> dict[str, Any]:
     if rest is not None:
         return _as_object(root, TickReport(rest.exit_code, rest.message))
     try:
-        return _as_object(root, look(root, os.environ, wait=not args.no_wait, out=lambda line: None))
+        report = look(root, os.environ, wait=not args.no_wait, out=lambda line: None, patience_s=PATIENCE_S)
+        return _as_object(root, report)
     except AiframeError as error:
         return _as_object(root, TickReport(error.exit_code, as_text(error)))
 

@@ -60,13 +60,25 @@ def test_a_runner_lives_by_itself(bench: Bench, threads: str) -> None:
 
 
 @needs("bwrap")
-def test_a_runner_that_gives_up_before_its_step_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [(), ("--no-wait",)], ids=["waits", "does not wait"])
+def test_a_runner_that_gives_up_before_its_step_is_told(tmp_path: Path, words: tuple[str, ...]) -> None:
     made = lay_project(tmp_path, task("T1", "true"), task("T2", "true"), turns=[dev()])
     made.tick(DEV_CHAIN_LIMIT="1")
     made.write(".git/aiframe/runner.log", "error: of long ago\n")
     fixed = str(made.root / "TASKS.yaml")
-    ticked = replace(made, prefix=("bwrap", "--dev-bind", "/", "/", "--ro-bind", fixed, fixed)).tick()
+    ticked = replace(made, prefix=("bwrap", "--dev-bind", "/", "/", "--ro-bind", fixed, fixed)).tick(*words)
     assert ticked.code == 1, ticked.said
     assert f"error: {fixed}: cannot write: " in ticked.out
     assert "cure: " in ticked.out
     assert "of long ago" not in ticked.said
+
+
+@pytest.mark.parametrize("delay", [0, 60], ids=["ends at once", "takes long"])
+def test_a_tick_that_does_not_wait_says_that_its_step_has_begun(tmp_path: Path, delay: int) -> None:
+    bench = lay_project(tmp_path, task("T1", "true"), turns=[dev(files={"a": "a"}, delay=delay)])
+    ticked = bench.tick("--no-wait")
+    assert (ticked.code, "a runner looks after it" in ticked.out) == (0, True), ticked.said
+    if delay:
+        assert bench.where == "RUNNING"
+        assert bench.do("stop").code == 0
+    wait_for(lambda: lock_free(bench), "the end of the step")
