@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Set
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
@@ -17,12 +18,12 @@ from msgspec import Struct
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
-from aiframe.workspaces.git import GitError, GitKilled, HeadMoved, Repository, checked, names
+from aiframe.workspaces.git import GitBusy, GitError, GitKilled, HeadMoved, Repository, checked, names
 from aiframe.workspaces.host import checkouts, host_lock, tip
 from aiframe.workspaces.inplace import UNFINISHED
 from aiframe.workspaces.linked import Linked, keep_work, read_ready
 from aiframe.workspaces.locks import announced, clear_leftovers, files_of, ref_locks
-from aiframe.workspaces.moving import move_work
+from aiframe.workspaces.moving import MAKE_ROOM, is_cut_short, move_work
 from aiframe.workspaces.trees import changed_files, switch_files, sync_index
 from aiframe.workspaces.worktree import move_branch
 
@@ -170,9 +171,13 @@ def forward(host: Repository, checkout: Repository, old: str, new: str) -> None:
     replace_file(note_of(host), json.dumps(note).encode())
     try:
         switch_files(checkout, checkout.tree_of(old), checkout.tree_of(new))
-    except GitKilled:
+    except (GitKilled, GitBusy):
         raise  # and leave the note: whoever lands next settles what was begun
     except GitError as error:
+        if is_cut_short(error):  # by a full disk, for example; where there is no way back now, the note stays, too
+            with suppress(GitError, OSError):
+                settle_checkouts(host)
+            raise GitError("land", f"{checkout.root}: {error.detail}", hint=MAKE_ROOM) from error
         note_of(host).unlink(missing_ok=True)
         raise busy(checkout, "the target", f"has files in the way ({error.detail})") from error
     sync_index(checkout, checkout.tree_of(new))

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import json
+import re
 
 from msgspec.structs import replace
 
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
-from aiframe.workspaces.git import GitError, GitKilled
+from aiframe.workspaces.git import GitBusy, GitError, GitKilled
 from aiframe.workspaces.linked import Linked, keep_tree, keep_work, read_ready, write_ready
 from aiframe.workspaces.locks import announced, files_of
 from aiframe.workspaces.trees import add_everything, switch_files, sync_index, worktree_tree
 
 MOVING = "moving.json"
 SETTING_UP = "setting-up.json"
+MAKE_ROOM = "make room on the disk, and the files writable for you: the next attempt brings them to where they belong"
+_REFUSED = re.compile("not uptodate|would be overwritten|would be removed|would lose untracked|Cannot merge")
+"""What git says before it touches a file, where one has changed."""
 
 
 def move_work(linked: Linked, now: str, to: str, commit: str, date: float) -> None:
     """Bring the files from tree *now*, which they match, to tree *to*, and the branch to *commit*.
 
-    A crash in between, and GitKilled, is made good by ``ensure_worktree``. Raises GitError; the files are then as they
-    were.
+    What cuts it short, such as a crash or a full disk, is made good by ``ensure_worktree``. Raises GitError; where git
+    refused because a file has changed since, the files are as they were.
     """
     _note_move(linked, to, commit)
     try:
         switch_files(linked, now, to)
-    except GitKilled:
-        raise  # and leave the note: the files may be between the two
-    except GitError:
-        (linked.private_dir / MOVING).unlink()
+    except GitError as error:
+        if is_cut_short(error):
+            error.hint = MAKE_ROOM if not isinstance(error, GitKilled | GitBusy) else error.hint
+        else:
+            (linked.private_dir / MOVING).unlink()
         raise
     arrive(linked, commit, date)
+
+
+def is_cut_short(error: GitError) -> bool:
+    """Whether git may have been at it when `switch_files` failed, so that files are between the two trees."""
+    return isinstance(error, GitKilled) or _REFUSED.search(error.detail) is None
 
 
 def _note_move(linked: Linked, tree: str, commit: str) -> None:

@@ -208,7 +208,7 @@ def stage_paths(repo: Repository, old: str, new: str) -> None:
 
 def switch_files(repo: Repository, now: str, target: str) -> None:
     """Bring the files from tree *now*, which they must match, to tree *target*. Raises GitError, and changes nothing,
-    when a file has changed since; GitKilled where git was killed: the files may then be between the two."""
+    when a file has changed since; where git was killed (GitKilled) or the disk is full, they may be between the two."""
     with clean_room(repo) as room, announced(repo, files_of(repo)) as held:
         room.load(now)
         room.call("update-index", "-q", "--refresh")
