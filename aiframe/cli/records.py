@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from aiframe.app.reports.digest import Digest
-    from aiframe.app.reports.history import Attempt, Spent
+    from aiframe.app.reports.history import Attempt, Totals
     from aiframe.core.problem import Problem
 
 _COLUMNS = ("started", "role", "task", "try", "outcome", "time", "tokens", "cost", "agent", "commit", "run")
@@ -79,19 +79,19 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _sum(total: Spent) -> str:
+def _sum(total: Totals) -> str:
     """What runs took together; what is not known is said, and never counts as nothing."""
     return f"{duration(total.seconds)}, {tokens_told(total)}, {cost_told(total)}"
 
 
-def tokens_told(total: Spent) -> str:
+def tokens_told(total: Totals) -> str:
     """The tokens of some runs in words."""
     if total.runs and total.untold_tokens == total.runs:
         return "tokens unknown"
     return f"{total.tokens} tokens" + (f" + {total.untold_tokens} x unknown" if total.untold_tokens else "")
 
 
-def cost_told(total: Spent) -> str:
+def cost_told(total: Totals) -> str:
     """The cost of some runs in words."""
     if total.runs and total.unpriced == total.runs:
         return "cost unknown"

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, to_builtins
 
 from aiframe.app.project.site import held_in, open_site
-from aiframe.app.reports.history import DONE, HELD, Attempt, History, Spent, read_history, spent
+from aiframe.app.reports.history import DONE, HELD, Attempt, History, Totals, read_history, spent
 from aiframe.app.reports.status import Snapshot, take_snapshot
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.core.explain import shortened, show_command
@@ -51,8 +51,8 @@ class Digest(Struct, frozen=True):
     done: tuple[Attempt, ...]
     failed: tuple[Attempt, ...]
     failures: Mapping[str, int]
-    spent: Spent
-    in_all: Spent
+    spent: Totals
+    in_all: Totals
     waiting: tuple[Open, ...]
     problems: tuple[str, ...] = ()
 

@@ -93,7 +93,7 @@ class History(Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
 
-class Spent(Struct, frozen=True):
+class Totals(Struct, frozen=True):
     """What *runs* runs took. The sums hold what was told, *untold_tokens* and *unpriced* count the rest."""
 
     runs: int = 0
@@ -122,11 +122,11 @@ def read_history(layout: Layout, environ: Mapping[str, str], *, task: str = "", 
     return History(tuple(whole), tuple(problems))
 
 
-def spent(attempts: Iterable[Attempt]) -> Spent:
+def spent(attempts: Iterable[Attempt]) -> Totals:
     """What *attempts* took together."""
-    total = Spent()
+    total = Totals()
     for each in attempts:
-        total = Spent(
+        total = Totals(
             total.runs + 1,
             total.seconds + (each.seconds or 0.0),
             total.tokens + (each.tokens or 0),

@@ -16,7 +16,7 @@ from aiframe.app.project.resources import template_text
 from aiframe.app.project.steplog import plain
 from aiframe.app.reports.charts import Picture, Span, bars, staircase, timeline
 from aiframe.app.reports.digest import Digest, make_digest
-from aiframe.app.reports.history import DONE, HELD, RUNNING, UNKNOWN, Attempt, History, Spent, read_history, spent
+from aiframe.app.reports.history import DONE, HELD, RUNNING, UNKNOWN, Attempt, History, Totals, read_history, spent
 from aiframe.app.reports.status import Snapshot, take_snapshot
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Role
@@ -36,7 +36,7 @@ class TaskRow(Struct, frozen=True):
     title: str
     status: str
     attempts: int
-    spent: Spent
+    spent: Totals
     commit: str
 
 
@@ -200,12 +200,12 @@ def _length(seconds: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _tokens(total: Spent) -> str:
+def _tokens(total: Totals) -> str:
     """The tokens of some runs, as far as they are known; what is not known never counts as nothing."""
     return "–" if not total.runs else _grouped(None if total.untold_tokens == total.runs else total.tokens)
 
 
-def _money(total: Spent) -> str:
+def _money(total: Totals) -> str:
     """The cost of some runs, as far as it is known; what is not known never counts as nothing."""
     return "–" if not total.runs else _dollars(None if total.unpriced == total.runs else total.cost_usd)
 
