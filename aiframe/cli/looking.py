@@ -57,18 +57,12 @@ def _tail(args: Namespace) -> int:
 def why(args: Namespace) -> int:
     """Say what the project waits for, since when, until when, and what to do."""
     from aiframe.app.reports.status import explain_now
-    from aiframe.cli.render import clock_time
+    from aiframe.cli import render
 
-    said = explain_now(where.site(args))
-    print(paint(said.headline, "bold"))
-    if said.waiting_for:
-        print(f"  waits for: {said.waiting_for}")
-    if said.since is not None:
-        print(f"  since:     {clock_time(said.since)}")
-    if said.until is not None:
-        print(f"  until:     {clock_time(said.until)}")
-    for number, cure in enumerate(said.cures):
-        print(f"  {'to do:' if number == 0 else '':<11}{typed(cure, args)}")
+    language, said = _language(args), explain_now(where.site(args))
+    print(paint(render.Tongue(language).sentence(said.headline), "bold"))
+    for line in render.reasons(said, language, partial(typed, args=args)):
+        print(line)
     return 0
 
 

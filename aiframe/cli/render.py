@@ -17,6 +17,7 @@ from aiframe.cli.reporting import harmless
 if TYPE_CHECKING:
     from aiframe.app.reports.status import Snapshot
     from aiframe.core.budget import Spent
+    from aiframe.core.explain import Explanation
 
 _NOTHING = "-"
 _COLOURS = {"ERROR": "red", "RUNNING": "cyan", "DONE": "green"}
@@ -95,6 +96,23 @@ def _rows(
         place = f"{problem.path}:{problem.line}" if problem.line else problem.path
         yield "problem", f"{place}: {problem.message}" if place else problem.message
     yield "log", snapshot.log_file or labels["empty"]
+
+
+def reasons(said: Explanation, language: str, typed: Callable[[str], str] = str) -> Iterator[str]:
+    """What a project waits for and what to do, below the headline, line by line."""
+    labels, tongue = LABELS[language], Tongue(language)
+    if said.waiting_for:
+        yield _reason(labels["waits"], tongue.sentence(said.waiting_for))
+    if said.since is not None:
+        yield _reason(labels["since_when"], clock_time(said.since))
+    if said.until is not None:
+        yield _reason(labels["until_when"], clock_time(said.until))
+    for number, cure in enumerate(said.cures):
+        yield _reason(labels["to_do"] if number == 0 else "", typed(tongue.sentence(cure)))
+
+
+def _reason(label: str, text: str) -> str:
+    return f"  {label}{':' if label else ' '}{' ' * (10 - _width(label))}{text}"
 
 
 def _line(label: str, text: str, width: int) -> str:

@@ -95,9 +95,18 @@ def _watch(parser: argparse.ArgumentParser) -> None:
 def _status(parser: argparse.ArgumentParser) -> None:
     _project(parser)
     parser.add_argument("--tail", metavar="N", type=whole, help="lines of the log (default: STATUS_TAIL, else 50)")
-    parser.add_argument("--lang", choices=("en", "zh"), help="language (default: STATUS_LANG, else en)")
+    _language(parser)
     parser.add_argument("--watch", metavar="SECONDS", type=seconds, help="show it again every so many seconds")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    _project(parser)
+    _language(parser)
+
+
+def _language(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--lang", choices=("en", "zh"), help="language (default: STATUS_LANG, else en)")
 
 
 def _answer(parser: argparse.ArgumentParser) -> None:
@@ -262,7 +271,7 @@ COMMANDS = (
         "status", "Look", "show where a project stands",
         ("aiframe status" + _P, "aiframe status --lang zh --watch 1"), "looking:status", _status,
     ),
-    Command("why", "Look", "what it waits for, and what to do", ("aiframe why" + _P,), "looking:why", _project),
+    Command("why", "Look", "what it waits for, and what to do", ("aiframe why" + _P,), "looking:why", _why),
     Command("logs", "Look", "print what a step printed", ("aiframe logs --follow" + _P,), "looking:logs", _logs),
     Command("events", "Look", "print what has happened", ("aiframe events" + _P,), "looking:events", _events),
     Command(

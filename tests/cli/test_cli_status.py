@@ -213,6 +213,22 @@ def test_why_says_what_to_do_and_until_when(tmp_path: Path) -> None:
     assert f"aiframe resume --now --project {bench.root}" in out
 
 
+@pytest.mark.parametrize("chosen", ["option", "environment"])
+def test_why_speaks_chinese(tmp_path: Path, chosen: str) -> None:
+    import time
+
+    until = int(time.time()) + 3600
+    bench = lay_project(tmp_path, task("T1", "true"), state={"state": "DEV_READY", "not_before": until})
+    said = bench.do("why", "--lang", "zh") if chosen == "option" else bench.do("why", STATUS_LANG="zh_CN.UTF-8")
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))
+    lines = said.out.splitlines()
+    assert lines[0].startswith("下一步在等待")
+    assert "  等待:      时间" in lines
+    assert any(line.startswith(f"  截止:      {when}") for line in lines)
+    assert any(line.startswith(f"  下一步:    aiframe resume --now --project {bench.root}") for line in lines)
+    assert bench.do("why", "--lang", "fr").code == 2
+
+
 def test_doctor_ends_with_a_count_and_1_where_something_is_broken(tmp_path: Path) -> None:
     bench = lay_project(tmp_path)
     fine = bench.do("doctor")
