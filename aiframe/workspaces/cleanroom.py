@@ -25,6 +25,7 @@ from aiframe.workspaces.git import (
     Repository,
     checked,
     environment,
+    known_tree,
     personal_settings,
     survived,
 )
@@ -82,7 +83,7 @@ class CleanRoom:
     def load(self, tree: str) -> None:
         """Set the private index to *tree*, keeping from the cache what is known about unchanged files."""
         self.loaded, cache = tree, cache_of(self.repo)
-        held = _HELD.get(cache) == (tree, _identity(cache))
+        held = _HELD.get(cache) == (known_tree(tree), _identity(cache))
         with suppress(OSError):
             shutil.copy2(cache, self.index)  # with its time: git compares file times with the index's own
             if held:

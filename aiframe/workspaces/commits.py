@@ -72,7 +72,9 @@ def write_commit(
     """Store a commit that no ref names yet. The same arguments and identity always give the same id."""
     args = [part for parent in parents for part in ("-p", parent)]
     text = commit_text(message, trailers)
-    return repo.text("commit-tree", "--no-gpg-sign", tree, *args, stdin=text, env=signed(repo, date))
+    commit = repo.text("commit-tree", "--no-gpg-sign", tree, *args, stdin=text, env=signed(repo, date))
+    repo.remember(commit, tree)
+    return commit
 
 
 def signed(repo: Repository, date: float) -> dict[str, str]:

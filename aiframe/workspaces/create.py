@@ -110,12 +110,14 @@ def _bytes(file: Path) -> bytes:
 
 def has_commit(repo: Repository) -> bool:
     """Whether HEAD names a commit. Raises GitError when it names one that is not there."""
+    branch = current_branch(repo)
+    if branch is not None and repo.commit_of(f"refs/heads/{branch}") is not None:
+        return True
     if repo.call("rev-parse", "-q", "--verify", "HEAD^{commit}").code == 0:
         return True
     named = repo.call("rev-parse", "-q", "--verify", "HEAD")
     if named.code == 0:
         raise GitError("check", f"bad object {named.out.decode().strip()}: the commit that HEAD names is missing")
-    branch = current_branch(repo)
     if branch is None or os.path.lexists(repo.common_dir / "refs" / "heads" / branch):
         raise GitError("check", "HEAD is broken", hint="restore .git/HEAD, for example `ref: refs/heads/main`")
     return False

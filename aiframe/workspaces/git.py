@@ -167,6 +167,10 @@ def environment() -> dict[str, str]:
 def personal_settings() -> Mapping[str, str]:
     """The person's own global git settings, read once; empty where there are none."""
     theirs = {key: text for key, text in os.environ.items() if not key.startswith("GIT_") or key == "GIT_CONFIG_GLOBAL"}
+    home = Path(theirs.get("HOME", "/"))
+    files = (home / ".gitconfig", Path(theirs.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config")
+    if "GIT_CONFIG_GLOBAL" not in theirs and not any(map(os.path.lexists, files)):
+        return {}
     argv = [program(), "config", "--global", "-z", "--list"]
     done = survived("config", capture(argv, cwd=Path("/"), env=theirs, timeout_s=30))
     return parse_settings(done.out) if done.code == 0 else {}
@@ -208,6 +212,11 @@ _DESCENDS: set[tuple[str, str]] = set()
 """Pairs of commits of which git has said that the second descends from the first."""
 _LOOSE_REF = re.compile(r"refs/(?:heads|aiframe)(?:/[A-Za-z0-9_-]+)+")
 """The name of a ref that is a file of its own, or packed: no other rule of git's applies to it."""
+
+
+def known_tree(name: str) -> str:
+    """The tree of a commit, where that is known; else *name* itself, which may be that of a tree."""
+    return _TREES.get(name, name)
 
 
 class Repository:
@@ -284,12 +293,17 @@ class Repository:
         known = name if OBJECT_ID.match(name) else self._written(name)
         if (self.common_dir, known) in _COMMITS:
             return known
-        found = self.call("rev-parse", "-q", "--verify", "--end-of-options", f"{name}^{{commit}}")
-        if found.code != 0:
+        found = self.call("rev-parse", f"{name}^{{commit}}", f"{name}^{{tree}}")
+        said = found.out.decode("ascii", "replace").split()
+        if found.code != 0 or len(said) != 2 or not all(map(OBJECT_ID.match, said)):
             return None
-        commit = found.out.decode().strip()
+        self.remember(*said)
+        return said[0]
+
+    def remember(self, commit: str, tree: str) -> None:
+        """*commit* is there, and has *tree*: git has said so, or has just made it."""
         _COMMITS.add((self.common_dir, commit))
-        return commit
+        _TREES[commit] = tree
 
     def _written(self, ref: str) -> str:
         """What the file of a ref says, which counts before all else; empty where there is none, or no plain one."""

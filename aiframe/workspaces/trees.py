@@ -12,7 +12,16 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
-from aiframe.workspaces.git import OBJECT_ID, EmbeddedRepositories, GitError, Repository, checked, message_of, names
+from aiframe.workspaces.git import (
+    OBJECT_ID,
+    EmbeddedRepositories,
+    GitError,
+    Repository,
+    checked,
+    known_tree,
+    message_of,
+    names,
+)
 from aiframe.workspaces.locks import announced, clear_leftovers, files_of, index_locks
 
 GITLINK = "160000"
@@ -34,6 +43,11 @@ class Change(Struct, frozen=True):
     old_mode: str
 
 
+_FEW = 1000
+_CHANGES: dict[tuple[str, str], tuple[Change, ...]] = {}
+"""The few files that differ between two trees, or commits, that were compared by their full ids."""
+
+
 def covered(path: str, control_paths: Sequence[str]) -> bool:
     """Whether *path* is one of *control_paths* or lies below one that is a folder."""
     return any(path == control or path.startswith(control + "/") for control in map(normal, control_paths))
@@ -47,6 +61,9 @@ def normal(path: str) -> str:
 
 def changed_files(repo: Repository, old: str, new: str) -> tuple[Change, ...]:
     """What differs between two commits or trees, by name; a renamed file is one deleted and one added."""
+    known = (known_tree(old), known_tree(new))
+    if known in _CHANGES:
+        return _CHANGES[known]
     raw = repo.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--no-ext-diff", "--no-textconv",
                    "--end-of-options", f"{old}^{{tree}}", f"{new}^{{tree}}")  # fmt: skip
     fields = names(raw)
@@ -54,7 +71,10 @@ def changed_files(repo: Repository, old: str, new: str) -> tuple[Change, ...]:
     for head, path in zip(fields[::2], fields[1::2], strict=True):
         old_mode, mode, _, blob, status = head.lstrip(":").split(" ")
         changes.append(Change(status[0], path, mode, blob, old_mode))
-    return tuple(changes)
+    found = tuple(changes)
+    if all(map(OBJECT_ID.match, known)) and len(found) <= _FEW:
+        _CHANGES[known] = found
+    return found
 
 
 def patch(repo: Repository, old: str, new: str) -> str:
@@ -84,6 +104,8 @@ def worktree_tree(repo: Repository, base: str, control_paths: Sequence[str], *, 
         tree = add_everything(room, base, control_paths)
         room.keep_cache(tree)
     refuse_new_gitlinks(repo, base, tree)
+    if base in _SUBMODULES:
+        _SUBMODULES[tree] = _SUBMODULES[base]  # no new one, as was just seen, and the old ones were left alone
     return tree
 
 
@@ -142,7 +164,7 @@ def nested_repositories(room: CleanRoom) -> tuple[str, ...]:
 
 def refuse_new_gitlinks(repo: Repository, base: str | None, tree: str) -> None:
     """Raise EmbeddedRepositories when *tree* holds a link to a repository where *base* has none."""
-    if base == tree:
+    if base is not None and known_tree(base) == tree:
         return
     if base is not None:
         found = [c.path for c in changed_files(repo, base, tree) if c.mode == GITLINK and c.old_mode != GITLINK]

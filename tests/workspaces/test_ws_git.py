@@ -37,6 +37,7 @@ def test_every_failure_has_a_cure(said: str, told: str) -> None:
 
 
 def test_damaged_history_is_an_error_and_not_a_traceback(repo: Repository, folder: Path) -> None:
+    git(folder, "commit", "-q", "--allow-empty", "-m", "a person's")  # what this process has seen whole, it believes
     commit = git(folder, "rev-parse", "HEAD")
     write(folder, {"src/app.py": "2\n"})
     (folder / ".git/objects" / commit[:2] / commit[2:]).unlink()
