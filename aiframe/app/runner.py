@@ -20,20 +20,19 @@ from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.linked import tidy
 from aiframe.app.attempts.spending import spent_by
 from aiframe.app.project.advance import Chain, advance
+from aiframe.app.project.books import keep_books
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.recovery import recover
 from aiframe.app.reports.notify import tell_person
 from aiframe.app.steps import perform
 from aiframe.core.budget import Spent
-from aiframe.core.errors import AiframeError, LockHeld, StepError
+from aiframe.core.errors import AiframeError, LockHeld
 from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, Seen, StepEnded
 from aiframe.core.model import Project, Role, Run
 from aiframe.process import this_process
 from aiframe.store.atomic import StorageError
-from aiframe.store.layout import CONTROL_PATHS
 from aiframe.store.locks import RunLock
-from aiframe.workspaces.git import Repository, again_if_killed, personal_settings, program, search_path
-from aiframe.workspaces.inplace import commit_control
+from aiframe.workspaces.git import personal_settings, program, search_path
 
 
 def main(argv: list[str]) -> int:
@@ -107,13 +106,9 @@ def _ended(run: Run, ending: Ending, spent: Spent) -> Callable[[Seen], Event]:
 
 
 def _keep_books(site: Site, about: str) -> None:
-    """Commit what changed in the control files, apart from the work itself; what fails now is done the next time."""
-    trailers = {"Aiframe-Kind": "bookkeeping"}
-    message, date = f"aiframe: {about} recorded", time.time()
-    try:
-        again_if_killed(lambda: commit_control(Repository(site.root), CONTROL_PATHS, message, trailers, date))
-    except StepError as error:
-        print(f"not recorded in git yet: {error.message}\n  cure: {error.hint}", file=sys.stderr)
+    problem = keep_books(site, about)
+    if problem:
+        print(problem, file=sys.stderr)
 
 
 def _tidy(site: Site) -> None:

@@ -18,6 +18,7 @@ from aiframe.app.attempts.pipeline import carry_out
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, result_of, write_result
 from aiframe.app.attempts.settling import refused, settle
+from aiframe.app.attempts.turns import LandingTurn
 from aiframe.app.attempts.vaulting import drop_seal
 from aiframe.app.project.proposals import remember
 from aiframe.app.project.site import Site
@@ -54,13 +55,14 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
 def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> tuple[Ending, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     try:
-        result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log), log)
-        result = redactor_for(site.environ).value(result)
-        notes = result.notes
-        write_result(site.layout, result)
-        write_turn(site, run, log)
-        drop_seal(site)
-        ending = settle(site, result)
+        with LandingTurn() as turn:
+            result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log, turn), log)
+            result = redactor_for(site.environ).value(result)
+            notes = result.notes
+            write_result(site.layout, result)
+            write_turn(site, run, log)
+            drop_seal(site)
+            ending = settle(site, result)
     except AiframeError as error:
         ending = refused(error)
         notes = (*notes, *mend(site, run, judged=False))
@@ -70,7 +72,7 @@ def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
     return ending, notes
 
 
-def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Result:
+def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog, turn: LandingTurn) -> Result:
     tasks = load_tasks(site.layout.tasks_yaml).tasks
     task = next((task for task in tasks if task.id == run.task_id), None)
     if run.task_id and task is None:
@@ -79,7 +81,7 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog)
         sandbox_of(site)  # refuses now, and not after the agent has been paid
     remember(site)
     if task is not None:
-        return carry_out(site, project, run, tasks, task, log, stop)
+        return carry_out(site, project, run, tasks, task, log, stop, turn)
     head(Repository(site.root))  # a history that cannot be read stops the step before an agent is paid
     request = request_for(site, project, run, tasks, site.root)
     built = ask(site, project, run, tasks, request, log, stop)

@@ -19,13 +19,15 @@ from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey
 from aiframe.app.project.steplog import plain
 from aiframe.app.reports.follow import follow_run, log_names
-from aiframe.core.events import StopRunner
+from aiframe.core.events import CloseLane, OpenLane, StartStep, StopRunner
 from aiframe.core.model import Run, State, Unknown
 from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock, is_run_locked
 from aiframe.workspaces.create import ensure_repository
 
+_LANES_S = 0.3
+"""How often the lanes are looked at while somebody waits for them."""
 _RACE_S = 0.5
 """How long a tick tries for the run lock: another tick or a look at the status may hold it for a moment."""
 _GLANCE_S = 0.02
@@ -62,6 +64,8 @@ def tick(
             seen = look(site)
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
         return _follow(site, wait, out)
+    if _is_side_by_side(site, seen):
+        return _tend_lanes(site, wait, out)
     if not seen.has_work:
         return _rest(site, seen, surveyed)
     older, written = log_names(site.layout), _size(site.layout.runner_log)
@@ -77,6 +81,37 @@ def tick(
     gc.freeze()  # else the end of this process would look through all that was loaded once more
     report = _follow(site, wait, out, older, partial(wait_for_spawned, pid))
     return report if report.run_id else _with_last_words(site, report, written)
+
+
+def _is_side_by_side(site: Site, seen: Look) -> bool:
+    """Whether what is to be done is worked at in lanes."""
+    decided = seen.decision
+    if decided.project.state is State.RUNNING or any(isinstance(effect, StartStep) for effect in decided.effects):
+        return False
+    return bool(seen.seen.lanes) or any(isinstance(effect, OpenLane | CloseLane) for effect in decided.effects)
+
+
+def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None]) -> TickReport:
+    """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
+    from aiframe.app.lanes import check_settings, tend, turn
+
+    check_settings(site)
+    while True:
+        with turn(site) as mine:
+            tended = tend(site, _begin_lane) if mine else None
+        for line in tended.news if tended else ():
+            out(line)
+        if not wait or (tended is not None and not tended.running and not tended.news):
+            break
+        time.sleep(_LANES_S)
+    after = look(site)
+    failed = after.loaded.project.state is State.ERROR
+    running = tended is None or tended.running > 0
+    return TickReport(1 if failed else 0, _load_message()(site), "lanes" if running else "", running)
+
+
+def _begin_lane(root: Path, environ: Mapping[str, str]) -> None:
+    tick(root, environ, wait=False, out=lambda _: None)
 
 
 def _take_lock(site: Site) -> RunLock | None:

@@ -78,6 +78,16 @@ def _tick(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object; progress goes to standard error")
 
 
+def _run(parser: argparse.ArgumentParser) -> None:
+    _project(parser)
+    parser.add_argument(
+        "--parallel", metavar="N", type=count, help="most tasks at once (default: PROJECT.yaml, else 1)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would start, in which order, and start nothing"
+    )
+
+
 def _watch(parser: argparse.ArgumentParser) -> None:
     _one_or_all(parser)
     _record(parser)
@@ -261,6 +271,12 @@ COMMANDS = (
         ("aiframe tick" + _P, "aiframe tick --all --no-wait"), "working:tick", _tick,
         "Exit code: 0 done or nothing to do, 1 a step failed or the project is in ERROR, 2 it could not look.\n"
         "Ctrl-C leaves the step running; a second Ctrl-C within 3 s stops it.",
+    ),
+    Command(
+        "run", "Work", "go on until it is done or waits for you",
+        ("aiframe run" + _P, "aiframe run --parallel 4" + _P, "aiframe run --dry-run" + _P), "running:run", _run,
+        "With `parallel: N` in PROJECT.yaml, or --parallel, tasks are worked at side by side, each in a workspace of\n"
+        "its own, as far as their locks let them. Ctrl-C leaves the steps running: the next run takes them up again.",
     ),
     Command(
         "watch", "Work", "tick whenever something changes",

@@ -68,6 +68,11 @@ class Spending(Struct, frozen=True):
         tasks = {**self.tasks, task_id: self.tasks.get(task_id, Spent()).plus(spent)} if task_id else self.tasks
         return Spending(self.project.plus(spent), dict(sorted(days.items())[-DAYS_KEPT:]), tasks)
 
+    def plus(self, other: Spending) -> Spending:
+        """What both have spent."""
+        last = dict(sorted(_sums(self.days, other.days).items())[-DAYS_KEPT:])
+        return Spending(self.project.plus(other.project), last, _sums(self.tasks, other.tasks))
+
     def of(self, scope: Scope, day: str, task_id: str) -> Spent:
         """What counts against the limits of *scope*."""
         match scope:
@@ -77,6 +82,10 @@ class Spending(Struct, frozen=True):
                 return self.days.get(day, Spent())
             case "task":
                 return self.tasks.get(task_id, Spent())
+
+
+def _sums(one: Mapping[str, Spent], other: Mapping[str, Spent]) -> dict[str, Spent]:
+    return {name: one.get(name, Spent()).plus(other.get(name, Spent())) for name in {*one, *other}}
 
 
 class Limits(Struct, frozen=True):

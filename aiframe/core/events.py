@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
-from aiframe.core.budget import Spent
+from aiframe.core.budget import Spending, Spent
 from aiframe.core.model import (
     Failure,
     Moment,
@@ -32,10 +32,30 @@ class Rejection(Struct, frozen=True):
     task_ids: tuple[str, ...] = ()
 
 
+class SeenLane(Struct, frozen=True):
+    """What the project of one task, which is worked at beside others, says at one moment.
+
+    *granted*: it holds its locks, its slot and *values*. *rests*: nothing goes on there until a person acts or a wait
+    is over. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has spent, *place* its
+    folder.
+    """
+
+    task_id: str
+    agent: str = ""
+    granted: bool = True
+    rests: bool = False
+    landed: bool = False
+    failure: Failure | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    spending: Spending = field(default_factory=Spending)
+    place: str = ""
+
+
 class Seen(Struct, frozen=True):
     """What the files and the lock say at one moment; *form_done*: the interview's form is filled in.
 
-    *day* names the local day (``2026-02-28``), which ends at *day_ends* (epoch seconds).
+    *lanes* are the tasks that are worked at side by side. *day* names the local day (``2026-02-28``), which ends at
+    *day_ends* (epoch seconds).
     """
 
     clock: Moment
@@ -48,6 +68,7 @@ class Seen(Struct, frozen=True):
     spec_hash: str = ""
     day: str = ""
     day_ends: float = 0.0
+    lanes: tuple[SeenLane, ...] = ()
 
 
 # What happens ---------------------------------------------------------------------------------------------------------
@@ -285,11 +306,31 @@ class Archive(Struct, frozen=True):
     what: str
 
 
+class OpenLane(Struct, frozen=True):
+    """Let a task be worked at beside others, in a project of its own: it has got its locks and *values*."""
+
+    task_id: str
+    agent: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+class ParkLane(Struct, frozen=True):
+    """The task rests: its locks, its slot and its values are free for others until it is opened again."""
+
+    task_id: str
+
+
+class CloseLane(Struct, frozen=True):
+    """The task is over: put its project away."""
+
+    task_id: str
+
+
 class GoOn(Struct, frozen=True):
     """The same runner may start the next step without another tick."""
 
 
-Effect: TypeAlias = StartStep | StopRunner | Recover | SetStatus | Archive | GoOn
+Effect: TypeAlias = StartStep | StopRunner | Recover | SetStatus | Archive | OpenLane | ParkLane | CloseLane | GoOn
 
 
 class Decision(Struct, frozen=True):

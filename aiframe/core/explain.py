@@ -6,6 +6,7 @@ Pure: nothing here reads a clock. Times are epoch seconds; whoever shows them re
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -173,7 +174,20 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
         at_once = () if by_budget else ("aiframe resume --now",)  # it would meet the same limit again
         cures = (*_hint(project.failure), *at_once)
         return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, cures)
+    if seen.lanes and project.state is State.DEV_READY:
+        return _side_by_side(seen)
     return Explanation(_headline(project), _next(project, seen, rules), cures=(TICK,))
+
+
+def _side_by_side(seen: Seen) -> Explanation:
+    """Tasks that are worked at in lanes: which go on, and where to look for those that rest."""
+    at_work = [lane.task_id for lane in seen.lanes if not lane.rests and lane.failure is None]
+    rest = [lane for lane in seen.lanes if lane.rests or lane.failure is not None]
+    said = [f"{', '.join(at_work)} at work"] if at_work else []
+    said += [f"{', '.join(lane.task_id for lane in rest)} waiting"] if rest else []
+    looks = tuple(f"aiframe why --project {shlex.quote(lane.place)}" for lane in rest)
+    waiting = "" if at_work else "what those tasks wait for"
+    return Explanation(f"Side by side: {'; '.join(said)}", waiting, cures=(*looks, TICK) if at_work else looks)
 
 
 def _headline(project: Project) -> str:

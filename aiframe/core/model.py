@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Spending
+from aiframe.core.resources import Capacity, Resources
 
 Counts: TypeAlias = Mapping[str, int]
 Texts: TypeAlias = Mapping[str, str]
@@ -288,6 +289,7 @@ class Rules(Struct, frozen=True):
     *max_tries* bounds the steps on one input that may end without success, whatever their failure. *agents* says who
     plays a role: the first, then who stands in for those before while their quota is used up. *unattended* is no limit
     but how this look is meant: while a task can go on, no review is waited for, and what needs a person is collected.
+    *resources* are what tasks share that are worked at side by side, as far as *capacity* lets them.
     """
 
     stall_sec: float = 300
@@ -308,6 +310,8 @@ class Rules(Struct, frozen=True):
     max_tries: int = 20
     budget: Budget = field(default_factory=Budget)
     agents: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
+    resources: Resources = field(default_factory=dict)
+    capacity: Capacity = field(default_factory=Capacity)
 
 
 class Project(Struct, frozen=True):
@@ -322,7 +326,8 @@ class Project(Struct, frozen=True):
     done since the last review, *to_look_at* what the agent asks the reviewer to look at (by task), *held* the
     candidates that wait for a person's word or for their landing (by task), *handed* the work that is in a person's
     hands instead of an agent's, *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation
-    of the step before, where that ended with a verdict on its work.
+    of the step before, where that ended with a verdict on its work. *closed_lanes* names the tasks whose spending, in a
+    project of their own, is counted here already.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -356,6 +361,7 @@ class Project(Struct, frozen=True):
     questions: tuple[Question, ...] = ()
     planned_spec: str = ""
     session: Session | None = None
+    closed_lanes: tuple[str, ...] = ()
     generation: int = 0
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from aiframe.core.model import Priority, Task, TaskStatus
 
-_RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
+RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 _STARTABLE = frozenset({TaskStatus.TODO, TaskStatus.IN_PROGRESS})
 CLOSED = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
 
@@ -22,7 +22,7 @@ def ready_tasks(tasks: Sequence[Task], waiting: Collection[str] = ()) -> tuple[T
     ready = [
         task for task in tasks if is_startable(task) and done.issuperset(task.blocked_by) and task.id not in waiting
     ]
-    return tuple(sorted(ready, key=lambda task: _RANK[task.priority]))
+    return tuple(sorted(ready, key=lambda task: RANK[task.priority]))
 
 
 def is_startable(task: Task) -> bool:

@@ -22,7 +22,7 @@ CONTROL_PATHS = (
 )
 """Tracked files that steer the work and so never enter a task's candidate commit; a trailing slash means a folder."""
 
-IGNORED = ("STATE.json", ".agent_lock", "logs/", "notes/", "INTAKE_ANSWERS.md", ".aiframe-*.tmp")
+IGNORED = ("STATE.json", ".agent_lock", "logs/", "notes/", "lanes/", "INTAKE_ANSWERS.md", ".aiframe-*.tmp")
 """What aiframe and people write beside the product: lines for ``.git/info/exclude``."""
 
 MAX_NAME = 64

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from aiframe.core.budget import AMOUNTS
 from aiframe.core.model import STEP_ROLES, Rules, Settings, State
 from aiframe.store.layout import MAX_NAME
+from aiframe.store.resources_file import MOST_SLOTS
 from aiframe.store.settings_file import (
     COUNTED,
     LIMITS,
@@ -122,6 +123,13 @@ def _project() -> Schema:
             "sandbox": _sandbox(),
             "gates": _gates(),
             "workspace": _workspace(),
+            "parallel": _parallel(),
+            "resources": {
+                "description": "What tasks share: `locks` of a task name it.",
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_-]{0,63}$"},
+                "additionalProperties": _resource(),
+            },
             "env": {
                 "description": "Names of further environment variables for agents and checks; checks get no secret.",
                 "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
@@ -131,6 +139,33 @@ def _project() -> Schema:
                 "anyOf": [address, {"type": "array", "items": address}, {"type": "null"}],
             },
         },
+    }
+
+
+def _parallel() -> Schema:
+    count = {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_SLOTS}
+    keys = {"tasks": count, "agents": {"type": ["object", "null"], "additionalProperties": count}}
+    return {
+        "description": "How many tasks are worked at side by side, in all and by agent; needs workspaces of their own.",
+        "anyOf": [count, {"type": "object", "additionalProperties": False, "properties": keys}],
+    }
+
+
+def _resource() -> Schema:
+    pair = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2}
+    keys = {
+        "paths": _texts("Its files, as patterns such as `src/api/**`."),
+        "slots": {"description": "How many tasks may hold it at once.", "type": ["integer", "null"], "minimum": 1},
+        "range": {"description": "The first and the last of its numbers: each task gets one of its own.", **pair},
+        "values": _texts("Its values, such as devices: each task gets one of its own."),
+    }
+    return {
+        "description": "Patterns of its files, or keys.",
+        "anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"type": "string"}},
+            {"type": "object", "additionalProperties": False, "properties": keys},
+        ],
     }
 
 

@@ -14,13 +14,29 @@ from aiframe.core.budget import AMOUNTS, Budget, Limits, Scope
 from aiframe.core.errors import UsageError
 from aiframe.core.model import STEP_ROLES, Role, Rules
 from aiframe.store.atomic import read_bounded
+from aiframe.store.resources_file import read_capacity, read_resources
 from aiframe.store.source_text import place
 from aiframe.store.yaml_fields import Fields
 from aiframe.store.yaml_nodes import Mapping, Node, Scalar, Sequence, plain_value, read_yaml
 
 DEFAULT_AGENT = "codex"
 UNATTENDED = "AIFRAME_UNATTENDED"
-KEYS = ("agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify")
+PARALLEL = "AIFRAME_PARALLEL"
+"""How many tasks `aiframe run --parallel N` works at side by side, whatever PROJECT.yaml says."""
+KEYS = (
+    "agent",
+    "agents",
+    "limits",
+    "budget",
+    "on_task_failure",
+    "sandbox",
+    "env",
+    "gates",
+    "workspace",
+    "notify",
+    "parallel",
+    "resources",
+)
 GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor", "audit")
 AUDIT_KEYS = ("agent", "model", "effort", "rounds")
 WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
@@ -145,6 +161,10 @@ def load_settings(path: Path, environ: ReadOnly[str, str]) -> ProjectSettings:
         settings = ProjectSettings(path=path)
     if environ.get(UNATTENDED):
         settings = replace(settings, rules=replace(settings.rules, unattended=True))
+    if environ.get(PARALLEL, "").isdigit():
+        rules = settings.rules
+        capacity = replace(rules.capacity, slots=max(1, int(environ[PARALLEL])))
+        settings = replace(settings, rules=replace(rules, capacity=capacity))
     return _with_chain_limit(settings, environ.get("DEV_CHAIN_LIMIT", ""))
 
 
@@ -172,7 +192,9 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
     audit, rounds = _audit(top.inner("gates"), agents[Role.DEV])
     settings = ProjectSettings(
         agents=agents,
-        rules=replace(_rules(top), budget=budget, audit_rounds=rounds),
+        rules=replace(
+            _rules(top), budget=budget, audit_rounds=rounds, resources=read_resources(top), capacity=read_capacity(top)
+        ),
         sandbox=_sandbox(top),
         env=_env(top),
         gates=replace(_gates(top), audit=audit),

@@ -180,7 +180,14 @@ def host_lock(repo: Repository) -> Iterator[tuple[int, ...]]:
 
     Gives the descriptors that git inherits meanwhile: a git that outlives its killed caller keeps the lock.
     """
-    folder = repo.common_dir / "aiframe"
+    with host_lock_at(repo.common_dir) as held:
+        yield held
+
+
+@contextmanager
+def host_lock_at(common_dir: Path) -> Iterator[tuple[int, ...]]:
+    """The same by the repository's git directory, whatever a worktree of it says of itself."""
+    folder = common_dir / "aiframe"
     try:
         folder.mkdir(exist_ok=True)
         descriptor = os.open(folder / "workspaces.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -194,7 +201,7 @@ def host_lock(repo: Repository) -> Iterator[tuple[int, ...]]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    said = f"another aiframe process works on the worktrees of {repo.root}"
+                    said = f"another aiframe process works on the worktrees of {common_dir}"
                     cure = f"wait for it to end; `fuser {folder}/workspaces.lock` names the process"
                     raise LockHeld(said, hint=cure) from None
             time.sleep(0.01)

@@ -53,6 +53,7 @@ STANDS_WHEN_CREATED = frozenset({"notes/interrupt.flag"})
 PERSONS_PARTS = ("shallow", "config.lock", "packed-refs.lock", "shallow.lock")
 """Of SHARED_PARTS what a person's own git changes in passing: not sealed in a repository that is shared with one."""
 NEIGHBOUR_PARTS = ("commondir", "config.worktree")
+_NOTHING = hashlib.sha256(b"").hexdigest()
 MODULE_PARTS = ("config", "config.worktree", "hooks", *INFO_PARTS, "commondir", "objects/info/alternates")
 LOST_OBJECTS = "restore .git from a backup or a clone; or move .git away, then the next step begins a new history"
 
@@ -204,9 +205,9 @@ def module_parts(common_dir: Path) -> list[str]:
 
 
 def neighbours(common_dir: Path, git_dir: Path) -> list[str]:
-    """The entries of the repository's other worktrees, a person's and those of other tasks."""
+    """The entries of the repository's other worktrees, a person's and those of other tasks, but for half-made ones."""
     entries = sorted((common_dir / "worktrees").glob("*/commondir"))
-    return [entry.parent.name for entry in entries if entry.parent != git_dir]
+    return [entry.parent.name for entry in entries if entry.parent != git_dir and digest(entry) not in ("", _NOTHING)]
 
 
 def with_cache(sealed: Seal) -> Seal:

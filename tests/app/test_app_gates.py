@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.projects import Bench, dev, lay_project, play, task
 
-from aiframe.app.attempts.gates_scope import matches_any
+from aiframe.core.patterns import matches_any
 
 
 @pytest.mark.parametrize(

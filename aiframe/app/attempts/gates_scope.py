@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 from aiframe.app.attempts.attempt import Work
 from aiframe.app.attempts.gates import GateReport
+from aiframe.core.claims import writable_paths
+from aiframe.core.patterns import matches_any
 from aiframe.workspaces.git import Repository, names
 from aiframe.workspaces.inplace import Change, changed_files
 
@@ -32,7 +32,7 @@ def scope(work: Work) -> GateReport:
     if protected:
         reasons.append("it changes protected files")
         held += _listed("protected", protected)
-    declared = attempt.task.writes
+    declared = writable_paths(attempt.task, attempt.site.rules.resources)
     outside = [change for change in changes if declared and not matches_any(change.path, declared)]
     if outside:
         reasons.append("it changes files outside of what its task declares in locks.writes")
@@ -63,23 +63,3 @@ def _listed(why: str, changes: Sequence[Change]) -> list[str]:
     lines = [f"{why}: {change.path} {_VERBS[change.status]}" for change in changes[:_SHOWN]]
     more = len(changes) - _SHOWN
     return [*lines, f"{why}: and {more} more files"] if more > 0 else lines
-
-
-def matches_any(path: str, patterns: Sequence[str]) -> bool:
-    """Whether one of *patterns* names *path*, or a folder that it lies in."""
-    return any(_compiled(pattern).fullmatch(path) for pattern in patterns)
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """``*`` and ``?`` stay within a name, ``**`` is any number of folders; a name stands for all that lies below it."""
-    parts = [part for part in pattern.strip().removeprefix("./").split("/") if part]
-    built = "".join("(?:[^/]+/)*" if part == "**" else _name(part) + "/" for part in parts[:-1])
-    last = parts[-1] if parts else ""
-    return re.compile(built + (".*" if last == "**" else _name(last) + "(?:/.*)?"), re.DOTALL)
-
-
-def _name(part: str) -> str:
-    """One name of a pattern as a regular expression."""
-    wild = {"*": "[^/]*", "?": "[^/]"}
-    return "".join(wild.get(letter) or re.escape(letter) for letter in part)

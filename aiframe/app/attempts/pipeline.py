@@ -24,6 +24,7 @@ from aiframe.app.attempts.placing import place_of
 from aiframe.app.attempts.proven import take_up
 from aiframe.app.attempts.results import Kept, Result, result_of
 from aiframe.app.attempts.set_up import set_up
+from aiframe.app.attempts.turns import LandingTurn
 from aiframe.app.attempts.vaulting import check_seal, renewed
 from aiframe.app.project.proposals import inspect, remember
 from aiframe.app.project.site import Site
@@ -46,9 +47,13 @@ LANDING_GATES: tuple[Gate, ...] = (mended, lay_out, verify, doctor)
 
 
 def carry_out(
-    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], task: Task, log: StepLog, stop: Stop
-) -> Result:
-    """The whole attempt, but for what is made of its result. Raises AiframeError for what a person has to mend."""
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], task: Task, log: StepLog, stop: Stop,
+    turn: LandingTurn,
+) -> Result:  # fmt: skip
+    """The whole attempt, but for what is made of its result; its *turn* to land is taken once its work is proven.
+
+    Raises AiframeError for what a person has to mend.
+    """
     attempt = prepare(site, project, run, tasks, task, log, stop)
     stopped = set_up(attempt) if attempt.place.kind == "worktree" else None
     if stopped is not None:
@@ -71,7 +76,10 @@ def carry_out(
             return conclude(work, built, clash)
         as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
         report, built = check(work, built, LANDING_GATES if as_approved else GATES)
-        if report.failure is not None or is_on_target(attempt):
+        if report.failure is not None or report.held or attempt.place.kind == "inplace":
+            break
+        turn.take(site, stop)
+        if is_on_target(attempt):
             break
     return conclude(work, built, report)
 

@@ -20,6 +20,7 @@ from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
 from aiframe.workspaces.commits import current_branch
 from aiframe.workspaces.git import Repository
+from aiframe.workspaces.host import host_lock, host_lock_at
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs, with_cache
 
 SEALED = (
@@ -73,8 +74,10 @@ def seal_project(site: Site, run: Run, workspace: Path | None = None) -> Sealed:
     """
     second = None
     if workspace is not None and workspace != site.root:
-        branch = current_branch(Repository(workspace)) or ""
-        second = seal(workspace, (), run.run_id, f"refs/heads/{branch.rpartition('/')[0]}/")
+        repo = Repository(workspace)
+        branch = current_branch(repo) or ""
+        with host_lock(repo):  # else a worktree that another task's step makes or removes just now looks half-made
+            second = seal(workspace, (), run.run_id, f"refs/heads/{branch.rpartition('/')[0]}/")
         second.write(site.layout.workspace_seal)
     sealed = seal(site.root, SEALED, run.run_id)
     sealed.write(site.layout.seal)
@@ -95,7 +98,9 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
     """
     folders = mend_folders(site, sealed.seal.run_id)
     seals = [each for each in (sealed.seal, sealed.workspace) if each is not None]
-    breaches = [breach for each in seals for breach in compare_and_restore(each, site.layout.quarantine_dir)]
+    breaches = list(compare_and_restore(sealed.seal, site.layout.quarantine_dir))
+    if sealed.workspace is not None:
+        breaches += _compare_shared(sealed.workspace, site.layout.quarantine_dir)
     lost = bring_back(site.layout, sealed.records)
     logs = bring_logs_back(site)
     for each in seals:
@@ -106,6 +111,12 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
         *(_in_words(breach) for breach in breaches),
         *(f"aiframe's own {name} was lost: restored" for name in lost),
     )
+
+
+def _compare_shared(sealed: Seal, quarantine: Path) -> tuple[Breach, ...]:
+    """What a step changed in a repository that others work in as well: none of them adds or removes anything now."""
+    with host_lock_at(sealed.common_dir):
+        return tuple(compare_and_restore(sealed, quarantine))
 
 
 def drop_seal(site: Site) -> None:

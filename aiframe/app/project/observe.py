@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiframe.app.project.intake import form_done
+from aiframe.app.project.lanes import has_lanes, read_lanes
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import HandSet, Rejection, Seen
@@ -41,6 +42,7 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
         spec_hash=spec_hash(layout.spec),
         day=day,
         day_ends=day_ends,
+        lanes=tuple(lane.seen for lane in read_lanes(site.root, clock)) if has_lanes(site.root) else (),
     )
 
 

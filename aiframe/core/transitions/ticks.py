@@ -7,7 +7,20 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Archive, Decision, Effect, Recover, Seen, SetStatus, StartStep, StopRunner, Tick
+from aiframe.core.events import (
+    Archive,
+    CloseLane,
+    Decision,
+    Effect,
+    OpenLane,
+    ParkLane,
+    Recover,
+    Seen,
+    SetStatus,
+    StartStep,
+    StopRunner,
+    Tick,
+)
 from aiframe.core.model import (
     READY_STATES,
     Failure,
@@ -27,6 +40,7 @@ from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stop
 from aiframe.core.transitions.failures import give_up, used_up
 from aiframe.core.transitions.handing import look_work
 from aiframe.core.transitions.holding import to_land, undecided
+from aiframe.core.transitions.lanes import lanes_after, look_lanes, take_over
 from aiframe.core.transitions.paths import in_error, went_back
 from aiframe.core.transitions.players import all_rest, chain_of, played
 from aiframe.core.transitions.reviews import accept_reviewed, archived_words, look_question, look_review
@@ -55,6 +69,8 @@ def seen_after(seen: Seen, effects: Iterable[Effect]) -> Seen:
         match effect:
             case SetStatus(task_id, status):
                 seen = replace(seen, tasks=_with_status(seen.tasks, task_id, status))
+            case OpenLane() | ParkLane() | CloseLane():
+                seen = replace(seen, lanes=lanes_after(seen.lanes, effect))
             case Archive("approval"):
                 seen = replace(seen, approval=False)
             case Archive("rejection"):
@@ -67,6 +83,10 @@ def seen_after(seen: Seen, effects: Iterable[Effect]) -> Seen:
 def _look(project: Project, event: Tick, rules: Rules) -> Decision:
     """One row of the table "States and what a tick does"."""
     seen, settings = event.seen, project.settings
+    if seen.lanes and project.state is not State.RUNNING:
+        ended = take_over(project, seen, rules)
+        if ended is not None:
+            return ended
     wait = rebased(project.wait, seen.clock)
     if wait != project.wait:
         project = project.evolve(wait=wait)
@@ -161,6 +181,8 @@ def _look_running(project: Project, seen: Seen, rules: Rules) -> Decision:
 def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     """Start the next ready task, or say why there is none: the first rule that holds."""
     tasks = event.seen.tasks
+    if rules.capacity.slots > 1 or event.seen.lanes:
+        return look_lanes(project, event, rules) or _no_task_ready(project, tasks, set())
     waiting = {question.task_id for question in project.open_questions()}
     landing = (*_handed_in(project, tasks), *to_land(project, tasks))
     rests: list[Wait] = []

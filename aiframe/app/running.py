@@ -1,0 +1,97 @@
+"""`aiframe run`: tick a project until nothing goes on there by itself, and what a run would do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aiframe.app.lanes import check_locks
+from aiframe.app.project.advance import look
+from aiframe.app.project.lanes import read_lanes
+from aiframe.app.project.site import Site, open_site, repo_path
+from aiframe.app.reports.status import explain_now
+from aiframe.app.tick import TickReport, tick
+from aiframe.core.claims import claims_of, writable_paths
+from aiframe.core.lanes import Lane, in_order, roster
+from aiframe.core.model import Role, Task, TaskStatus
+from aiframe.core.patterns import matches_any
+from aiframe.core.scheduling import CLOSED
+from aiframe.core.transitions.players import chain_of
+from aiframe.process import now
+from aiframe.store.tasks_file import load_tasks
+from aiframe.workspaces.git import Repository, names
+
+LONGEST_REST_S = 10.0
+"""How long is slept at most before the project is looked at again: a person may have done something."""
+_LEAST_REST_S = 0.2
+
+
+def run(root: Path, environ: Mapping[str, str], out: Callable[[str], None]) -> TickReport:
+    """Tick until the project is done, stopped or waits for a person. Raises what a tick raises."""
+    before = -1
+    while True:
+        report = tick(root, environ, wait=True, out=out)
+        site = open_site(root, environ)
+        seen = look(site)
+        rest = _goes_on_at(site, acts=bool(seen.decision.effects))
+        stands_still = seen.loaded.project.generation == before and rest == 0.0
+        if rest is None or stands_still:
+            return report
+        before = seen.loaded.project.generation
+        time.sleep(min(max(rest - time.time(), _LEAST_REST_S), LONGEST_REST_S))
+
+
+def _goes_on_at(site: Site, *, acts: bool) -> float | None:
+    """When the project goes on by itself, in epoch seconds; 0 for at once, None for never."""
+    if acts:
+        return 0.0
+    waits = [explain_now(site).until]
+    for lane in read_lanes(site.root, now()):
+        if lane.running:
+            return 0.0
+        waits.append(explain_now(open_site(lane.root, site.environ)).until)
+    return min((until for until in waits if until is not None), default=None)
+
+
+class Forecast(Struct, frozen=True):
+    """What a run would do if every task took as long as every other: *rounds* of lanes that start together.
+
+    *never* are open tasks that cannot start, *warnings* locks that look wrong.
+    """
+
+    rounds: tuple[tuple[Lane, ...], ...]
+    never: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def forecast(site: Site) -> Forecast:
+    """What a run would start, and in which order; nothing is written. Raises UnreadableFile."""
+    tasks, rules = load_tasks(site.layout.tasks_yaml).tasks, site.rules
+    check_locks(site, tasks)
+    agents = {task.id: "".join(chain_of(rules, Role.DEV, task)[:1]).partition("/")[0] for task in tasks}
+    rounds: list[tuple[Lane, ...]] = []
+    left = tasks
+    while started := roster(left, (), rules.resources, rules.capacity, agents=agents).start:
+        rounds.append(started)
+        over = {lane.task_id for lane in started}
+        left = tuple(replace(task, status=TaskStatus.DONE) if task.id in over else task for task in left)
+    never = tuple(task.id for task in in_order(left) if task.status not in CLOSED)
+    return Forecast(tuple(rounds), never, tuple(_matching_nothing(site, tasks)))
+
+
+def _matching_nothing(site: Site, tasks: tuple[Task, ...]) -> Iterator[str]:
+    """In words, the locks on files of which there are none yet: they may be misspelt."""
+    where = repo_path(site) if site.settings.workspace.repo else site.root
+    files = names(Repository(where).run("ls-files", "-z"))
+    for task in tasks:
+        if task.status in CLOSED:
+            continue
+        patterns = {*writable_paths(task, site.rules.resources)}
+        patterns |= {path for claim in claims_of(task, site.rules.resources) for path in claim.paths}
+        for pattern in sorted(patterns):
+            if not any(matches_any(file, [pattern]) for file in files):
+                yield f"{task.id}: {pattern} matches no file that is there"

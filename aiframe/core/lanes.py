@@ -1,0 +1,112 @@
+"""Which tasks are worked at side by side: a task starts the moment that all it needs is free.
+
+Tasks are gone through in one order: priority, then the longest chain of tasks that wait for it, then the order of the
+file. The first that cannot start yet keeps what it needs from those behind it, so that none waits for ever: once it has
+started, the next is the first. As a task holds nothing until it gets everything, none can wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from graphlib import TopologicalSorter
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from aiframe.core.claims import Claim, claims_of, collide, values_for
+from aiframe.core.model import Task
+from aiframe.core.resources import Capacity, Resources
+from aiframe.core.scheduling import CLOSED, RANK, ready_tasks
+
+
+class Lane(Struct, frozen=True):
+    """A task that is worked at, with what it holds. *values* are its own of shared resources, by their names."""
+
+    task_id: str
+    agent: str = ""
+    claims: tuple[Claim, ...] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+class Waiting(Struct, frozen=True):
+    """A task that is ready, and what keeps it: *holder* is the task that has it, or that it is kept for."""
+
+    task_id: str
+    what: str
+    holder: str = ""
+
+
+class Roster(Struct, frozen=True):
+    """Who starts now, in this order, and who is ready and waits."""
+
+    start: tuple[Lane, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+
+
+def roster(
+    tasks: Sequence[Task],
+    lanes: Sequence[Lane],
+    resources: Resources,
+    capacity: Capacity,
+    *,
+    agents: Mapping[str, str] | None = None,
+    apart: Collection[str] = (),
+) -> Roster:
+    """Who may start beside *lanes*. *agents* names the agent of each task, *apart* the tasks that wait for a person."""
+    busy, chains = {lane.task_id for lane in lanes}, chain_lengths(tasks)
+    ready = [task for task in ready_tasks(tasks, apart) if task.id not in busy]
+    ready.sort(key=lambda task: (RANK[task.priority], -chains[task.id]))
+    start, waiting, first = list[Lane](), list[Waiting](), list[Lane]()
+    for task in ready:
+        agent = (agents or {}).get(task.id, task.agent)
+        wanted = Lane(task.id, agent, claims_of(task, resources))
+        obstacle = _in_use(wanted, [*lanes, *start, *first], resources) or _no_slot(wanted, [*lanes, *start], capacity)
+        if obstacle is None:
+            taken = (lane.values for lane in (*lanes, *start))
+            start.append(replace(wanted, values=values_for(wanted.claims, taken, resources)))
+        else:
+            waiting.append(obstacle)
+            first = first or [wanted]
+    return Roster(tuple(start), tuple(waiting))
+
+
+def _in_use(wanted: Lane, ahead: Sequence[Lane], resources: Resources) -> Waiting | None:
+    """Which of its claims *wanted* cannot have: one that is held, or kept for a task that comes first."""
+    for claim in wanted.claims:
+        places = resources[claim.name].places if claim.name else 0
+        holders = [lane for lane in ahead if any(claim.name and held.name == claim.name for held in lane.claims)]
+        if places and len(holders) >= places:
+            return Waiting(wanted.task_id, claim.name, holders[0].task_id)
+        for lane in ahead:
+            if any(collide(claim, held, resources) for held in lane.claims):
+                return Waiting(wanted.task_id, str(claim), lane.task_id)
+    return None
+
+
+def _no_slot(wanted: Lane, lanes: Sequence[Lane], capacity: Capacity) -> Waiting | None:
+    """Whether all slots are taken. None is kept for a task that waits: the next that gets free is its own anyway."""
+    if len(lanes) >= capacity.slots:
+        return Waiting(wanted.task_id, "a slot")
+    limit, taken = capacity.of_agent.get(wanted.agent), sum(lane.agent == wanted.agent for lane in lanes)
+    return Waiting(wanted.task_id, f"a slot of {wanted.agent}") if limit is not None and taken >= limit else None
+
+
+def chain_lengths(tasks: Sequence[Task]) -> dict[str, int]:
+    """How many open tasks, one after the other, wait for each task at most, itself among them."""
+    waiters: dict[str, list[str]] = {}
+    for task in tasks:
+        for other in task.blocked_by:
+            waiters.setdefault(other, []).append(task.id)
+    found: dict[str, int] = {}
+    open_tasks = {task.id for task in tasks if task.status not in CLOSED}
+    for task in reversed(in_order(tasks)):
+        longest = max((found[other] for other in waiters.get(task.id, ())), default=0)
+        found[task.id] = longest + (task.id in open_tasks)
+    return found
+
+
+def in_order(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks so that each comes behind those it waits for, else as they stand. They hold no cycle."""
+    by_id = {task.id: task for task in tasks}
+    sorter = TopologicalSorter({task.id: [other for other in task.blocked_by if other in by_id] for task in tasks})
+    return [by_id[name] for name in sorter.static_order()]

@@ -1,0 +1,114 @@
+"""Tasks side by side: each is worked at in a project of its own, a lane, and this one says which lanes there are.
+
+A lane follows all the rules of a project, for its one task. Here its end is taken over, and what it held is given to
+others while it rests.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from aiframe.core.budget import Spending
+from aiframe.core.claims import claims_of
+from aiframe.core.events import CloseLane, Decision, Effect, OpenLane, ParkLane, Seen, SeenLane, SetStatus, Tick
+from aiframe.core.lanes import Lane, roster
+from aiframe.core.model import Project, Role, Rules, State, Task, TaskStatus
+from aiframe.core.scheduling import CLOSED
+from aiframe.core.transitions.budgets import stopped_by_budget
+from aiframe.core.transitions.failures import give_up
+from aiframe.core.transitions.notes import without
+from aiframe.core.transitions.players import chain_of
+
+
+def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
+    """What the end of one lane leads to, wherever the project stands; None where none has ended."""
+    tasks = {task.id: task for task in seen.tasks}
+    ended = (_ended(project, lane, tasks.get(lane.task_id), rules) for lane in seen.lanes)
+    return next((decision for decision in ended if decision is not None), None)
+
+
+def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
+    """Let others have what a lane that rests does not need, then let start what may; None where nothing goes on."""
+    seen = event.seen
+    parked = tuple(ParkLane(lane.task_id) for lane in seen.lanes if lane.rests and lane.granted)
+    if parked:
+        return Decision(project, parked)
+    together = project.evolve(spending=all_spent(project, seen.lanes))
+    stopped = stopped_by_budget(together, seen, rules)
+    if stopped is not None:
+        return replace(stopped, project=stopped.project.evolve(spending=project.spending))
+    opened = _opened(event, rules)
+    if opened:
+        new = {effect.task_id for effect in opened if isinstance(effect, OpenLane)}
+        return Decision(project.evolve(closed_lanes=tuple(n for n in project.closed_lanes if n not in new)), opened)
+    return Decision(project) if any(lane.failure is None for lane in seen.lanes) else None
+
+
+def _ended(project: Project, lane: SeenLane, task: Task | None, rules: Rules) -> Decision | None:
+    """What the end of a lane leads to; None for one that has not ended."""
+    if task is None or task.status in CLOSED:
+        return Decision(_booked(project, lane), (CloseLane(lane.task_id),))
+    if lane.landed and project.state is not State.DEV_READY:
+        return Decision(project, (SetStatus(task.id, TaskStatus.DONE),))
+    if lane.landed:
+        items = tuple(dict.fromkeys((*project.review_items, task.id)))
+        project = project.evolve(review_items=items, trees=without(project.trees, task.id))
+        every = project.settings.review_every_n_tasks
+        if project.settings.interactive_mode and 0 < every <= len(items):
+            project = project.evolve(state=State.REVIEW_READY)
+        return Decision(project, (SetStatus(task.id, TaskStatus.DONE),))
+    if lane.failure is not None and task.status is TaskStatus.IN_PROGRESS:
+        if project.state is State.DEV_READY:
+            return give_up(project, task.id, lane.failure, rules)
+        return Decision(project, (SetStatus(task.id, TaskStatus.FAILED),))
+    return None
+
+
+def _booked(project: Project, lane: SeenLane) -> Project:
+    """*project* with what the lane has spent, once, however often it has to be put away."""
+    if lane.task_id in project.closed_lanes:
+        return project
+    closed = (*project.closed_lanes, lane.task_id)
+    return project.evolve(spending=project.spending.plus(lane.spending), closed_lanes=closed)
+
+
+def all_spent(project: Project, lanes: tuple[SeenLane, ...]) -> Spending:
+    """What the project has spent, and its lanes so far."""
+    total = project.spending
+    for lane in lanes:
+        if lane.task_id not in project.closed_lanes:
+            total = total.plus(lane.spending)
+    return total
+
+
+def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
+    """The lanes that may start now, or go on after a rest."""
+    if not event.may_start:
+        return ()
+    seen = event.seen
+    tasks = {task.id: task for task in seen.tasks}
+    agents = {task.id: "".join(chain_of(rules, Role.DEV, task)[:1]).partition("/")[0] for task in seen.tasks}
+    holding = [
+        Lane(lane.task_id, lane.agent, claims_of(tasks[lane.task_id], rules.resources), lane.values)
+        for lane in seen.lanes
+        if lane.granted and lane.failure is None and lane.task_id in tasks
+    ]
+    apart = {lane.task_id for lane in seen.lanes if lane.rests}
+    start = roster(seen.tasks, holding, rules.resources, rules.capacity, agents=agents, apart=apart).start
+    effects: list[Effect] = []
+    for lane in start:
+        effects += [SetStatus(lane.task_id, TaskStatus.IN_PROGRESS), OpenLane(lane.task_id, lane.agent, lane.values)]
+    return tuple(effects)
+
+
+def lanes_after(lanes: tuple[SeenLane, ...], effect: OpenLane | ParkLane | CloseLane) -> tuple[SeenLane, ...]:
+    """What the lanes will be once *effect* is carried out."""
+    others = tuple(lane for lane in lanes if lane.task_id != effect.task_id)
+    match effect:
+        case OpenLane(task_id, agent, values):
+            before = next((lane for lane in lanes if lane.task_id == task_id), SeenLane(task_id))
+            return (*others, replace(before, agent=agent, values=values, granted=True, failure=None))
+        case ParkLane(task_id):
+            return tuple(replace(lane, granted=False) if lane.task_id == task_id else lane for lane in lanes)
+        case CloseLane():
+            return others
