@@ -12,12 +12,14 @@ from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
     Approve,
+    DropPlan,
     Ending,
     Event,
     Handed,
     HandSet,
     Held,
     Pause,
+    PlanFrom,
     Proposal,
     Rejection,
     Replan,
@@ -25,6 +27,7 @@ from aiframe.core.events import (
     Retry,
     Seen,
     SendBack,
+    TakePlan,
     WorkDone,
 )
 from aiframe.core.model import (
@@ -32,6 +35,8 @@ from aiframe.core.model import (
     HandedWork,
     HeldWork,
     Moment,
+    PlanMode,
+    Planning,
     Project,
     Question,
     Role,
@@ -54,6 +59,7 @@ NOW = Moment(wall=1_000_000.0, mono=1000.0, boot="boot", host="this host")
 TODO = Task("T1", "T1", verify=("make check",))
 ASK = Question("Q1", "?")
 NOTHING = Proposal()
+BEING_MADE = Planning(PlanMode.REPLACE, "plan.md", "", "", (TODO,), State.DEV_READY)
 BY_HAND = HandedWork(Role.DEV, "T1", "notes/prompt.md", "")
 UNKNOWN = Unknown("any other")
 STATES: tuple[State | Unknown, ...] = (*State, UNKNOWN)
@@ -247,6 +253,7 @@ SUCCESSES = (
     Success(Role.INTAKE, "questions, unattended: stated assumptions", ASKS, UNATTENDED),
     Success(Role.INTAKE, "no questions"),
     Success(Role.PO, "a valid plan"),
+    Success(Role.PO, "a valid plan, by `plan --replace` without `--yes`", project=having(planning=BEING_MADE)),
     Success(Role.PO, "a question, the first", Proposal(question=ASK)),
     Success(Role.PO, "a question, unattended", Proposal(question=ASK), UNATTENDED),
     Success(Role.DEV, "the gates passed"),
@@ -278,6 +285,10 @@ COMMANDS: tuple[tuple[str, Event], ...] = (
     ("resume --now", Resume(Seen(NOW, tasks=(TODO,)), now=True)),
     ("retry T1", Retry(Seen(NOW, tasks=(replace(TODO, status=TaskStatus.FAILED),)), "T1")),
     ("replan", Replan()),
+    ("plan --input FILE", PlanFrom(Seen(NOW, tasks=(TODO,)), PlanMode.APPEND, "plan.md", "")),
+    ("the same while a plan is being made", PlanFrom(Seen(NOW, tasks=(TODO,)), PlanMode.REPLACE, "plan.md", "")),
+    ("accept, a new plan waits", TakePlan(Seen(NOW, tasks=(TODO,)))),
+    ("accept --discard, a plan is being made or waits", DropPlan(Seen(NOW, tasks=(TODO,)))),
     ("answer --done", AnswersDone()),
     ("approve T1, whose work is held", Approve(IN_REVIEW(Seen(NOW)), "T1")),
     ("reject T1, whose work is held", SendBack(IN_REVIEW(Seen(NOW)), "T1", "why")),

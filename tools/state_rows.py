@@ -12,9 +12,11 @@ from aiframe.core.events import (
     Approve,
     Broken,
     Decision,
+    DropPlan,
     Event,
     Finished,
     HandSet,
+    PlanFrom,
     Recover,
     RunStarted,
     Seen,
@@ -23,11 +25,13 @@ from aiframe.core.events import (
     StartStep,
     StepEnded,
     StopRunner,
+    TakePlan,
     Tick,
 )
 from aiframe.core.machine import Refused, decide
-from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, State, Unknown
+from aiframe.core.model import READY_STATE, Failure, FailureKind, PlanMode, Project, Role, State, Unknown
 from tools.state_inputs import (
+    BEING_MADE,
     COMMANDS,
     HELD,
     LIMITS,
@@ -160,6 +164,11 @@ def on_a_command() -> Iterator[Row]:
             project = in_state(state)
             if isinstance(command, Approve | SendBack):
                 project = HELD(project)
+            if isinstance(command, TakePlan | DropPlan) or (
+                isinstance(command, PlanFrom) and command.mode is PlanMode.REPLACE
+            ):
+                waits = isinstance(command, TakePlan | DropPlan) and state in (S.PAUSED, S.PAUSE_INTERACT, S.ERROR)
+                project = project.evolve(planning=replace(BEING_MADE, made=waits))
             try:
                 after = decide(project, replaced_lock(command, state), LIMITS).project
             except Refused:

@@ -27,11 +27,11 @@ from aiframe.app.protection.sandboxing import sandbox_of
 from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held
-from aiframe.core.model import Failure, FailureKind, Project, Role, Run
+from aiframe.core.model import Failure, FailureKind, PlanMode, Planning, Project, Role, Run
 from aiframe.core.verdict import Verdict, why_unasked
 from aiframe.process import now
 from aiframe.store.atomic import StorageError
-from aiframe.store.tasks_file import load_tasks
+from aiframe.store.tasks_file import TaskFile, load_tasks
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.inplace import head
 
@@ -85,21 +85,33 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog,
     head(Repository(site.root))  # a history that cannot be read stops the step before an agent is paid
     request = request_for(site, project, run, tasks, site.root)
     built = ask(site, project, run, tasks, request, log, stop)
-    ending = built.broken or _planned(site, run, built.verdict)
+    ending = built.broken or _planned(site, project, run, built.verdict)
     more: dict[str, Any] = {
         "agent": built.agent, "model": built.model, "notes": built.notes, "key": built.sealed.key
     }  # fmt: skip
     return result_of(run, now().wall, built.answer, ending, **more)
 
 
-def _planned(site: Site, run: Run, verdict: Verdict) -> Ending:
+def _planned(site: Site, project: Project, run: Run, verdict: Verdict) -> Ending:
     """The ending of a step that writes documents: what its role owes has to be there."""
-    complaint = ""
-    if run.role is Role.PO and not load_tasks(site.layout.tasks_yaml).tasks and not verdict.proposal.question:
-        complaint = "TASKS.yaml holds no task: write the plan as a list of tasks, each with id, title, dod and verify"
+    owes = run.role is Role.PO and not verdict.proposal.question
+    complaint = _lack(load_tasks(site.layout.tasks_yaml), project.planning) if owes else ""
     if complaint:
         return Broken((Failure(FailureKind.INVALID_OUTPUT, complaint),), complaint)
     return Finished(verdict.proposal)
+
+
+def _lack(plan: TaskFile, planning: Planning | None) -> str:
+    """What a plan lacks to be one, or the one that was asked for; empty for nothing."""
+    if not plan.tasks:
+        return "TASKS.yaml holds no task: write the plan as a list of tasks, each with id, title, dod and verify"
+    if planning is None or not planning.tasks:
+        return ""
+    if planning.mode is PlanMode.REPLACE and plan.text == planning.tasks_text:
+        return "TASKS.yaml still holds the old plan: write the new one in its place"
+    if planning.mode is PlanMode.APPEND and {task.id for task in plan.tasks} <= {task.id for task in planning.tasks}:
+        return "no task was added to TASKS.yaml: add those that the new part of SPEC.md asks for"
+    return ""
 
 
 def _question_in(ending: Ending, project: Project, run: Run) -> str:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from aiframe.app import commands
 from aiframe.app.attempts import undo as undoing
-from aiframe.app.project import offers
+from aiframe.app.project import offers, planning
 from aiframe.cli import where
 from aiframe.cli.next_step import then
+from aiframe.cli.reporting import harmless
 from aiframe.cli.values import parse_values
+
+if TYPE_CHECKING:
+    from aiframe.app.project.site import Site
+    from aiframe.core.model import Planning
 
 
 def pause(args: Namespace) -> int:
@@ -70,10 +76,21 @@ def undo(args: Namespace) -> int:
 def accept(args: Namespace) -> int:
     """Take, show or drop changes that do not count by themselves."""
     site = where.site(args)
+    plan = planning.pending_plan(site) if not args.file else None
+    if plan is not None and (plan.made or args.discard):
+        return _judge_plan(args, site, plan)
     if args.diff:
         print(offers.offered_difference(site, args.file))
         return 0
     return then(args, offers.discard(site, args.file) if args.discard else offers.accept(site, args.file))
+
+
+def _judge_plan(args: Namespace, site: Site, plan: Planning) -> int:
+    """Take, show or drop a plan that was made from a document."""
+    if args.diff:
+        print(harmless(planning.difference(site, plan)))
+        return 0
+    return then(args, planning.drop_plan(site) if args.discard else planning.take_plan(site))
 
 
 def note(args: Namespace) -> int:

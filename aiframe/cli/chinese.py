@@ -110,6 +110,10 @@ SENTENCES: Mapping[str, str] = {
     "raise {key} in PROJECT.yaml": "提高 PROJECT.yaml 中的 {key}",
     "raise {key} in PROJECT.yaml; else it goes on tomorrow": "提高 PROJECT.yaml 中的 {key}；否则明天继续",
     "{command} (SPEC.md has changed since the plan was made)": "{command} (制定计划之后 SPEC.md 已改动)",
+    "A new plan waits for your word": "有新计划等你决定",
+    "{command} (shows it)": "{command} (查看)",
+    "{command} (keeps the old one)": "{command} (保留旧计划)",
+    "{command} (brings back what was there before `aiframe plan`)": "{command} (恢复 `aiframe plan` 之前的内容)",
     "{command} (shows the changes to TASKS.yaml that a step proposed)": "{command} (查看一个步骤对 TASKS.yaml 的改动)",
     "{command} (it was changed while a step ran, which does not count; kept in {place})":
         "{command} (在步骤运行时改动，不算数；保存在 {place})",

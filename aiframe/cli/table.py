@@ -63,6 +63,15 @@ def _init(parser: argparse.ArgumentParser) -> None:
     _frame(parser)
 
 
+def _plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", metavar="FILE", required=True, help="the plan: a text or Markdown file in UTF-8")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--append", action="store_true", help="keep the tasks that are there, and add to them")
+    what.add_argument("--replace", action="store_true", help="have a new plan take the place of the one that is there")
+    parser.add_argument("--yes", action="store_true", help="with --replace: take the new plan without asking")
+    _project(parser)
+
+
 def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", metavar="DIR", help="a new folder to play in (default: a temporary one, which stays)")
 
@@ -263,6 +272,12 @@ COMMANDS = (
     Command(
         "init", "Begin", "make a project",
         ("aiframe init my-project --idea idea.md", "aiframe init --repo ~/src/my-app"), "making:init", _init,
+    ),
+    Command(
+        "plan", "Begin", "fill TASKS.yaml from an implementation plan",
+        ("aiframe plan --input plan.md" + _P, "aiframe plan --input more.md --append"), "planning:plan", _plan,
+        "The file becomes SPEC.md, and PO plans from it, without an interview.\n"
+        "Exit code: 0 there is a plan, or a question to you; 1 there is none, or the old one stays; 2 a wrong call.",
     ),
     Command("frame", "Begin", "lay a new frame", ("aiframe frame my-frame",), "making:frame", _new_frame),
     Command("demo", "Begin", "play everything once, without any agent", ("aiframe demo",), "making:demo", _demo),

@@ -46,7 +46,7 @@ def _tick_one(args: Namespace) -> int:
     try:
         report = look(root, _recorded(args, root), wait=not args.no_wait, out=_progress(args), patience_s=PATIENCE_S)
     except KeyboardInterrupt:
-        return _detached(args, root)
+        return detached(args, root)
     if args.json:
         print(json.dumps(_as_object(root, report)))
     elif report.message:
@@ -79,7 +79,7 @@ def _tick_all(args: Namespace) -> int:
         try:
             told.append(_tick_quietly(root, args))
         except KeyboardInterrupt:
-            return _detached(args, root)
+            return detached(args, root)
         if not args.json:
             print(_one_line(told[-1]), flush=True)
     code = max((one["exit_code"] for one in told), default=0)
@@ -134,14 +134,14 @@ def _progress(args: Namespace) -> Callable[[str], None]:
     return lambda line: print(line, file=stream, flush=True)
 
 
-def _detached(args: Namespace, root: Path) -> int:
+def detached(args: Namespace, root: Path) -> int:
     """After Ctrl-C: the step goes on, unless a second Ctrl-C comes soon."""
     from aiframe.store.layout import Layout
     from aiframe.store.locks import is_run_locked
 
     try:
         if is_run_locked(Layout(root)):
-            _say_detached(Namespace(project=str(root) if args.all else args.project))
+            _say_detached(Namespace(project=str(root) if getattr(args, "all", False) else args.project))
             time.sleep(STOP_WITHIN_S)
     except KeyboardInterrupt:
         from aiframe.app.commands import stop

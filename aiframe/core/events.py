@@ -11,6 +11,7 @@ from aiframe.core.budget import Spending, Spent
 from aiframe.core.model import (
     Failure,
     Moment,
+    PlanMode,
     Project,
     Question,
     Role,
@@ -204,6 +205,34 @@ class Replan(Struct, frozen=True):
     """Lift the lock of the plan and have the PO plan again."""
 
 
+class PlanFrom(Struct, frozen=True):
+    """Have the PO plan from a document called *source*, without an interview; *spec* is what SPEC.md is to say.
+
+    *spec_before* and *tasks_before* are the texts of SPEC.md and TASKS.yaml, for `DropPlan`. *confirmed*: a plan that
+    replaces another one is taken without another word.
+    """
+
+    seen: Seen
+    mode: PlanMode
+    source: str
+    spec: str
+    spec_before: str = ""
+    tasks_before: str = ""
+    confirmed: bool = False
+
+
+class TakePlan(Struct, frozen=True):
+    """The person takes the new plan, which replaces the one that was there."""
+
+    seen: Seen
+
+
+class DropPlan(Struct, frozen=True):
+    """The person wants back what was there before a plan was asked for, whether or not that one is made by now."""
+
+    seen: Seen
+
+
 class AnswersDone(Struct, frozen=True):
     """The person says that the interview's form is as filled in as it will get."""
 
@@ -254,6 +283,9 @@ Event: TypeAlias = (
     | Resume
     | Retry
     | Replan
+    | PlanFrom
+    | TakePlan
+    | DropPlan
     | AnswersDone
     | AnswerGiven
     | WorkDone
@@ -326,11 +358,20 @@ class CloseLane(Struct, frozen=True):
     task_id: str
 
 
+class Write(Struct, frozen=True):
+    """Replace a document of the project, SPEC.md or TASKS.yaml, by *text*; the version that lies there is kept."""
+
+    name: str
+    text: str
+
+
 class GoOn(Struct, frozen=True):
     """The same runner may start the next step without another tick."""
 
 
-Effect: TypeAlias = StartStep | StopRunner | Recover | SetStatus | Archive | OpenLane | ParkLane | CloseLane | GoOn
+Effect: TypeAlias = (
+    StartStep | StopRunner | Recover | SetStatus | Archive | Write | OpenLane | ParkLane | CloseLane | GoOn
+)
 
 
 class Decision(Struct, frozen=True):

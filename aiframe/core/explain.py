@@ -63,6 +63,9 @@ def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: 
     said = replace(said, cures=(*said.cures, *_meanwhile(project, seen)))
     if _spec_changed(project, seen):
         said = replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
+    if project.planning is not None and not project.planning.made and project.state is not State.RUNNING:
+        back = "aiframe accept --discard (brings back what was there before `aiframe plan`)"
+        said = replace(said, cures=(*said.cures, back))
     asked = _open_questions(project, seen)
     if asked and project.state is not State.QUESTION_WAITING:
         about = _count(asked, "question of an agent waits", "questions of agents wait")
@@ -306,6 +309,9 @@ def _interrupted(project: Project, seen: Seen) -> Explanation:
 def _paused(project: Project) -> Explanation:
     failure = project.failure
     stopped = failure is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.BUDGET)
+    if project.planning is not None and project.planning.made:
+        shown, dropped = "aiframe accept --diff (shows it)", "aiframe accept --discard (keeps the old one)"
+        return Explanation("A new plan waits for your word", "you", cures=(shown, "aiframe accept", dropped))
     if failure is not None and stopped:
         return Explanation(f"Paused: {failure.message}", "you", cures=(*_hint(failure), "aiframe resume"))
     return Explanation(f"Paused on request, on the way to {_back(project)}", "you", cures=("aiframe resume",))

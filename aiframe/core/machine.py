@@ -16,9 +16,11 @@ from aiframe.core.events import (
     Approve,
     Change,
     Decision,
+    DropPlan,
     Event,
     HandSet,
     Pause,
+    PlanFrom,
     Replan,
     Resume,
     Retry,
@@ -27,6 +29,7 @@ from aiframe.core.events import (
     SendBack,
     StepEnded,
     TakeOver,
+    TakePlan,
     Tick,
     WorkDone,
 )
@@ -47,6 +50,7 @@ from aiframe.core.transitions.handing import is_handed, on_work_done
 from aiframe.core.transitions.holding import on_approve, on_send_back
 from aiframe.core.transitions.notes import answer_of
 from aiframe.core.transitions.paths import Refused
+from aiframe.core.transitions.planning import on_drop_plan, on_plan_from, on_take_plan
 from aiframe.core.transitions.ticks import on_tick, seen_after
 
 __all__ = ["JUDGED", "Refused", "answer_of", "decide", "is_handed", "may_ask", "seen_after"]
@@ -79,6 +83,12 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             return on_retry(project, seen, task_id)
         case Replan():
             return on_replan(project)
+        case PlanFrom():
+            return on_plan_from(project, event)
+        case TakePlan(seen):
+            return on_take_plan(project, seen)
+        case DropPlan(seen):
+            return on_drop_plan(project, seen)
         case AnswersDone():
             return on_answers_done(project)
         case AnswerGiven(question_id, text):

@@ -273,6 +273,35 @@ class HandedWork(Struct, frozen=True):
     done: bool = False
 
 
+class PlanMode(StrEnum):
+    """What becomes of the plan that is there when one is made from a person's document."""
+
+    NEW = "new"
+    APPEND = "append"
+    REPLACE = "replace"
+
+
+class Planning(Struct, frozen=True):
+    """A plan that is being made from a person's document, called *source*, and what it may have to give way to again.
+
+    *spec* and *tasks_text* are SPEC.md and TASKS.yaml as they were before, *tasks* the tasks in there; *state*,
+    *paused_from*, *plan_locked* and *planned_spec* say where the project stood. *confirmed*: it is taken without
+    another word. *made*: PO has made it, and it waits for the person's word.
+    """
+
+    mode: PlanMode
+    source: str
+    spec: str
+    tasks_text: str
+    tasks: tuple[Task, ...]
+    state: State
+    paused_from: State | None = None
+    plan_locked: bool = False
+    planned_spec: str = ""
+    confirmed: bool = False
+    made: bool = False
+
+
 class Settings(Struct, frozen=True):
     """The settings that live in STATE.json; times in seconds."""
 
@@ -325,9 +354,9 @@ class Project(Struct, frozen=True):
     says how often questions were put, *paused_from* the state that ``resume`` goes back to, *review_items* the tasks
     done since the last review, *to_look_at* what the agent asks the reviewer to look at (by task), *held* the
     candidates that wait for a person's word or for their landing (by task), *handed* the work that is in a person's
-    hands instead of an agent's, *planned_spec* the hash of SPEC.md when the plan was made, *session* the conversation
-    of the step before, where that ended with a verdict on its work. *closed_lanes* names the tasks whose spending, in a
-    project of their own, is counted here already.
+    hands instead of an agent's, *planned_spec* the hash of SPEC.md when the plan was made, *planning* a plan that
+    is being made from a document, *session* the conversation of the step before, where that ended with a verdict on its
+    work. *closed_lanes* names the tasks whose spending, in a project of their own, is counted here already.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -360,6 +389,7 @@ class Project(Struct, frozen=True):
     handed: HandedWork | None = None
     questions: tuple[Question, ...] = ()
     planned_spec: str = ""
+    planning: Planning | None = None
     session: Session | None = None
     closed_lanes: tuple[str, ...] = ()
     generation: int = 0

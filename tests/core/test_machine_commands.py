@@ -29,9 +29,11 @@ from aiframe.core.events import (
     Broken,
     Change,
     Decision,
+    DropPlan,
     Event,
     HandSet,
     Pause,
+    PlanFrom,
     Recover,
     Replan,
     Resume,
@@ -41,6 +43,7 @@ from aiframe.core.events import (
     Seen,
     StepEnded,
     TakeOver,
+    TakePlan,
     Tick,
 )
 from aiframe.core.machine import Refused, decide
@@ -49,6 +52,8 @@ from aiframe.core.model import (
     Failure,
     FailureKind,
     Moment,
+    PlanMode,
+    Planning,
     Project,
     Question,
     Role,
@@ -376,6 +381,7 @@ def test_tasks_written_by_hand_need_no_interview() -> None:
 # Everything, everywhere -----------------------------------------------------------------------------------------------
 
 LOOK = seen(task(), task("T2", FAILED), form_done=True, approval=True)
+PLANNING = Planning(PlanMode.REPLACE, "plan.md", "old", "old", (task(), task("T2")), S.DEV_READY)
 EVENTS: tuple[Event, ...] = (
     Tick(LOOK),
     Tick(seen(), may_start=False),
@@ -395,6 +401,13 @@ EVENTS: tuple[Event, ...] = (
     Retry(LOOK, "T2"),
     Retry(LOOK, "T9"),
     Replan(),
+    *(
+        PlanFrom(LOOK, mode, "plan.md", "new", "old", "old", confirmed)
+        for mode in PlanMode
+        for confirmed in (True, False)
+    ),
+    TakePlan(LOOK),
+    DropPlan(LOOK),
     AnswersDone(),
     AnswerGiven("Q2", "green"),
     Change({"interactive_mode": False}),
@@ -413,6 +426,8 @@ def decided_or_refused(project: Project, event: Event) -> Decision | tuple[str, 
 def test_every_event_in_every_state_is_decided_or_refused(event: Event) -> None:
     projects = [in_state(state, questions=(TASK_QUESTION,)) for state in (*State, UNKNOWN) if state is not S.RUNNING]
     projects += [running(role, questions=(TASK_QUESTION,)) for role in STEP_ROLES]
+    projects += [project.evolve(planning=PLANNING) for project in projects]
+    projects += [project.evolve(planning=replace(PLANNING, made=True)) for project in projects if project.run is None]
     for project in projects:
         decided = decided_or_refused(project, event)
         assert decided == decided_or_refused(project, event)

@@ -27,6 +27,7 @@ from aiframe.core.events import (
     Broken,
     Change,
     Decision,
+    DropPlan,
     Effect,
     Ending,
     Event,
@@ -36,6 +37,7 @@ from aiframe.core.events import (
     HandSet,
     Held,
     Pause,
+    PlanFrom,
     Proposal,
     Recover,
     Rejection,
@@ -50,8 +52,10 @@ from aiframe.core.events import (
     StartStep,
     StepEnded,
     StopRunner,
+    TakePlan,
     Tick,
     WorkDone,
+    Write,
 )
 from aiframe.core.machine import Refused, decide, seen_after
 from aiframe.core.model import (
@@ -59,6 +63,7 @@ from aiframe.core.model import (
     Failure,
     FailureKind,
     Moment,
+    PlanMode,
     Project,
     Question,
     Role,
@@ -122,6 +127,7 @@ class Walk(RuleBasedStateMachine):
         self.flag = self.form_done = self.approval = False
         self.rejection: Rejection | None = None
         self.runs = self.asked = self.taken = 0
+        self.plans: dict[str, tuple[Task, ...]] = {}
         self.used: Counter[str] = Counter()
         self.in_a_row: Counter[FailureKind] = Counter()
 
@@ -196,6 +202,9 @@ class Walk(RuleBasedStateMachine):
                 assert not self.runner_lives
                 assert self.project.run is not None
                 assert self.project.run.run_id == run_id
+            case Write(name, text):
+                if name == "TASKS.yaml":
+                    self.tasks = self.plans[text]
             case GoOn():
                 pass
 
@@ -406,6 +415,39 @@ class Walk(RuleBasedStateMachine):
     def commands_or_answers(self, number: int, command: Event | None) -> None:
         self.person(command or AnswerGiven(f"Q{number}", "that one"))
 
+    @rule(mode=st.sampled_from(PlanMode), confirmed=st.booleans())
+    def plans_from_a_document(self, mode: PlanMode, confirmed: bool) -> None:
+        there = f"plan {len(self.plans)}"
+        self.plans[there] = self.tasks
+        self.person(PlanFrom(self.look(), mode, "plan.md", "a document", "", there, confirmed))
+
+    @rule(mode=st.sampled_from(PlanMode), confirmed=st.booleans(), takes=st.booleans())
+    def plans_and_says_a_word_about_it(self, mode: PlanMode, confirmed: bool, takes: bool) -> None:
+        self.plans_from_a_document(mode, confirmed)
+        if self.project.planning is not None and self.at_work():
+            self.step_ends(Finished(Proposal()))
+        self.says_a_word_about_the_plan(takes)
+
+    @rule(takes=st.booleans())
+    def says_a_word_about_the_plan(self, takes: bool) -> None:
+        before = self.project
+        self.person(TakePlan(self.look()) if takes else DropPlan(self.look()))
+        if before.planning is not None and self.project.planning is None:
+            back = before.planning
+            assert self.project.state == (S.DEV_READY if takes else back.state)
+            assert takes or self.tasks == self.plans[back.tasks_text]
+
+    def plan_waits(self) -> bool:
+        return self.project.planning is not None and self.project.planning.made
+
+    @invariant()
+    def a_new_plan_is_not_worked_on_before_it_is_taken(self) -> None:
+        planning = self.project.planning
+        if planning is not None and planning.made:
+            assert self.project.state in STOPPED
+            assert planning.mode is PlanMode.REPLACE
+            assert not planning.confirmed
+
     @rule(now=st.booleans())
     def resumes(self, now: bool) -> None:
         self.person(Resume(self.look(), now))
@@ -419,7 +461,7 @@ class Walk(RuleBasedStateMachine):
         retry = Retry(self.look(), task_id)
         failed = {each.id for each in self.tasks if each.status is TaskStatus.FAILED}
         named = ({task_id} if task_id else failed) & {each.id for each in self.tasks}
-        if self.project.run is None:
+        if self.project.run is None and not self.plan_waits():
             self.used = Counter({key: n for key, n in self.used.items() if key.partition("@")[0] not in named})
         self.person(retry)
 
@@ -443,7 +485,8 @@ class Walk(RuleBasedStateMachine):
     def a_stopped_project_has_somewhere_to_go(self) -> None:
         assert self.project.paused_from is None or self.project.paused_from in PLACES_TO_GO_ON
         if self.project.state in STOPPED:
-            assert decide(self.project, Resume(self.look()), self.limits).project.state in PLACES_TO_GO_ON
+            go_on = TakePlan(self.look()) if self.plan_waits() else Resume(self.look())
+            assert decide(self.project, go_on, self.limits).project.state in PLACES_TO_GO_ON
 
     @invariant()
     def streaks_end_in_an_error(self) -> None:
@@ -472,6 +515,7 @@ class Walk(RuleBasedStateMachine):
 
     def do_what_is_asked(self) -> None:
         self.form_done = self.approval = True
+        self.person(TakePlan(self.look()))
         for question in self.project.open_questions():
             self.person(AnswerGiven(question.id, "that one"))
         match self.project.state:

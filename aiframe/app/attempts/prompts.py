@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from aiframe.app.project.observe import read_text
+from aiframe.app.project.planning import added_below
 from aiframe.app.project.resources import prompt_dirs
 from aiframe.app.project.site import Site, repo_path
 from aiframe.app.protection.links import read_inside
@@ -113,7 +114,7 @@ def _variables(
     }
     match run.role:
         case Role.PO:
-            return common | {"plan_exists": bool(tasks), "answers": _po_answers(common["answers"], project)}
+            return common | _po_variables(project, tasks, common["answers"])
         case Role.DEV:
             return common | _dev_variables(site, project, run, tasks)
         case Role.DIAGNOSE:
@@ -177,8 +178,14 @@ def _answers(site: Site) -> str:
     return "\n\n".join(filter(None, texts))
 
 
-def _po_answers(answers: str, project: Project) -> str:
-    return "\n\n".join(filter(None, [answers, project.requests.get(Role.PO.value, "")]))
+def _po_variables(project: Project, tasks: tuple[Task, ...], answers: str) -> dict[str, Any]:
+    planning = project.planning
+    return {
+        "plan_exists": bool(tasks),
+        "answers": "\n\n".join(filter(None, [answers, project.requests.get(Role.PO.value, "")])),
+        "planning": planning.mode.value if planning else "",
+        "added_below": added_below(planning.source) if planning else "",
+    }
 
 
 def _frame_of(root: Path) -> Path | None:

@@ -13,11 +13,11 @@ from typing import Any, Self
 from msgspec import Struct, field
 
 from aiframe.app.project.observe import hand_edit
-from aiframe.app.project.outbox import debt_for, settle_debts
+from aiframe.app.project.outbox import debt_for, document_debt, settle_debts
 from aiframe.app.project.proposals import beyond_proposal
 from aiframe.app.project.site import Site
 from aiframe.app.project.telling import tell, tell_note
-from aiframe.core.events import Archive, Effect, Event, Resume, RunLost, Seen, SetStatus, StepEnded
+from aiframe.core.events import Archive, Effect, Event, Resume, RunLost, Seen, SetStatus, StepEnded, Write
 from aiframe.core.machine import decide, seen_after
 from aiframe.core.model import Project, State
 from aiframe.store.atomic import write_durable
@@ -57,6 +57,8 @@ class Draft(Struct):
             if isinstance(effect, Archive):
                 debt = debt_for(self.site, effect.what, self.project, run_id, self.seen.clock.wall)
                 self.debts.append(debt)
+            elif isinstance(effect, Write):
+                self.debts.append(document_debt(self.site, effect.name, effect.text))
         line = tell(event, before, self.project, self.seen.tasks, self.seen.clock.wall)
         if line is not None:
             self.debts.append(line)

@@ -1,4 +1,4 @@
-"""What a saved decision still owes to the files: notes to archive and events to tell.
+"""What a saved decision still owes to the files: documents to write, notes to archive and events to tell.
 
 The control record names these debts in the same write that makes the decision. Whoever comes next pays what a crash
 left unpaid; paying twice does nothing.
@@ -7,6 +7,7 @@ left unpaid; paying twice does nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from aiframe.store.atomic import (
     write_durable_while,
 )
 from aiframe.store.journal import append_event, last_events
-from aiframe.store.quarantine import last_good
+from aiframe.store.quarantine import last_good, set_aside
 
 Debt = Mapping[str, Any]
 
@@ -44,18 +45,46 @@ def debt_for(site: Site, what: str, project: Project, run_id: str, wall: float) 
     }
 
 
+def document_debt(site: Site, name: str, text: str) -> dict[str, Any]:
+    """The document *name* to be replaced by *text*, in place of the content that it has now."""
+    return {"document": name, "text": text, "instead_of": _content_hash(site.root / name)}
+
+
 def settle_debts(site: Site, debts: Sequence[Debt]) -> None:
-    """Archive and tell what is still open. Raises StorageError."""
+    """Write, archive and tell what is still open. Raises StorageError."""
     for debt in debts:
-        if "archive" in debt:
+        if "document" in debt:
+            _write(site, debt)
+        elif "archive" in debt:
             _archive(site, debt)
-    _tell(site, [debt for debt in debts if "archive" not in debt])
+    _tell(site, _events(debts))
 
 
 def has_debts(site: Site, debts: Sequence[Debt]) -> bool:
     """Whether a crash left anything of *debts* open."""
-    events = [debt for debt in debts if "archive" not in debt]
-    return any(_is_open(site, debt) for debt in debts if "archive" in debt) or bool(_untold(site, events))
+    documents = any(_is_unwritten(site, debt) for debt in debts if "document" in debt)
+    notes = any(_is_open(site, debt) for debt in debts if "archive" in debt)
+    return documents or notes or bool(_untold(site, _events(debts)))
+
+
+def _events(debts: Sequence[Debt]) -> list[Debt]:
+    return [debt for debt in debts if "archive" not in debt and "document" not in debt]
+
+
+def _write(site: Site, debt: Debt) -> None:
+    path = site.root / debt["document"]
+    if not _is_unwritten(site, debt):
+        return
+    if os.path.lexists(path):
+        set_aside(site.layout, path, "the version that another plan took the place of")
+    write_durable(path, debt["text"])
+
+
+def _is_unwritten(site: Site, debt: Debt) -> bool:
+    """Whether the document is still as it was when it was to be replaced: what came after that is a person's edit."""
+    written = hashlib.sha256(debt["text"].encode()).hexdigest()
+    before: str = debt["instead_of"]
+    return written != before and _content_hash(site.root / debt["document"]) == before
 
 
 def _tell(site: Site, events: Sequence[Debt]) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.model import Project, Role, Run, State, Task, TaskStatus
+from aiframe.core.model import PlanMode, Planning, Project, Role, Run, State, Task, TaskStatus
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.hand_edits import Edits
 from aiframe.store.project_store import Loaded
@@ -127,12 +127,36 @@ def _inspect_tasks(site: Site, run: Run, project: Project, found: Inspection) ->
             f"TASKS.yaml cannot be used; the version from before the step is back:\n{error.message}"
         )
         return
-    _take_tasks(site, run, parse_tasks(path, good), after, found)
+    planning = project.planning if run.role is Role.PO else None
+    complaint = _not_kept(planning, _by_id(parse_tasks(path, good)), _by_id(after)) if planning else ""
+    if complaint:
+        _put_back(site, "TASKS.yaml", complaint)
+        found.complaints.append(f"{complaint}; the version from before the step is back")
+        return
+    _take_tasks(site, run, parse_tasks(path, good), after, found, planning)
 
 
-def _take_tasks(site: Site, run: Run, before: TaskFile, after: TaskFile, found: Inspection) -> None:
+def _not_kept(planning: Planning, before: Mapping[str, Task], after: Mapping[str, Task]) -> str:
+    """Why a plan may not be added to the one that is there, whose tasks are to stay; empty where it may."""
+    kept = [task.id for task in planning.tasks if task.id in before] if planning.mode is PlanMode.APPEND else []
+    gone = [name for name in kept if name not in after]
+    changed = [name for name in kept if name in after and not _is_same(before[name], after[name])]
+    left_out = f"leaves out {', '.join(gone)}" if gone else ""
+    differs = f"changes {', '.join(changed)}" if changed else ""
+    said = " and ".join(filter(None, [left_out, differs]))
+    return f"the new TASKS.yaml {said}, though tasks may only be added to this plan" if said else ""
+
+
+def _is_same(one: Task, other: Task) -> bool:
+    return one.definition == other.definition and one.notes == other.notes
+
+
+def _take_tasks(
+    site: Site, run: Run, before: TaskFile, after: TaskFile, found: Inspection, planning: Planning | None = None
+) -> None:
     """Take from the new TASKS.yaml what a step of this role may change; statuses are aiframe's own."""
-    statuses = _due_statuses(before, after)
+    replaces = planning is not None and planning.mode is PlanMode.REPLACE
+    statuses = _statuses_of_another_plan(planning, after) if planning and replaces else _due_statuses(before, after)
     text = set_statuses(after.text, statuses) if statuses else after.text
     added = sum(1 for task in after.tasks if task.id not in _by_id(before))
     refusal = _refusal(run.role, _by_id(before), _by_id(after)) or _too_many(site, run.role, added)
@@ -162,6 +186,18 @@ def _due_statuses(before: TaskFile, after: TaskFile) -> dict[str, TaskStatus]:
             due[task.id] = old[task.id].status
         elif task.id not in old and task.status not in _NEW_STATUS:
             due[task.id] = TaskStatus.TODO
+    return due
+
+
+def _statuses_of_another_plan(planning: Planning, after: TaskFile) -> dict[str, TaskStatus]:
+    """A task that is in both plans keeps its status; one that is another under the same id has yet to be done."""
+    old = {task.id: task for task in planning.tasks}
+    due: dict[str, TaskStatus] = {}
+    for task in after.tasks:
+        same = task.id in old and old[task.id].definition == task.definition
+        wanted = old[task.id].status if same else task.status if task.status in _NEW_STATUS else TaskStatus.TODO
+        if wanted is not task.status:
+            due[task.id] = wanted
     return due
 
 

@@ -12,6 +12,7 @@ from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held, to_land
 from aiframe.core.transitions.notes import answer_of, question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
+from aiframe.core.transitions.planning import check_no_plan_waits, open_again, plan_taken
 
 
 def on_hand_set(project: Project, event: HandSet) -> Decision:
@@ -29,6 +30,10 @@ def on_hand_set(project: Project, event: HandSet) -> Decision:
         after = without_error(after)
     stops = state in (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
     back = _resting_place(project, event.seen) if stops else None
+    if state is State.SPEC_READY:
+        after = after.evolve(planning=open_again(after.planning))
+    elif not stops:
+        after = plan_taken(after, event.seen)
     return Decision(after.evolve(state=state, paused_from=back))
 
 
@@ -68,6 +73,7 @@ def on_pause(project: Project) -> Decision:
 
 def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision:
     """Go on from a pause, an error or the end; with *now* without waiting, also for a quota."""
+    check_no_plan_waits(project)
     over = None if to_land(project, seen.tasks) else still_spent(project, seen, rules)  # to land costs nothing
     if over is not None and (now or over.scope != "day"):  # else it would stop again at once
         raise Refused(over.message, hint=f"{over.hint}, then `aiframe resume`")
@@ -96,6 +102,7 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     """Give a failed task its attempts back and go on from an error."""
     if project.state is State.RUNNING:
         raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`")
+    check_no_plan_waits(project)
     if task_id and task_id not in {task.id for task in seen.tasks}:
         known = ", ".join(task.id for task in seen.tasks) or "none"
         raise Refused(f"there is no task {task_id}", hint=f"known tasks: {known}")
@@ -130,7 +137,7 @@ def on_replan(project: Project) -> Decision:
     after = without_error(project) if project.state is State.ERROR else project
     settings = replace(after.settings, plan_locked=False)
     after = after.evolve(settings=settings, paused_from=None, session=None, handed=None)
-    return Decision(after.evolve(state=State.SPEC_READY))
+    return Decision(after.evolve(state=State.SPEC_READY, planning=open_again(project.planning)))
 
 
 def on_answers_done(project: Project) -> Decision:

@@ -40,6 +40,7 @@ from aiframe.core.transitions.handing import is_handed, on_handed
 from aiframe.core.transitions.holding import not_held, on_held
 from aiframe.core.transitions.notes import counted, subject_of, with_question, without
 from aiframe.core.transitions.paths import Refused, in_error, way_back
+from aiframe.core.transitions.planning import plan_made
 
 
 def on_run_started(project: Project, run: Run) -> Decision:
@@ -152,7 +153,8 @@ def _plan_finished(project: Project, seen: Seen, proposal: Proposal) -> Decision
         questions = (*project.questions, proposal.question)
         return Decision(project.evolve(state=State.QUESTION_WAITING, paused_from=State.SPEC_READY, questions=questions))
     settings = replace(project.settings, plan_locked=True)
-    return Decision(project.evolve(state=State.DEV_READY, settings=settings, planned_spec=seen.spec_hash))
+    made = project.evolve(state=State.DEV_READY, settings=settings, planned_spec=seen.spec_hash)
+    return Decision(plan_made(made, seen))
 
 
 def _may_put(project: Project, proposal: Proposal) -> bool:

@@ -108,7 +108,7 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
             return Decision(project)
         case State.SPEC_READY:
             if settings.plan_locked:
-                return Decision(project.evolve(state=State.DEV_READY))
+                return Decision(project.evolve(state=State.DEV_READY, planning=None))
             return _start(project, event, rules, Role.PO)
         case State.DEV_READY:
             return _look_dev(project, event, rules)
