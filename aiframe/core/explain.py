@@ -353,6 +353,7 @@ def _hint(failure: Failure | None) -> tuple[str, ...]:
 
 def _spec_changed(project: Project, seen: Seen) -> bool:
     planning = project.state is State.SPEC_READY and not project.settings.plan_locked
+    planning = planning or project.planning is not None
     return bool(project.planned_spec and seen.spec_hash and project.planned_spec != seen.spec_hash) and not planning
 
 

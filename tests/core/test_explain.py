@@ -14,6 +14,8 @@ from aiframe.core.model import (
     Failure,
     FailureKind,
     HandedWork,
+    PlanMode,
+    Planning,
     Project,
     Question,
     Role,
@@ -26,6 +28,7 @@ from aiframe.core.model import (
 S = State
 TICK = ("aiframe tick",)
 DONE, REVIEW, FAILED = TaskStatus.DONE, TaskStatus.REVIEW, TaskStatus.FAILED
+PLANNING = Planning(PlanMode.REPLACE, "plan.md", "", "", (), State.DEV_READY)
 AUTH = Failure(FailureKind.AUTH, "401 from the service", "codex login")
 FORM = ("write into INTAKE_ANSWERS.md", "aiframe answer", "aiframe answer --done")
 DECIDE = ("aiframe approve", 'aiframe reject --notes "..."')
@@ -312,6 +315,34 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
             seen(),
             Explanation("Paused on request, on the way to SPEC_READY", "you", cures=("aiframe resume",)),
             id="PAUSED",
+        ),
+        pytest.param(
+            at(S.PAUSED, paused_from=S.DEV_READY, planning=replace(PLANNING, made=True)),
+            seen(task()),
+            Explanation(
+                "A new plan waits for your word",
+                "you",
+                cures=(
+                    "aiframe accept --diff (shows it)",
+                    "aiframe accept",
+                    "aiframe accept --discard (keeps the old one)",
+                ),
+            ),
+            id="PAUSED, a new plan waits",
+        ),
+        pytest.param(
+            at(S.ERROR, failure=AUTH, last_error=AUTH.message, planning=PLANNING, planned_spec="a"),
+            seen(task(), spec_hash="b"),
+            Explanation(
+                "Stopped by an error: 401 from the service",
+                "you",
+                cures=(
+                    "codex login",
+                    "aiframe resume",
+                    "aiframe accept --discard (brings back what was there before `aiframe plan`)",
+                ),
+            ),
+            id="ERROR on the way to a plan",
         ),
         pytest.param(
             at(S.PAUSED),
