@@ -420,7 +420,7 @@ def test_of_two_at_once_one_is_refused(tmp_path: Path) -> None:
     assert "being made from" in ended[1].err or "a step is running" in ended[1].err
     assert "cure: " in ended[1].err
     assert len(bench.ended()) == 1
-    winner = "two.md" if "one.md" in ended[1].err else bench.text("SPEC.md").strip("# \n")
+    (winner,) = [name for name in ("one.md", "two.md") if f"SPEC.md says what {name} says" in ended[0].out]
     assert bench.text("SPEC.md") == f"# {winner}\n"
 
 
@@ -464,10 +464,11 @@ def test_killed_in_mid_plan_the_next_tick_ends_in_the_same_plan(tmp_path: Path, 
 
 
 @needs("strace")
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("call", ["rename", "fsync"])
 def test_killed_before_any_write_of_its_own_it_was_asked_for_whole_or_not_at_all(tmp_path: Path, call: str) -> None:
     calls = {"rename": "?rename,?renameat,?renameat2", "fsync": "?fsync,?fdatasync"}[call]
-    stride = 1 if call == "rename" else 5
+    stride = 2 if call == "rename" else 5
     asked: list[bool] = []
     for number in range(1, 200, stride):
         bench = blank(tmp_path / str(number), po(T1))
