@@ -35,6 +35,26 @@ def check_out(repo: Repository, tree: str, folder: Path, *, keep_made: bool) -> 
         _switch(repo, tree, folder, False)
 
 
+def switch_checkout(repo: Repository, tree: str, folder: Path) -> None:
+    """Bring the files in *folder* that git keeps from one tree to *tree*; all else that lies there stays.
+
+    Raises GitError.
+    """
+    with clean_room(repo, folder) as room, announced(repo, _locks(folder)) as held:
+        room.run("read-tree", "--reset", "-u", tree, index=_index(folder), keep_fds=held)
+
+
+def remove_checkout(folder: Path) -> None:
+    """Remove *folder* and what lies beside it, where it is there. Raises OSError."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        folder.unlink()
+    elif folder.is_dir():
+        _empty(folder)
+        folder.rmdir()
+    for beside in (_index(folder), _note(folder)):
+        beside.unlink(missing_ok=True)
+
+
 def remember_made(repo: Repository, folder: Path) -> None:
     """Remember the ignored files in *folder* as what the setup made. Raises GitError."""
     made = {name: _stamp(folder, name) for name in _ignored(repo, folder)}
@@ -55,13 +75,16 @@ def checkout_differs(repo: Repository, tree: str, folder: Path) -> tuple[str, ..
 def _switch(repo: Repository, tree: str, folder: Path, keep_made: bool) -> None:
     kept = _unchanged_since_made(folder) if keep_made else frozenset[str]()
     _note(folder).unlink(missing_ok=True)
-    locks = (folder.with_name(f"{_index(folder).name}.lock"), folder.with_name(f"{folder.name}{FILES}"))
-    with clean_room(repo, folder) as room, announced(repo, locks) as held:
+    with clean_room(repo, folder) as room, announced(repo, _locks(folder)) as held:
         room.run("read-tree", "--reset", "-u", tree, index=_index(folder), keep_fds=held)
         room.run("clean", "-ffdq", *(() if kept else ("-x",)), index=_index(folder), keep_fds=held)
     for name in _ignored(repo, folder) if kept else ():
         if name not in kept:
             (folder / name).unlink(missing_ok=True)
+
+
+def _locks(folder: Path) -> tuple[Path, ...]:
+    return (folder.with_name(f"{_index(folder).name}.lock"), folder.with_name(f"{folder.name}{FILES}"))
 
 
 def _unchanged_since_made(folder: Path) -> frozenset[str]:
