@@ -213,6 +213,16 @@ def _gates() -> Schema:
                 **deleted,
             },
             "doctor": _lines("A command for the whole project that must pass too."),
+            "prove_doctor": {
+                **_flag("Whether that command has to notice a planted fault before it is relied on."),
+                "default": GateSettings().prove_doctor,
+            },
+            "doctor_probe": {
+                "description": "The tracked file that the fault is planted in, such as `src/main.py`.",
+                "type": ["string", "null"],
+                "pattern": "^(\\./)?(?!\\.\\.?(/|$)|\\.git(/|$))[^/]+(/(?!\\.\\.?(/|$)|\\.git(/|$))[^/]+)*$",
+            },
+            "prove_tests": _texts("Files that are tests, such as `tests/**`: they have to fail without the work."),
             "audit": _audit(),
         },
     }

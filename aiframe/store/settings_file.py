@@ -24,20 +24,13 @@ UNATTENDED = "AIFRAME_UNATTENDED"
 PARALLEL = "AIFRAME_PARALLEL"
 """How many tasks `aiframe run --parallel N` works at side by side, whatever PROJECT.yaml says."""
 KEYS = (
-    "agent",
-    "agents",
-    "limits",
-    "budget",
-    "on_task_failure",
-    "sandbox",
-    "env",
-    "gates",
-    "workspace",
-    "notify",
-    "parallel",
-    "resources",
-)
-GATE_KEYS = ("clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor", "audit")
+    "agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify",
+    "parallel", "resources",
+)  # fmt: skip
+GATE_KEYS = (
+    "clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor", "prove_doctor", "doctor_probe",
+    "prove_tests", "audit",
+)  # fmt: skip
 AUDIT_KEYS = ("agent", "model", "effort", "rounds")
 WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
 WORKSPACES = ("inplace", "worktree")
@@ -97,8 +90,10 @@ class GateSettings(Struct, frozen=True):
     """How work is checked. *timeout_s* is for one command, None for no limit but that of the step.
 
     *protect* are patterns of files that no agent may change without a person's word, *max_deleted_files* how many files
-    a task may delete without one. *doctor* is a command for the whole project, empty for none. *audit* is the agent
-    that judges the work, None for none.
+    a task may delete without one. *doctor* is a command for the whole project, empty for none; *prove_doctor*: it has
+    to notice a planted fault before it is relied on, in the file *doctor_probe* where that is set. *prove_tests* are
+    patterns of the files that are tests, which have to fail without the work. *audit* is the agent that judges the
+    work, None for none.
     """
 
     clean_checkout: bool = False
@@ -107,6 +102,9 @@ class GateSettings(Struct, frozen=True):
     max_deleted_files: int = 20
     doctor: str = ""
     audit: AgentSettings | None = None
+    prove_doctor: bool = True
+    doctor_probe: str = ""
+    prove_tests: tuple[str, ...] = ()
 
 
 class WorkspaceSettings(Struct, frozen=True):
@@ -314,6 +312,9 @@ def _gates(top: Fields) -> GateSettings:
         protect=protect,
         max_deleted_files=int(deleted),
         doctor=inner.text("doctor").strip(),
+        prove_doctor=inner.flag("prove_doctor", default.prove_doctor),
+        doctor_probe=_probe(inner),
+        prove_tests=tuple(_pattern(inner, "prove_tests", text) for text in inner.texts("prove_tests")),
     )
 
 
@@ -337,6 +338,17 @@ def _pattern(parent: Fields, key: str, text: str) -> str:
         cure = "name files below the project's folder, such as `tests/**` or `*.lock`"
         parent.complain(node, f"{key}: {text[:80]!r} names no file of the project", cure)
     return pattern
+
+
+def _probe(gates: Fields) -> str:
+    """The one file that a fault is planted in, by its path from the top folder on."""
+    node, text = gates.node.get("doctor_probe"), gates.text("doctor_probe").strip()
+    path = text.removeprefix("./")
+    parts = path.split("/")
+    if node is not None and (not path or path.endswith("/") or {"", "..", ".", ".git"} & set(parts)):
+        cure = "name one tracked file below the top folder, such as `src/main.py`"
+        gates.complain(node, f"doctor_probe: {text[:80]!r} names no file of the project", cure)
+    return path
 
 
 def _workspace(top: Fields) -> WorkspaceSettings:

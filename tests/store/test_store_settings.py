@@ -45,7 +45,8 @@ budget:
   task: {wall_min: 0.5, attempts: 7}
 sandbox: none
 env: [OPENAI_API_KEY, _x1]
-gates: {clean_checkout: true, timeout_min: 1.5, protect: [./tests/**, "*.lock"], max_deleted_files: 0, doctor: make it}
+gates: {clean_checkout: true, timeout_min: 1.5, protect: [./tests/**, "*.lock"], max_deleted_files: 0, doctor: make it,
+  prove_doctor: false, doctor_probe: ./src/a.py, prove_tests: [./tests/**, "*_test.go"]}
 workspace: {setup: [npm ci, make], setup_timeout_min: 2}
 """
 
@@ -78,7 +79,10 @@ def test_everything_set() -> None:
     assert [agent.label for agent in found.agents[Role.DIAGNOSE].chain] == ["claude", "codex/m2"]
     assert found.cost_limit == (9, 37)
     assert (found.sandbox, found.env) == (SandboxSettings("none"), ("OPENAI_API_KEY", "_x1"))
-    assert found.gates == GateSettings(True, 90, ("tests/**", "*.lock"), 0, "make it")
+    assert found.gates == GateSettings(
+        True, 90, ("tests/**", "*.lock"), 0, "make it",
+        prove_doctor=False, doctor_probe="src/a.py", prove_tests=("tests/**", "*_test.go"),
+    )  # fmt: skip
     assert found.workspace == WorkspaceSettings(setup=("npm ci", "make"), setup_timeout_s=120)
 
 
@@ -120,6 +124,18 @@ def test_everything_set() -> None:
         (b"gates: {max_deleted_files: -1}", "1:28: gates: max_deleted_files must be a whole number", "digits"),
         (b"gates: {protect: [a, /etc]}", "1:18: gates: protect: '/etc' names no file of the project", "tests/**"),
         (b"gates: {protect: a/../b}", "1:18: gates: protect: 'a/../b' names no file of the project", "tests/**"),
+        (b"gates: {prove_doctor: 1}", "1:23: gates: prove_doctor must be true or false", "without quotes"),
+        (b"gates: {doctor_probe: ''}", "1:23: gates: doctor_probe: '' names no file", "src/main.py"),
+        (b"gates: {doctor_probe: /etc/passwd}", "1:23: gates: doctor_probe: '/etc/passwd' names no file", "tracked"),
+        (b"gates: {doctor_probe: a/../../b}", "1:23: gates: doctor_probe: 'a/../../b' names no file", "tracked"),
+        (b"gates: {doctor_probe: .git/config}", "1:23: gates: doctor_probe: '.git/config' names no file", "tracked"),
+        (b"gates: {doctor_probe: src/}", "1:23: gates: doctor_probe: 'src/' names no file", "tracked"),
+        (b"gates: {doctor_probe: {a: b}}", "1:23: gates: doctor_probe must be a text", ""),
+        (
+            b"gates: {prove_tests: [a, ../b]}",
+            "1:22: gates: prove_tests: '../b' names no file of the project",
+            "tests/**",
+        ),
         (b"workspace: {setpu: x}", "1:13: workspace: the key 'setpu' is unknown", "did you mean `setup`?"),
         (b"workspace: {setup_timeout_min: x}", "1:32: workspace: setup_timeout_min must be a number", "digits"),
         (b"- a", "1:1: must hold keys and values", "agent: codex"),
@@ -230,6 +246,12 @@ def test_the_schemas_take_what_aiframe_and_people_write() -> None:
         ("project", "sandbox: {memory_mb: -1}"),
         ("project", "sandbox: {imgae: x}"),
         ("project", "env: [A=b]"),
+        ("project", "gates: {prove_doctor: 1}"),
+        ("project", "gates: {doctor_probe: ''}"),
+        ("project", "gates: {doctor_probe: /etc/passwd}"),
+        ("project", "gates: {doctor_probe: a/../../b}"),
+        ("project", "gates: {doctor_probe: .git/config}"),
+        ("project", "gates: {doctor_probe: src/}"),
         ("state", "timeout_sec: 0"),
         ("state", "plan_locked: 'no'"),
         ("state", "resume_state: DEV_REDY"),
