@@ -86,7 +86,8 @@ def hold_records(layout: Layout) -> dict[Path, bytes]:
     """The control record and the last good copies as they are now, for `bring_back`."""
     held: dict[Path, bytes] = {}
     guarded = (layout.last_good_dir / name for name in GUARDED)
-    for path in (layout.control_json, good_control(layout), layout.workspace_record, *guarded):
+    own = (layout.control_json, good_control(layout), layout.workspace_record, layout.doctor_proof)
+    for path in (*own, *guarded):
         with suppress(FileNotFoundError):
             held[path] = read_bounded(path)
     return held

@@ -211,6 +211,11 @@ class Layout:
         return self.control_dir / "begun-task"
 
     @property
+    def doctor_proof(self) -> Path:
+        """Which command for the whole project has been seen to notice a planted fault."""
+        return self.control_dir / "doctor-proof.json"
+
+    @property
     def workspace_record(self) -> Path:
         """Which repository the project works for, from which commit on, and where its workspaces lie."""
         return self.control_dir / "workspace.json"

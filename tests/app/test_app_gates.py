@@ -146,8 +146,11 @@ def test_what_stays_within_its_scope_lands(
     assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done"})
 
 
+DOCTOR = "echo looking; grep -q good one"
+
+
 def test_the_doctors_command_must_pass_too(tmp_path: Path) -> None:
-    bench = laid(tmp_path, dev("T1", files={"one": "bad"}), gates={"doctor": "echo looking; grep -q good one"})
+    bench = laid(tmp_path, dev("T1", files={"one": "bad"}), gates={"doctor": DOCTOR, "prove_doctor": False})
     play(bench, [dev("T1", attempt=1, files={"one": "bad"}), dev("T1", files={"one": "good"})])
     assert bench.tick().code == 0
     assert bench.statuses() == {"T1": "done"}

@@ -20,6 +20,7 @@ class Attempt(Struct, frozen=True):
     """One try at *task*, all of it as it stood when the try began. It works in *place*, on top of *base*.
 
     *since* is the commit that it began on, where the base has moved meanwhile: what came in between counts as its own.
+    *proof* are the commands that were run before it, on the base.
     """
 
     site: Site
@@ -32,6 +33,7 @@ class Attempt(Struct, frozen=True):
     log: StepLog
     stop: Stop
     since: str = ""
+    proof: tuple[GateResult, ...] = ()
 
 
 class Work(Struct, frozen=True):
@@ -39,7 +41,8 @@ class Work(Struct, frozen=True):
 
     The folder is the place itself, proven to hold nothing but the candidate and ignored files, or a clean checkout.
     *ignored_inputs*: there are ignored files that the commands may read, and that the commit will not hold. *results*
-    are those of the gates that have passed already, *sealed* is what none of them may change.
+    are those of the gates that have passed already, and *found* is what they say of the work in words. *sealed* is what
+    none of them may change.
     """
 
     attempt: Attempt
@@ -47,6 +50,7 @@ class Work(Struct, frozen=True):
     folder: Path
     ignored_inputs: bool = False
     results: tuple[GateResult, ...] = ()
+    found: tuple[str, ...] = ()
     sealed: Sealed | None = None
 
     @property

@@ -32,7 +32,8 @@ class GateReport(Struct, frozen=True):
     """What gates found. *failure* is None where all passed; *findings* tells the next attempt what to mend.
 
     *held* is what only a person may let pass, each in words, and *reason* says in short why; the work is kept for them.
-    *answers* are those of agents that judged the work, *notes* tell in words what was put back after them.
+    *answers* are those of agents that judged the work, *found* tells them what other gates say of it in words, *notes*
+    tell people what was put back after them, or could not be looked at.
     """
 
     results: tuple[GateResult, ...] = ()
@@ -42,6 +43,26 @@ class GateReport(Struct, frozen=True):
     held: tuple[str, ...] = ()
     answers: tuple[Answer, ...] = ()
     notes: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+
+
+class Ran(Struct, frozen=True):
+    """How one command of a gate ended. *tail* is the end of what it printed, *failure* is None where it passed."""
+
+    result: GateResult
+    ended: Exit
+    tail: str
+    failure: Failure | None = None
+
+    @property
+    def is_red(self) -> bool:
+        """Whether it came to an end of its own, and that was no success."""
+        return self.ended.reason == "exit" and self.ended.code != 0 and not was_killed(self.ended)
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether a person stopped the step, or its time is over: that says nothing about what was checked."""
+        return self.failure is not None and self.failure.kind in (FailureKind.CANCELLED, FailureKind.TIMEOUT)
 
 
 Gate: TypeAlias = Callable[[Work], GateReport]
@@ -54,7 +75,7 @@ def run_gates(work: Work, gates: Sequence[Gate]) -> GateReport:
     """
     so_far = GateReport()
     for gate in gates:
-        report = gate(replace(work, results=so_far.results))
+        report = gate(replace(work, results=so_far.results, found=so_far.found))
         so_far = GateReport(
             (*so_far.results, *report.results),
             report.failure,
@@ -63,6 +84,7 @@ def run_gates(work: Work, gates: Sequence[Gate]) -> GateReport:
             (*so_far.held, *report.held),
             (*so_far.answers, *report.answers),
             (*so_far.notes, *report.notes),
+            (*so_far.found, *report.found),
         )
         if report.failure is not None:
             break
@@ -81,39 +103,67 @@ def doctor(work: Work) -> GateReport:
 
 
 def run_commands(
-    work: Work, gate: str, lines: Sequence[str], *, timeout_s: float | None = None, network: bool | None = None
+    work: Work,
+    gate: str,
+    lines: Sequence[str],
+    *,
+    timeout_s: float | None = None,
+    network: bool | None = None,
+    ran_on: str = "",
 ) -> GateReport:
     """Run the shell commands *lines* of *gate* in their order; the first that fails ends it.
 
     *timeout_s* is for each (None: what PROJECT.yaml says of gates), *network* whether they may use it (None: as the
-    task says).
+    task says), *ran_on* what is in the work's folder, where that is not the work itself.
     """
-    attempt, results = work.attempt, list[GateResult]()
-    allowed = attempt.task.network if network is None else network
+    results = list[GateResult]()
     for number, line in enumerate(lines, start=1):
-        sandbox = sandbox_of(attempt.site).name
-        where = "no sandbox" if sandbox == "none" else sandbox
-        attempt.log.say(f"-- {gate} {number}/{len(lines)} ({where}): {line}")
         name = gate if gate == "doctor" else f"{gate}-{number}"
-        path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
-        began, output = time.monotonic(), GateLog(path, redactor_for(attempt.site.environ))
+        title = f"{gate} {number}/{len(lines)}"
+        ran = run_command(work, name, line, title=title, timeout_s=timeout_s, network=network, ran_on=ran_on)
+        results.append(ran.result)
+        if ran.failure is not None:
+            findings = _findings(line, ran.ended, ran.tail, ran.result.log_file)
+            return GateReport(tuple(results), ran.failure, findings)
+    return GateReport(tuple(results))
+
+
+def run_command(
+    work: Work,
+    name: str,
+    line: str,
+    *,
+    title: str = "",
+    timeout_s: float | None = None,
+    network: bool | None = None,
+    ran_on: str = "",
+) -> Ran:
+    """Run the shell command *line* under the *name* that its log and its result have; *title* heads its lines in the
+    log of the step.
+
+    The rest is as for `run_commands`. Raises StepError, StorageError.
+    """
+    attempt, sandbox = work.attempt, sandbox_of(work.attempt.site).name
+    allowed = attempt.task.network if network is None else network
+    where = "no sandbox" if sandbox == "none" else sandbox
+    attempt.log.say(f"-- {title or name} ({where}{f', on {ran_on}' if ran_on else ''}): {line}")
+    path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
+    began, output = time.monotonic(), GateLog(path, redactor_for(attempt.site.environ))
+    limit = _limit(work, timeout_s)
+    ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
+    if was_killed(ended):
+        attempt.log.say("-- somebody killed it, which says nothing about the work: it runs once more")
         limit = _limit(work, timeout_s)
         ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
-        if was_killed(ended):
-            attempt.log.say("-- somebody killed it, which says nothing about the work: it runs once more")
-            limit = _limit(work, timeout_s)
-            ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
-        seconds = round(time.monotonic() - began, 3)
-        log_file = str(path.relative_to(attempt.site.root))
-        results.append(
-            GateResult(name, line, ended.code, seconds, log_file, work.candidate.tree, sandbox, work.is_clean)
-        )
-        failure = _failure(work, gate, line, ended, limit)
-        if failure is not None:
-            attempt.log.say(output.tail() + f"\n-- {failure.message}")
-            return GateReport(tuple(results), failure, _findings(line, ended, output.tail(), log_file))
-        attempt.log.say(f"-- passed in {seconds:.1f} s")
-    return GateReport(tuple(results))
+    seconds = round(time.monotonic() - began, 3)
+    log_file = str(path.relative_to(attempt.site.root))
+    tree, clean = work.candidate.tree, work.is_clean
+    result = GateResult(name, line, ended.code, seconds, log_file, tree, sandbox, clean, ran_on)
+    gate = "setup" if "setup" in name else name.partition("-")[0]
+    failure = _failure(work, gate, line, ended, limit)
+    tail = output.tail()
+    attempt.log.say(f"{tail}\n-- {failure.message}" if failure is not None else f"-- passed in {seconds:.1f} s")
+    return Ran(result, ended, tail, failure)
 
 
 def start_gate_command(work: Work, line: str, output: GateLog, *, timeout_s: float, network: bool) -> Exit:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.gates import GateReport, run_commands
 from aiframe.app.project.site import Site
@@ -35,13 +37,28 @@ def lay_out(work: Work) -> GateReport:
     """Make the clean checkout and run the setup commands there; nothing to do where the gates run in place."""
     if not work.is_clean:
         return GateReport()
-    site, repo = work.attempt.site, work.attempt.place.repo
-    setup = site.settings.workspace.setup
     work.attempt.log.say(f"-- the checks run in a clean checkout: {work.folder}")
+    return make_ready(work, "setup")
+
+
+def aside(work: Work, tree: str, use: str) -> Work:
+    """The same attempt, but with *tree* in another checkout of the project's, which is there for one *use* alone."""
+    folder = checkout_of(work.attempt.site)
+    return replace(work, candidate=replace(work.candidate, tree=tree), folder=folder.with_name(f"{folder.name}-{use}"))
+
+
+def make_ready(work: Work, gate: str, *, ran_on: str = "") -> GateReport:
+    """Bring the work's folder, a checkout of its own, to hold its tree and no more; run the setup commands there.
+
+    They are those of *gate* in the results. Raises StepError, StorageError.
+    """
+    site, repo = work.attempt.site, work.attempt.place.repo
+    settings = site.settings.workspace
     with storage_errors(work.folder, "write"):
-        check_out(repo, work.candidate.tree, work.folder, keep_made=bool(setup))
-    report = run_commands(work, "setup", setup, timeout_s=site.settings.workspace.setup_timeout_s, network=True)
-    if setup and report.failure is None:
+        check_out(repo, work.candidate.tree, work.folder, keep_made=bool(settings.setup))
+    limit = settings.setup_timeout_s
+    report = run_commands(work, gate, settings.setup, timeout_s=limit, network=True, ran_on=ran_on)
+    if settings.setup and report.failure is None:
         remember_made(repo, work.folder)
     return report
 

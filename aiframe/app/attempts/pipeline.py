@@ -17,6 +17,7 @@ from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.audit import audit, with_audits
 from aiframe.app.attempts.gates import Gate, GateReport, doctor, run_gates, verify
 from aiframe.app.attempts.gates_checkout import gate_folder, lay_out, touched
+from aiframe.app.attempts.gates_doctor import prove_doctor
 from aiframe.app.attempts.gates_scope import scope
 from aiframe.app.attempts.integration import integrated, is_on_target, mended
 from aiframe.app.attempts.leftovers import agent_ended, begin
@@ -62,6 +63,10 @@ def carry_out(
     if proven is not None:
         log.say(f"-- {proven.notes[0]}")
         return proven
+    proof = prove_doctor(attempt)
+    if proof.failure is not None:
+        return result_of(run, now().wall, Answer(), Broken((proof.failure,)), gates=proof.results)
+    attempt = replace(attempt, proof=proof.results)
     approved = _approved(attempt)
     built = build(attempt) if approved is None else bring_back(attempt, approved)
     if built.broken is not None:
@@ -187,7 +192,7 @@ def _result(
         agent=built.agent,
         model=built.model,
         notes=built.notes,
-        gates=report.results,
+        gates=(*attempt.proof, *report.results),
         key=built.sealed.key,
         ignored_inputs=work is not None and work.ignored_inputs,
         kept=_kept(work, built.agent, report) if work is not None and keeps else None,

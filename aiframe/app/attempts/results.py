@@ -37,8 +37,8 @@ class Kept(Struct, frozen=True):
 class GateResult(Struct, frozen=True):
     """One check that aiframe ran: exit code, time (seconds) and the log, relative to the project.
 
-    *tree* names the files it ran on, as the commit holds them; *sandbox* what fenced it off. *clean_checkout*: it ran
-    in a folder of its own, with nothing else in it.
+    *tree* names the files it ran on; they are those that the commit holds, unless *ran_on* says in words what else they
+    are. *sandbox* is what fenced it off. *clean_checkout*: it ran in a folder of its own, with nothing else in it.
     """
 
     name: str
@@ -49,6 +49,7 @@ class GateResult(Struct, frozen=True):
     tree: str = ""
     sandbox: str = "none"
     clean_checkout: bool = False
+    ran_on: str = ""
 
 
 class Result(Struct, frozen=True):
