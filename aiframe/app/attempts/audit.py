@@ -210,7 +210,10 @@ def _variables(work: Work, folder: Path, complaint: str) -> dict[str, object]:
         "task": attempt.task,
         "diff": redactor.text(_diff(work, attempt.base.commit, work.candidate.tree, folder / "diff.patch")),
         "meanwhile": redactor.text(_meanwhile(work, folder)),
-        "gates": [(result, redactor.text(_tail(site.root / result.log_file))) for result in work.results],
+        "gates": [
+            (result, redactor.text(_tail(site.root / result.log_file))) for result in work.results if not result.ran_on
+        ],
+        "found": redactor.text("\n".join(work.found)),
         "complaint": redactor.text(complaint),
     }
 

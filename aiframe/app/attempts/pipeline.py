@@ -19,6 +19,7 @@ from aiframe.app.attempts.gates import Gate, GateReport, doctor, run_gates, veri
 from aiframe.app.attempts.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.attempts.gates_doctor import prove_doctor
 from aiframe.app.attempts.gates_scope import scope
+from aiframe.app.attempts.gates_tests import prove_tests
 from aiframe.app.attempts.integration import integrated, is_on_target, mended
 from aiframe.app.attempts.leftovers import agent_ended, begin
 from aiframe.app.attempts.placing import place_of
@@ -41,7 +42,7 @@ from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 INTEGRATIONS = 3
 """How often work is merged and proven anew when its target moves while it is checked."""
-GATES: tuple[Gate, ...] = (mended, lay_out, verify, scope, audit, doctor)
+GATES: tuple[Gate, ...] = (mended, lay_out, verify, prove_tests, scope, audit, doctor)
 """The gates in their order; each is a function from the work to a report."""
 LANDING_GATES: tuple[Gate, ...] = (mended, lay_out, verify, doctor)
 """The gates of work that a person has looked at and approved."""
