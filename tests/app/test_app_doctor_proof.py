@@ -106,7 +106,12 @@ def test_a_doctor_that_notices_a_fault_is_relied_on(
         pytest.param("python3 -m compileall -q tests", {}, "src/main.py", id="one folder"),
         pytest.param("mkdir made", {}, "src/main.py", id="one that passes but once"),
         pytest.param("true", {"doctor_probe": "lib/few.py"}, "a file, in lib/few.py", id="the file that is named"),
-        pytest.param(f"{COMPILES} || sleep 60", {"timeout_min": 0.02}, "src/main.py", id="hangs on a fault"),
+        pytest.param(
+            "! grep -q planted src/main.py || sleep 60",
+            {"timeout_min": 0.05, "doctor_probe": "src/main.py"},
+            "src/main.py",
+            id="hangs on a fault",
+        ),
     ],
 )
 def test_a_doctor_that_notices_nothing_stops_the_project_before_an_agent_is_paid(
