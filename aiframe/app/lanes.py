@@ -74,6 +74,8 @@ def tend(site: Site, begin: Begin) -> Tended:
 
     To be called in one's `turn`. Raises StepError, StorageError, UnreadableFile.
     """
+    for left in (site.root / FOLDER).glob(".*"):  # what a kill has left, half made or half removed
+        shutil.rmtree(left, ignore_errors=True)
     before = {lane.record.task_id: lane for lane in read_lanes(site.root, now())}
     step = advance(site, Tick)
     decided = {lane.record.task_id: lane for lane in read_lanes(site.root, now())}  # as they were for the decision

@@ -172,7 +172,7 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path: Path,
     subjects = git(tmp_path / "app", "log", "--format=%s", f"main..{TARGET}").splitlines()
     assert sorted(subjects) == [f"T{n}: Task T{n}" for n in (1, 2, 3, 4)]
     assert subjects.index("T1: Task T1") > subjects.index("T2: Task T2")
-    assert not list((bench.root / "lanes").iterdir())
+    assert not list((bench.root / "lanes").glob("[!.]*"))
     assert git(tmp_path / "app", "branch", "--format=%(refname:short)").splitlines() == [TARGET, "main"]
     assert git(tmp_path / "app", "fsck", "--no-dangling") == ""
 

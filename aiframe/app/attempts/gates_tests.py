@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from aiframe.app.attempts.attempt import Work
 from aiframe.app.attempts.gates import GateReport, Ran, run_command
 from aiframe.app.attempts.gates_checkout import aside, make_ready
-from aiframe.app.attempts.gates_scope import matches_any
 from aiframe.app.attempts.results import GateResult
 from aiframe.core.model import Failure, FailureKind
+from aiframe.core.patterns import matches_any
 from aiframe.workspaces.git import Repository, names
 from aiframe.workspaces.inplace import Change, changed_files
 from aiframe.workspaces.trees import tree_with
