@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from aiframe.app.project.lanes import FOLDER, RECORD, Lane, LaneRecord, lane_roo
 from aiframe.app.project.site import Site, open_site, repo_path
 from aiframe.core.errors import StepError, UnreadableFile
 from aiframe.core.events import CloseLane, OpenLane, ParkLane, SetStatus, Tick
-from aiframe.core.model import State, Task, TaskStatus
+from aiframe.core.machine import Refused
+from aiframe.core.model import FailureKind, State, Task, TaskStatus
 from aiframe.core.problem import Problem
 from aiframe.process import now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
@@ -41,6 +42,8 @@ COPIED = ("SPEC.md", "ROLES.md", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts")
 _OF_THE_WHOLE = ("parallel", "notify", "on_task_failure", "budget")
 """Settings that hold for all lanes together, or for the person: a lane has none of its own."""
 _VARIABLE = "AIFRAME_RESOURCE_"
+_HALTING = (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
+"""Where a project stands while its lanes must not go on."""
 
 Begin = Callable[[Path, Mapping[str, str]], None]
 
@@ -99,11 +102,46 @@ def tend(site: Site, begin: Begin) -> Tended:
     if step.project.state is State.DEV_READY:
         for lane in lanes:
             if lane.record.granted and not lane.running and not lane.seen.landed and lane.seen.failure is None:
+                _wake(site, lane)
                 begin(lane.root, _environment(site, lane))
+    elif step.project.state in _HALTING:
+        failure = step.project.failure
+        halt(site, at_once=failure is not None and failure.kind is FailureKind.BUDGET)
     # One that lived when the look began counts too: its end is taken over by the next look.
     running = {name for name, lane in before.items() if lane.running}
     running |= {lane.record.task_id for lane in read_lanes(site.root, now()) if lane.running}
     return Tended(len(running), tuple(news))
+
+
+def halt(site: Site, *, at_once: bool) -> tuple[str, ...]:
+    """Have the lanes rest with their project, after the step that runs or *at_once*; the tasks that do so from now on.
+
+    Raises StepError where a step does not end, StorageError.
+    """
+    found = []
+    for lane in read_lanes(site.root, now()):
+        if lane.seen.landed or lane.seen.rests or lane.seen.failure is not None:
+            continue
+        if lane.record.halted and not (at_once and lane.running):
+            continue
+        write_record(lane.root, replace(lane.record, halted=True))  # first: after a kill it still goes on by itself
+        with suppress(Refused):  # it has come to its end meanwhile
+            if lane.running and at_once:
+                commands.stop(lane.root, site.environ)
+            else:
+                commands.pause(open_site(lane.root, site.environ))
+        found.append(lane.record.task_id)
+    return tuple(found)
+
+
+def _wake(site: Site, lane: Lane) -> None:
+    """Let a lane go on that was halted."""
+    if not lane.record.halted:
+        return
+    its_site = open_site(lane.root, site.environ)
+    if commands.state_of(its_site) is State.PAUSED:
+        commands.go_on(its_site)
+    write_record(lane.root, replace(lane.record, halted=False))
 
 
 def _environment(site: Site, lane: Lane) -> Mapping[str, str]:

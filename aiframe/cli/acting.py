@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def pause(args: Namespace) -> int:
     """Start no further step."""
-    return then(args, commands.pause(where.site(args)))
+    said = commands.pause(where.site(args))
+    return then(args, said + _lanes_too(args, at_once=False))
 
 
 def resume(args: Namespace) -> int:
@@ -44,7 +45,21 @@ def interrupt(args: Namespace) -> int:
 
 def stop(args: Namespace) -> int:
     """End the step that runs, and pause."""
-    return then(args, commands.stop(where.project(args), os.environ))
+    said = commands.stop(where.project(args), os.environ)
+    return then(args, said + _lanes_too(args, at_once=True))
+
+
+def _lanes_too(args: Namespace, *, at_once: bool) -> str:
+    """Have the tasks that are worked at side by side rest as well; in words, which."""
+    from aiframe.app.project.lanes import has_lanes
+
+    if not has_lanes(where.project(args)):
+        return ""
+    from aiframe.app.lanes import halt
+
+    halted = halt(where.site(args), at_once=at_once)
+    how = "stopped" if at_once else "may end their step"
+    return f"; {', '.join(halted)} {how}" if halted else ""
 
 
 def retry(args: Namespace) -> int:

@@ -228,3 +228,48 @@ def test_a_lock_on_an_unknown_resource_is_told_before_anything_starts(tmp_path: 
         assert "TASKS.yaml: T1 locks 'apii', which is no resource" in ended.err
         assert "api" in ended.err.partition("cure")[2]
     assert not (bench.root / "lanes").exists()
+
+
+def test_a_pause_lets_the_steps_end_and_a_resume_goes_on(tmp_path: Path) -> None:
+    plan = [proven("T1"), proven("T2"), proven("T3", blocked_by=["T1"])]
+    bench = lay(tmp_path, *plan, seconds=2)
+    bench.do("tick", "--no-wait")
+    wait_for(lambda: len(list((tmp_path / "marks").glob("began-*"))) == 2, "two steps")
+    said = bench.do("pause").said
+    assert "T1, T2 may end their step" in said
+    bench.tick()
+    assert bench.where == "PAUSED"
+    assert bench.statuses() == {"T1": "done", "T2": "done", "T3": "todo"}
+    assert bench.do("resume").code == 0
+    assert bench.do("run").code == 0
+    assert bench.where == "DONE"
+
+
+def test_stop_ends_the_steps_at_once_and_nothing_is_lost(tmp_path: Path) -> None:
+    bench = lay(tmp_path, proven("T1"), proven("T2"), seconds=60)
+    bench.do("tick", "--no-wait")
+    wait_for(lambda: len(list((tmp_path / "marks").glob("began-*"))) == 2, "two steps")
+    assert "T1, T2 stopped" in bench.do("stop").said
+    assert bench.where == "PAUSED"
+    assert set(bench.statuses().values()) == {"in_progress"}
+    script = tmp_path / "work.sh"
+    script.write_text(script.read_text().replace('sleep "$2"', "true"))
+    bench.do("resume")
+    assert bench.do("run").code == 0
+    assert bench.where == "DONE"
+
+
+def test_a_budget_of_the_project_counts_all_lanes_and_stops_them(tmp_path: Path) -> None:
+    plan = [proven(f"T{n}") for n in range(1, 6)]
+    bench = lay(tmp_path, *plan, parallel=2, seconds=0.1, budget={"project": {"attempts": 3}})
+    ended = bench.do("run")
+    assert bench.where == "PAUSED", ended.said
+    assert "budget" in ended.said
+    done = list(bench.statuses().values()).count("done")
+    assert 3 <= done <= 4
+    assert bench.control["spending"]["project"]["attempts"] == done
+    settings = json.loads((bench.root / "PROJECT.yaml").read_text())
+    bench.write("PROJECT.yaml", json.dumps(settings | {"budget": {"project": {"attempts": 9}}}))
+    bench.do("resume")
+    assert bench.do("run").code == 0
+    assert bench.where == "DONE"

@@ -32,12 +32,16 @@ _FOR_A_PERSON = frozenset(
 
 
 class LaneRecord(Struct, frozen=True):
-    """What a lane is for, and what it has got. *granted*: it holds its locks, its slot and its *values*."""
+    """What a lane is for, and what it has got. *granted*: it holds its locks, its slot and its *values*.
+
+    *halted*: it was made to rest because its project does, and goes on with it.
+    """
 
     task_id: str
     agent: str = ""
     values: Mapping[str, str] = field(default_factory=dict)
     granted: bool = True
+    halted: bool = False
 
 
 class Lane(Struct, frozen=True):
@@ -96,7 +100,7 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
         task_id=record.task_id,
         agent=record.agent,
         granted=record.granted,
-        rests=not landed and not running and _rests(project, clock),
+        rests=not landed and not running and not record.halted and _rests(project, clock),
         landed=landed,
         failure=project.failure if project.state is State.ERROR and not landed else None,
         values=record.values,
