@@ -167,14 +167,24 @@ def test_killed_at_any_moment_it_ends_as_if_nothing_had_happened(tmp_path: Path,
                 ticking.kill()
             else:
                 ticking.terminate()
-    wait_for(lambda: bench.do("tick").code == 0 and bench.where == "DONE", "the end", 60)
+    wait_for(lambda: is_over(bench), "the end", 60)
     assert set(bench.statuses().values()) == {"done"}
-    subjects = git(tmp_path / "app", "log", "--format=%s", f"main..{TARGET}").splitlines()
+    # Killed between the claim of a name and its record, the project gets another name, and so does its branch.
+    target = json.loads((bench.control_dir / "workspace.json").read_text())["target"]
+    subjects = git(tmp_path / "app", "log", "--format=%s", f"main..{target}").splitlines()
     assert sorted(subjects) == [f"T{n}: Task T{n}" for n in (1, 2, 3, 4)]
     assert subjects.index("T1: Task T1") > subjects.index("T2: Task T2")
     assert not list((bench.root / "lanes").glob("[!.]*"))
-    assert git(tmp_path / "app", "branch", "--format=%(refname:short)").splitlines() == [TARGET, "main"]
+    assert git(tmp_path / "app", "branch", "--format=%(refname:short)").splitlines() == [target, "main"]
     assert git(tmp_path / "app", "fsck", "--no-dangling") == ""
+
+
+def is_over(bench: Bench) -> bool:
+    """Whether the plan is done after one more tick; a task that was killed too often is tried again by a person."""
+    if bench.where == "ERROR":
+        assert "interrupted, 4 times in a row" in bench.control["failure"]["message"]
+        bench.do("retry")
+    return bench.do("tick").code == 0 and bench.where == "DONE"
 
 
 def runners(bench: Bench) -> list[int]:
