@@ -228,10 +228,13 @@ def _settings_of(site: Site, record: LaneRecord) -> dict[str, Any]:
     """The project's settings as the lane has them: the same repository and the same target, by full names."""
     _, origin = find_origin(site)
     text = site.layout.project_yaml.read_text(encoding="utf-8")
-    found: dict[str, Any] = {key: value for key, value in yaml.safe_load(text).items() if key not in _OF_THE_WHOLE}
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    found = {key: value for key, value in loaded.items() if key not in _OF_THE_WHOLE}
     workspace = {**found["workspace"], "repo": str(repo_path(site).resolve()), "target": origin.target}
     variables = [variable_of(name) for name in record.values]
-    return {**found, "workspace": workspace, "env": [*found.get("env", []), *variables]}
+    of_task = (loaded.get("budget") or {}).get("task")
+    budget = {"budget": {"task": of_task}} if of_task else {}
+    return {**found, **budget, "workspace": workspace, "env": [*found.get("env", []), *variables]}
 
 
 # Closing --------------------------------------------------------------------------------------------------------------

@@ -283,3 +283,12 @@ def test_a_budget_of_the_project_counts_all_lanes_and_stops_them(tmp_path: Path)
     bench.do("resume")
     assert bench.do("run").code == 0
     assert bench.where == "DONE"
+
+
+def test_a_budget_of_each_task_holds_in_its_lane(tmp_path: Path) -> None:
+    bench = lay(tmp_path, task("T1", "false"), proven("T2"), seconds=0.1, budget={"task": {"attempts": 1}})
+    ended = bench.do("run")
+    assert bench.statuses()["T2"] == "done", ended.said
+    lane = bench.do("why", "--project", str(bench.root / "lanes" / "shop.T1"))
+    assert "the budget of task T1 of 1 attempt is spent" in lane.said
+    assert len(list((bench.root / "lanes" / "shop.T1" / "logs" / "runs").iterdir())) == 1
