@@ -15,12 +15,12 @@ from aiframe.app.project.lanes import read_lanes
 from aiframe.app.project.site import Site, open_site, repo_path
 from aiframe.app.reports.status import explain_now
 from aiframe.app.tick import TickReport, tick
-from aiframe.core.claims import claims_of, writable_paths
+from aiframe.core.claims import claims_of
 from aiframe.core.lanes import Lane, in_order, roster
-from aiframe.core.model import Role, Task, TaskStatus
+from aiframe.core.model import Task, TaskStatus
 from aiframe.core.patterns import matches_any
 from aiframe.core.scheduling import CLOSED
-from aiframe.core.transitions.players import chain_of
+from aiframe.core.transitions.players import named_agents
 from aiframe.process import now
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.git import Repository, names
@@ -72,7 +72,7 @@ def forecast(site: Site) -> Forecast:
     """What a run would start, and in which order; nothing is written. Raises UnreadableFile."""
     tasks, rules = load_tasks(site.layout.tasks_yaml).tasks, site.rules
     check_locks(site, tasks)
-    agents = {task.id: "".join(chain_of(rules, Role.DEV, task)[:1]).partition("/")[0] for task in tasks}
+    agents = named_agents(tasks, rules)
     rounds: list[tuple[Lane, ...]] = []
     left = tasks
     while started := roster(left, (), rules.resources, rules.capacity, agents=agents).start:
@@ -90,8 +90,7 @@ def _matching_nothing(site: Site, tasks: tuple[Task, ...]) -> Iterator[str]:
     for task in tasks:
         if task.status in CLOSED:
             continue
-        patterns = {*writable_paths(task, site.rules.resources)}
-        patterns |= {path for claim in claims_of(task, site.rules.resources) for path in claim.paths}
+        patterns = {path for claim in claims_of(task, site.rules.resources) for path in claim.paths}
         for pattern in sorted(patterns):
             if not any(matches_any(file, [pattern]) for file in files):
                 yield f"{task.id}: {pattern} matches no file that is there"

@@ -94,7 +94,10 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
         running = is_run_locked(layout)
     except AiframeError as error:
         failure = Failure(FailureKind.SETUP, f"the lane cannot be read: {error.message}", error.hint)
-        return Lane(root, record, _seen(record, failure=failure))
+        seen = SeenLane(
+            record.task_id, record.agent, record.granted, failure=failure, values=record.values, place=str(root)
+        )
+        return Lane(root, record, seen)
     landed = status is TaskStatus.DONE and project.state is not State.RUNNING and not running
     seen = SeenLane(
         task_id=record.task_id,
@@ -108,10 +111,6 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
         place=str(root),
     )
     return Lane(root, record, seen, running, str(project.state))
-
-
-def _seen(record: LaneRecord, failure: Failure) -> SeenLane:
-    return SeenLane(record.task_id, record.agent, record.granted, failure=failure, values=record.values)
 
 
 def _rests(project: Project, clock: Moment) -> bool:

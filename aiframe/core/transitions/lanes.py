@@ -12,12 +12,12 @@ from aiframe.core.budget import Spending
 from aiframe.core.claims import claims_of
 from aiframe.core.events import CloseLane, Decision, Effect, OpenLane, ParkLane, Seen, SeenLane, SetStatus, Tick
 from aiframe.core.lanes import Lane, roster
-from aiframe.core.model import Project, Role, Rules, State, Task, TaskStatus
+from aiframe.core.model import Project, Rules, State, Task, TaskStatus
 from aiframe.core.scheduling import CLOSED
 from aiframe.core.transitions.budgets import stopped_by_budget
 from aiframe.core.transitions.failures import give_up
 from aiframe.core.transitions.notes import without
-from aiframe.core.transitions.players import chain_of
+from aiframe.core.transitions.players import named_agents
 
 
 def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
@@ -87,7 +87,7 @@ def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
         return ()
     seen = event.seen
     tasks = {task.id: task for task in seen.tasks}
-    agents = {task.id: "".join(chain_of(rules, Role.DEV, task)[:1]).partition("/")[0] for task in seen.tasks}
+    agents = named_agents(seen.tasks, rules)
     holding = [
         Lane(lane.task_id, lane.agent, claims_of(tasks[lane.task_id], rules.resources), lane.values)
         for lane in seen.lanes

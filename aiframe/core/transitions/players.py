@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -19,6 +19,11 @@ def chain_of(rules: Rules, role: Role, task: Task | None) -> tuple[str, ...]:
     chain = rules.agents.get(role, ())
     own = task.agent if task is not None else ""
     return (own,) if own and (not chain or chain[0].partition("/")[0] != own) else chain
+
+
+def named_agents(tasks: Sequence[Task], rules: Rules) -> dict[str, str]:
+    """The name of the agent that works at each task, the first choice, without its model; empty where none is named."""
+    return {task.id: "".join(chain_of(rules, Role.DEV, task)[:1]).partition("/")[0] for task in tasks}
 
 
 def played(step: StartStep, chain: tuple[str, ...], resting: Mapping[str, Wait], clock: Moment) -> StartStep:
