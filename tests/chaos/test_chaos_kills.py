@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.chaos import (
+    REAPERS_TOO,
     Ground,
     Reached,
     check_whole,
@@ -36,8 +37,6 @@ ROUNDS_A_CASE = 6
 VICTIMS = (
     "tick", "runner", "guardian", "agent", "tool", "verify", "git", "runner+guardian", "cookie", "all",
 )  # fmt: skip
-
-REAPERS_TOO = frozenset({"runner+guardian", "cookie", "all"})
 
 
 @pytest.fixture(scope="session")

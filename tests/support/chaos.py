@@ -175,10 +175,20 @@ def everything(ground: Ground) -> set[int]:
     return {process.pid for process in processes(ground)}
 
 
-def remains(ground: Ground, grace_s: float = 5.0) -> list[Process]:
-    """What is left of *ground* although nothing should be; returns as soon as nothing is."""
+REAPERS_TOO = frozenset({"runner+guardian", "guardian+runner", "cookie", "all"})
+"""Victims of `kill` that take runner and guardian in one moment."""
+
+
+def remains(ground: Ground, grace_s: float = 5.0, *, lost_its_reapers: bool = False) -> list[Process]:
+    """What is left of *ground* although nothing should be; returns as soon as nothing is.
+
+    *lost_its_reapers*: runner and guardian were killed in one moment. A daemon that had emptied its environment then
+    has nobody left who knows it; all others are found by the run's cookie.
+    """
     deadline = time.monotonic() + grace_s
-    while (left := processes(ground)) and time.monotonic() < deadline:
+    while left := [p for p in processes(ground) if p.has_cookie or p.kind or not lost_its_reapers]:
+        if time.monotonic() >= deadline:
+            break
         time.sleep(0.05)
     return left
 
@@ -292,13 +302,8 @@ def reached(ground: Ground) -> Reached:
 
 
 def check_whole(ground: Ground, *, lost_its_reapers: bool = False) -> None:
-    """Nothing is lost, doubled or left over in a project that rests.
-
-    *lost_its_reapers*: runner and guardian were killed in one moment. A daemon that had emptied its environment then
-    has nobody left who knows it; all others are found by the run's cookie.
-    """
-    left = [process for process in remains(ground, 1.0 if lost_its_reapers else 5.0)
-            if process.has_cookie or process.kind or not lost_its_reapers]  # fmt: skip
+    """Nothing is lost, doubled or left over in a project that rests; *lost_its_reapers* as in `remains`."""
+    left = remains(ground, lost_its_reapers=lost_its_reapers)
     assert not left, f"processes are left: {left}"
     check_books(ground)
 
