@@ -42,6 +42,7 @@ def init(args: Namespace) -> int:
         environ=os.environ,
         repo=where.here() / Path(args.repo).expanduser() if args.repo else None,
         base=args.base or "",
+        workspace=args.workspace or "",
     )
     print(f"made {report.path} (agent: {report.agent})")
     for note in (*report.notes, *notes):

@@ -250,7 +250,7 @@ def _workspace() -> Schema:
         "type": ["object", "null"],
         "additionalProperties": False,
         "properties": {
-            "kind": _words("In the project's folder, or in worktrees of another repository.", WORKSPACES),
+            "kind": _words("In the project's folder, or in worktrees or clones of another repository.", WORKSPACES),
             "repo": _text(
                 "That repository: a path that is absolute, below your home (~/), or from the project's folder on."
             ),

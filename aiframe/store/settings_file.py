@@ -33,7 +33,7 @@ GATE_KEYS = (
 )  # fmt: skip
 AUDIT_KEYS = ("agent", "model", "effort", "rounds")
 WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
-WORKSPACES = ("inplace", "worktree")
+WORKSPACES = ("inplace", "worktree", "clone")
 SANDBOXES = ("auto", "bubblewrap", "container", "none")
 SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
 LIMITS = tuple(
@@ -108,7 +108,7 @@ class GateSettings(Struct, frozen=True):
 
 
 class WorkspaceSettings(Struct, frozen=True):
-    """Where agents work: in the project's folder, or in a linked worktree of the repository *repo* for each task.
+    """Where agents work: in the project's folder, or for each task in a worktree or a clone of the repository *repo*.
 
     *repo* is a path, from the project's folder on. *base* names what the work starts from (empty: what is checked out
     there), *target* the branch that it lands on (empty: one of aiframe's own). *setup* are the commands that make a
@@ -358,12 +358,12 @@ def _workspace(top: Fields) -> WorkspaceSettings:
     inner.only(WORKSPACE_KEYS)
     kind = inner.word("kind", {name: name for name in WORKSPACES}, default.kind)
     repo = inner.text("repo").strip()
-    if kind == "worktree" and not repo:
-        inner.complain(inner.node, "kind worktree needs repo", "add `repo: PATH`, the top folder of a git repository")
+    if kind != "inplace" and not repo:
+        inner.complain(inner.node, f"kind {kind} needs repo", "add `repo: PATH`, the top folder of a git repository")
     for name in ("repo", "base", "target"):
         node = inner.node.get(name)
-        if node is not None and kind != "worktree":
-            inner.complain(node, f"{name} is only for worktrees", "add `kind: worktree`, or take it out")
+        if node is not None and kind == "inplace":
+            inner.complain(node, f"{name} is only for worktrees and clones", "add `kind: worktree`, or take it out")
     minutes = inner.number("setup_timeout_min", default.setup_timeout_s / 60, above=True)
     return WorkspaceSettings(
         kind=kind,

@@ -61,19 +61,25 @@ class CleanRoom:
         self.loaded = ""
         self.folder = folder or repo.root
 
-    def call(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> Captured:
-        """Run git on the files with the private index, or with *index*; it inherits *keep_fds*."""
+    def call(
+        self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = (),
+        objects: Path | None = None, timeout_s: float = TIMEOUT_S,
+    ) -> Captured:  # fmt: skip
+        """Run git on the files with the private index, or with *index*; it inherits *keep_fds*.
+
+        *objects* is a folder of objects to read in place of the repository's own.
+        """
         self.repo.assert_own()
         argv = [git_program(), f"--git-dir={self.home}", f"--work-tree={self.folder}", "--no-pager"]
         for setting in OVERRIDES if index is not None else (*OVERRIDES, OWN_INDEX):
             argv += ["-c", setting]
         env = environment() | {
-            "GIT_OBJECT_DIRECTORY": str(self.repo.common_dir / "objects"),
+            "GIT_OBJECT_DIRECTORY": str(objects or self.repo.common_dir / "objects"),
             "GIT_INDEX_FILE": str(index or self.index),
         }
         if (self.repo.common_dir / "shallow").is_file():
             env["GIT_SHALLOW_FILE"] = str(self.repo.common_dir / "shallow")
-        done = capture([*argv, *args], cwd=self.folder, env=env, stdin=stdin, timeout_s=TIMEOUT_S, keep_fds=keep_fds)
+        done = capture([*argv, *args], cwd=self.folder, env=env, stdin=stdin, timeout_s=timeout_s, keep_fds=keep_fds)
         return survived(args[0], done)
 
     def run(self, *args: str, stdin: bytes = b"", index: Path | None = None, keep_fds: Sequence[int] = ()) -> bytes:

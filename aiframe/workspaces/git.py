@@ -222,14 +222,16 @@ def known_tree(name: str) -> str:
 class Repository:
     """The project's own repository at *root*. Raises GitError when *root* has none.
 
-    *git_dir* is its git directory, *common_dir* the one that linked worktrees share (the same for a plain repository).
+    *git_dir* is its git directory, looked for in *root* unless it is named, *common_dir* the one that linked worktrees
+    share (the same for a plain repository).
     """
 
-    __slots__ = ("common_dir", "git_dir", "root")
+    __slots__ = ("common_dir", "found", "git_dir", "root")
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, git_dir: Path | None = None) -> None:
         self.root = Path(os.path.abspath(root))
-        self.git_dir = git_directory(self.root)
+        self.found = git_dir is None
+        self.git_dir = git_dir or git_directory(self.root)
         self.common_dir = common_directory(self.git_dir)
 
     @property
@@ -239,7 +241,7 @@ class Repository:
 
     def assert_own(self) -> None:
         """Raise GitError unless the top level still has the very git directory that was found at first."""
-        if git_directory(self.root) != self.git_dir:
+        if self.found and git_directory(self.root) != self.git_dir:
             raise GitError("check", f"{self.root}/.git now points elsewhere", hint="restore the project's .git")
 
     def settings(self) -> dict[str, str]:

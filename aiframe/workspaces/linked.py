@@ -32,8 +32,8 @@ class Linked(Repository):
 
     __slots__ = ("branch", "host_dir")
 
-    def __init__(self, root: Path, branch: str, host_dir: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, branch: str, host_dir: Path, git_dir: Path | None = None) -> None:
+        super().__init__(root, git_dir)
         self.branch = branch
         self.host_dir = host_dir
         self.assert_own()
@@ -41,10 +41,14 @@ class Linked(Repository):
     def assert_own(self) -> None:
         """Raise GitError unless folder, entry and branch belong together."""
         super().assert_own()
-        fault = mismatch(self.root, self.git_dir, self.common_dir, self.host_dir, self.branch)
+        fault = self.fault()
         if fault:
             cure = f"put it right, or move {self.root} away: the next attempt makes a new one from its branch"
             raise GitError("check", f"{self.root} is not the workspace it should be: {fault}", hint=cure)
+
+    def fault(self) -> str:
+        """What is wrong with the links between folder and repository; empty where nothing is."""
+        return mismatch(self.root, self.git_dir, self.common_dir, self.host_dir, self.branch)
 
 
 def mismatch(root: Path, git_dir: Path, common_dir: Path, host_dir: Path, branch: str) -> str:

@@ -10,14 +10,15 @@ from msgspec import Struct
 from aiframe.workspaces.commits import current_branch
 from aiframe.workspaces.git import Repository
 
-Kind: TypeAlias = Literal["inplace", "worktree"]
+Kind: TypeAlias = Literal["inplace", "worktree", "clone"]
 
 
 class Place(Struct, frozen=True):
-    """A folder to work in. In place: the project's own; as a worktree: a linked one of a person's repository.
+    """A folder to work in. In place: the project's own; else one for each task, a linked worktree or a clone.
 
-    *control* are the files that lie in it and never enter a task's commit (a worktree has none). *target* is the branch
-    that finished work lands on; None for a detached HEAD, which itself then moves. *notes* tell what was put right.
+    *control* are the files that lie in it and never enter a task's commit (only in place there are any). *target* is
+    the branch that finished work lands on; None for a detached HEAD, which itself then moves. *notes* tell what was put
+    right.
     """
 
     kind: Kind

@@ -149,14 +149,18 @@ def unpacked(record: Sequence[str | int]) -> Entry:
     return Entry(kind, int(mode), base64.b64decode(str(data)))  # type: ignore[arg-type]
 
 
-def seal(root: Path, control_files: Sequence[str], run_id: str, own_refs: str = "") -> Seal:
+def seal(
+    root: Path, control_files: Sequence[str], run_id: str, own_refs: str = "", git_dir: Path | None = None
+) -> Seal:
     """Remember what the step *run_id* must leave alone. *control_files* are relative; a folder stands for all in it.
 
     *own_refs*: the repository is shared with a person, and only the refs that begin so are aiframe's.
 
+    *git_dir* is where aiframe's git works on the files, where that is not the one in *root*.
+
     Raises GitError for a folder without a repository of its own, StepError for files that cannot be read.
     """
-    repo = Repository(root)
+    repo = Repository(root, git_dir)
     near = neighbours(repo.common_dir, repo.git_dir) if own_refs else None
     try:
         places = {
@@ -181,7 +185,8 @@ def watched_places(
 
     *near* are the other worktrees of a repository that is shared with a person, None for one that is not.
     """
-    link = [".git"] if git_dir != root / ".git" else []
+    linked = git_dir != root / ".git" and git_dir.is_relative_to(common_dir)  # of a clone .git is the agent's own
+    link = [".git"] if linked else []
     shared = [*SHARED_PARTS, *module_parts(common_dir)]
     if near is not None:
         shared = [part for part in shared if part not in PERSONS_PARTS]

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from msgspec import Struct
 
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import sweep_rooms
@@ -23,19 +26,33 @@ from aiframe.workspaces.moving import MOVING, bring_by_force, finish_move
 from aiframe.workspaces.trees import worktree_tree
 
 
+class Way(Struct, frozen=True):
+    """A way to have a workspace for a task, as a linked worktree or otherwise.
+
+    *opens* is what knows it, *clears* puts away what is broken, *adds* makes it without files, *drops* removes it, and
+    gives the refs that keep what nobody else would.
+    """
+
+    opens: Callable[[Path, str, Path], Linked]
+    clears: Callable[[Repository, Path], tuple[str, ...]]
+    adds: Callable[[Repository, Path, str, tuple[int, ...]], None]
+    drops: Callable[[Repository, Linked, tuple[int, ...], float], list[str]]
+
+
 def ensure_worktree(
-    host: Repository, path: Path, branch: str, start: str, date: float
+    host: Repository, path: Path, branch: str, start: str, date: float, way: Way | None = None
 ) -> tuple[Linked, tuple[str, ...]]:
     """The workspace at *path* on *branch*, made from commit *start* where the branch is not there yet.
 
     Also says in words what had to be put right. Raises GitError, LockHeld, StepError; nothing is lost then.
     """
+    way = way or WORKTREE
     with host_lock(host) as held:
         make_branch(host, branch, start, date)
-        notes = clear_broken(host, path)
+        notes = way.clears(host, path)
         if not os.path.lexists(path):
-            add_worktree(host, path, branch, held)
-        linked = Linked(path, branch, host.common_dir)
+            way.adds(host, path, branch, held)
+        linked = way.opens(path, branch, host.common_dir)
         sweep_rooms(linked)
         if not is_ready(linked):
             at = head(linked)
@@ -74,7 +91,7 @@ def move_branch(host: Repository, branch: str, old: str, new: str, reason: str, 
 
 def clear_broken(host: Repository, path: Path) -> tuple[str, ...]:
     """Clear away what a killed command left of the worktree at *path*, and entries for a folder that is gone."""
-    entries = [entry for entry in registered(host) if _is_of(entry, path)]
+    entries = entries_for(host, path)
     whole = [entry for entry in entries if entry.complete and entry.root == path]
     if len(whole) == 1 and path.is_dir() and not path.is_symlink():
         link = path / ".git"
@@ -88,6 +105,11 @@ def clear_broken(host: Repository, path: Path) -> tuple[str, ...]:
     notes = put_aside(path) if os.path.lexists(path) else ()
     drop_entries(entries)
     return notes
+
+
+def entries_for(host: Repository, path: Path) -> list[Registered]:
+    """The entries of .git/worktrees for the folder *path*, broken ones included."""
+    return [entry for entry in registered(host) if _is_of(entry, path)]
 
 
 def _is_of(entry: Registered, path: Path) -> bool:
@@ -109,7 +131,8 @@ def drop_entries(entries: list[Registered]) -> None:
 
 def put_aside(path: Path) -> tuple[str, ...]:
     """Make *path* free without losing what is there."""
-    if path.is_dir() and not path.is_symlink() and not set(os.listdir(path)) - {".git"}:
+    empty = path.is_dir() and not path.is_symlink() and not set(os.listdir(path)) - {".git"}
+    if empty and not (path / ".git").is_dir():
         with suppress(FileNotFoundError):
             (path / ".git").unlink()
         path.rmdir()
@@ -126,12 +149,17 @@ def reason_for(path: Path) -> str:
     return f"workspace of aiframe: {path}"
 
 
-def add_worktree(host: Repository, path: Path, branch: str, held: tuple[int, ...]) -> None:
-    """Make the worktree, as yet without files."""
+def refuse_checked_out(host: Repository, branch: str) -> None:
+    """Raise GitError where a person has *branch* checked out: it would move under their feet."""
     elsewhere = [str(folder) for folder in checkouts(host, branch)]
     if elsewhere:
         cure = f"`git -C {elsewhere[0]} switch` to another branch, then run the command again"
         raise GitError("worktree", f"{branch} is checked out in {elsewhere[0]}", hint=cure)
+
+
+def add_worktree(host: Repository, path: Path, branch: str, held: tuple[int, ...]) -> None:
+    """Make the worktree, as yet without files."""
+    refuse_checked_out(host, branch)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -148,26 +176,37 @@ def add_worktree(host: Repository, path: Path, branch: str, held: tuple[int, ...
 # Removing
 
 
-def remove_worktree(host: Repository, path: Path, branch: str, target: str, date: float) -> tuple[str, ...]:
+def remove_worktree(
+    host: Repository, path: Path, branch: str, target: str, date: float, way: Way | None = None
+) -> tuple[str, ...]:
     """Remove the workspace at *path* and its *branch*; returns the refs that keep what is not in branch *target*.
 
     Nothing goes away that no ref holds. Raises EmbeddedRepositories or GitError where that cannot be told; then
     nothing is removed.
     """
     kept: list[str] = []
+    way = way or WORKTREE
     with host_lock(host) as held:
-        notes = clear_broken(host, path)
+        notes = way.clears(host, path)
         if path.is_dir():
-            linked = Linked(path, branch, host.common_dir)
+            linked = way.opens(path, branch, host.common_dir)
             at = head(linked).commit
             tree = worktree_tree(linked, at, ())
             if tree != linked.tree_of(at):
                 kept.append(keep_tree(linked, tree, at, date))
             (linked.private_dir / READY).unlink(missing_ok=True)  # a crash from here on: its files come back whole
-            done = host.call("worktree", "remove", "--force", "--force", str(path), keep_fds=held)
-            checked("worktree", done)
+            kept += way.drops(host, linked, held, date)
         kept += drop_branch(host, branch, tip(host, target), date)
     return (*notes, *kept)
+
+
+def drop_worktree(host: Repository, linked: Linked, held: tuple[int, ...], date: float) -> list[str]:
+    """Remove folder and entry. What an agent committed on other branches stays there, in the shared repository."""
+    checked("worktree", host.call("worktree", "remove", "--force", "--force", str(linked.root), keep_fds=held))
+    return []
+
+
+WORKTREE = Way(Linked, clear_broken, add_worktree, drop_worktree)
 
 
 def drop_branch(host: Repository, branch: str, target: Head, date: float) -> list[str]:

@@ -14,6 +14,14 @@ import pytest
 from support.projects import Bench, dev, git, lay_project, lock_free, play, task, wait_for
 
 TARGET = "aiframe/shop/landed"
+KIND = {"kind": "worktree"}
+
+
+@pytest.fixture(autouse=True, params=["worktree", "clone"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both kinds of workspace of a person's repository: what holds for one holds for the other."""
+    monkeypatch.setitem(KIND, "kind", request.param)
+    return str(request.param)
 
 
 def repository(folder: Path, files: Mapping[str, str] | None = None) -> Path:
@@ -30,7 +38,7 @@ def repository(folder: Path, files: Mapping[str, str] | None = None) -> Path:
 
 def lay(folder: Path, repo: Path | str, *tasks: Mapping[str, Any], turns: list[Any], **settings: Any) -> Bench:
     """A project for *repo*; *settings* are more keys of `workspace`."""
-    workspace = {"kind": "worktree", "repo": str(repo), **settings}
+    workspace = {**KIND, "repo": str(repo), **settings}
     bench = lay_project(folder, *tasks, turns=turns, settings={"workspace": workspace})
     return replace(bench, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")})
 

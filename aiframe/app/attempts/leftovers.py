@@ -56,7 +56,7 @@ def begin(site: Site, place: Place, task: Task, tasks: Sequence[Task], log: Step
     What an earlier attempt at it left stays, to go on from. Unproven work of another task is taken away and kept in a
     ref. What a person left is committed. Raises GitError.
     """
-    if place.kind == "worktree":  # every task has a place of its own
+    if place.kind != "inplace":  # every task has a place of its own
         at = begin_linked(site, place, log.say)
         _write(site, Begun(task.id, at.commit))
         return at
@@ -86,7 +86,7 @@ def leave(site: Site, run: Run) -> str:
         return ""
     try:
         place = place_of(site, run.task_id)
-        if place.kind == "worktree":
+        if place.kind != "inplace":
             leave_linked(place, run.task_id, run.run_id)
             return ""
         said = _take_commits_back(place, run.task_id, run.run_id, begun)
@@ -106,7 +106,7 @@ def put_by(site: Site, place: Place, run_id: str, task_id: str, kept: Kept, held
     repo, begun = place.repo, _read(site)
     commit = write_commit(repo, kept.tree, (kept.base,), kept.message, kept.trailers, kept.date)
     ref = create_ref(repo, HELD + safe_ref(task_id), commit, kept.date)
-    if place.kind == "worktree":
+    if place.kind != "inplace":
         leave_linked(place, task_id, run_id)
         return replace(held, ref=ref, commit=commit)
     if begun.task_id == task_id:

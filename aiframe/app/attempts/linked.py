@@ -1,4 +1,4 @@
-"""Projects that work for a person's repository: which one, from which commit on, and each task in a worktree of it.
+"""Projects that work for a person's repository: which one, from which commit on, and each task in a worktree or clone.
 
 What was resolved once is kept in a record of aiframe's own, and looked at again before each attempt.
 """
@@ -22,6 +22,7 @@ from aiframe.core.model import TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.tasks_file import load_tasks
+from aiframe.workspaces.cloning import CLONE, clone_at, give, take
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
 from aiframe.workspaces.host import Base, is_branch_name, open_host, resolve_base, tip
@@ -31,9 +32,11 @@ from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_fi
 from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import worktree_tree
-from aiframe.workspaces.worktree import ensure_worktree, make_branch, remove_worktree
+from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, make_branch, remove_worktree
 
 LANDED_REF = "refs/aiframe/landed/"
+WAYS = {"worktree": WORKTREE, "clone": CLONE}
+"""How the workspaces of a kind are made and removed; in place there is none."""
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
 
 
@@ -149,12 +152,20 @@ def linked_place(site: Site, task_id: str) -> Place:
     host, origin = open_origin(site)
     path = contained(workspaces_home(site.environ), origin.key, safe_part(task_id))
     start = tip(host, origin.target).commit
-    linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, now().wall)
-    return Place("worktree", path, linked, (), origin.target, notes)
+    kind, date = site.settings.workspace.kind, now().wall
+    linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, date, WAYS[kind])
+    notes += take(linked, date)
+    return Place("clone" if kind == "clone" else "worktree", path, linked, (), origin.target, notes)
+
+
+def repository_at(site: Site, folder: Path) -> Repository:
+    """The repository by which aiframe's git works on *folder*, the project's own or a workspace. Raises GitError."""
+    cloned = site.settings.workspace.kind == "clone" and folder != site.root
+    return clone_at(folder) if cloned else Repository(folder)
 
 
 def workspace_of(place: Place) -> Linked:
-    """The worktree of a place of kind worktree."""
+    """The workspace of a place that is a task's own."""
     if not isinstance(place.repo, Linked):
         raise TypeError(place.kind)
     return place.repo
@@ -179,6 +190,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
         _catch_up(linked, tip(host, origin.target).commit, date)
     except EmbeddedRepositories as error:  # the attempt begins where the work stands, and its agent was told
         say(f"-- the work is not on {origin.target} as it is now: {error.message}")
+    give(linked, thorough=True)
     return Head(read_ready(linked).base, linked.branch)
 
 
@@ -230,6 +242,7 @@ def integrate(place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
         return base, ()
     linked = workspace_of(place)
     merge = rebase_work(linked, worktree_tree(linked, base.commit, ()), onto, linked.branch, now().wall)
+    give(linked)
     return Head(onto, base.branch), merge.conflicts
 
 
@@ -277,14 +290,14 @@ def leave_linked(place: Place, task_id: str, run_id: str) -> None:
 
 def _remove(site: Site, path: Path, branch: str) -> None:
     host, origin = open_origin(site)
-    remove_worktree(host, path, branch, origin.target, now().wall)
+    remove_worktree(host, path, branch, origin.target, now().wall, WAYS[site.settings.workspace.kind])
 
 
 def tidy(site: Site) -> tuple[str, ...]:
     """Remove the workspaces of tasks that are over, once all in them is proven to be kept; says in words what could
     not be removed."""
     record = read_origin(site)
-    if site.settings.workspace.kind != "worktree" or record is None:
+    if site.settings.workspace.kind not in WAYS or record is None:
         return ()
     home, notes = workspaces_home(site.environ), list[str]()
     for task in load_tasks(site.layout.tasks_yaml).tasks:

@@ -57,7 +57,7 @@ def carry_out(
     Raises AiframeError for what a person has to mend.
     """
     attempt = prepare(site, project, run, tasks, task, log, stop)
-    stopped = set_up(attempt) if attempt.place.kind == "worktree" else None
+    stopped = set_up(attempt) if attempt.place.kind != "inplace" else None
     if stopped is not None:
         return result_of(run, now().wall, Answer(), Broken((stopped,)))
     proven = take_up(site, attempt.place, run, attempt.base)

@@ -125,7 +125,7 @@ def _variables(
 
 def _code_elsewhere(site: Site, workspace: Path) -> str:
     """The repository that tasks are worked for, for a step that does not work in a checkout of it; empty for none."""
-    elsewhere = site.settings.workspace.kind == "worktree" and workspace == site.root
+    elsewhere = site.settings.workspace.kind != "inplace" and workspace == site.root
     return str(repo_path(site)) if elsewhere else ""
 
 

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from aiframe.agents.script_file import MAX_BYTES, Turn, read_script
+from aiframe.app.attempts.linked import repository_at
 from aiframe.app.project.site import RECORD, Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.secrets import redactor_for
@@ -72,7 +73,7 @@ def begin_shot(site: Site, workspace: Path, log: StepLog) -> Shot | None:
     if not path:
         return None
     try:
-        repo = Repository(workspace)
+        repo = repository_at(site, workspace)
         commit = head(repo).commit
         return Shot(Path(path), commit, worktree_tree(repo, commit, ()), _notes(site.layout), now())
     except AiframeError as error:
@@ -168,7 +169,7 @@ def _turn(
 def _files(site: Site, workspace: Path, shot: Shot, redactor: Redactor, control: tuple[str, ...]) -> dict[str, Any]:
     """What became of the files, in the words of a turn; those that differ from the commit are all named, so that a
     try of which a part was lost is told whole."""
-    repo = Repository(workspace)
+    repo = repository_at(site, workspace)
     after = worktree_tree(repo, shot.commit, ())
     of_work = (c for c in changed_files(repo, shot.commit, after) if not covered(c.path, control))
     changes = {c.path: c for c in (*of_work, *changed_files(repo, shot.tree, after))}

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from aiframe.app.attempts.linked import repository_at
 from aiframe.app.attempts.results import lock_results
 from aiframe.app.project.site import Site
 from aiframe.app.protection.log_holds import bring_logs_back, hold_logs, let_go_of_logs
@@ -18,8 +19,9 @@ from aiframe.process import now
 from aiframe.store.atomic import make_folder, storage_errors
 from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
+from aiframe.workspaces.cloning import give, take
 from aiframe.workspaces.commits import current_branch
-from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git import GitError, Repository
 from aiframe.workspaces.host import host_lock, host_lock_at
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs, with_cache
 
@@ -74,10 +76,10 @@ def seal_project(site: Site, run: Run, workspace: Path | None = None) -> Sealed:
     """
     second = None
     if workspace is not None and workspace != site.root:
-        repo = Repository(workspace)
+        repo = repository_at(site, workspace)
         branch = current_branch(repo) or ""
         with host_lock(repo):  # else a worktree that another task's step makes or removes just now looks half-made
-            second = seal(workspace, (), run.run_id, f"refs/heads/{branch.rpartition('/')[0]}/")
+            second = seal(workspace, (), run.run_id, f"refs/heads/{branch.rpartition('/')[0]}/", repo.git_dir)
         second.write(site.layout.workspace_seal)
     sealed = seal(site.root, SEALED, run.run_id)
     sealed.write(site.layout.seal)
@@ -103,11 +105,16 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
         breaches += _compare_shared(sealed.workspace, site.layout.quarantine_dir)
     lost = bring_back(site.layout, sealed.records)
     logs = bring_logs_back(site)
+    taken: list[str] = []
     for each in seals:
-        breaches += settle_refs(Repository(each.root), each, site.layout.quarantine_dir, now().wall)
+        repo = repository_at(site, each.root)
+        taken += take(repo, now().wall)
+        breaches += settle_refs(repo, each, site.layout.quarantine_dir, now().wall)
+        taken += _given_back(repo)
     return (
         *folders,
         *logs,
+        *taken,
         *(_in_words(breach) for breach in breaches),
         *(f"aiframe's own {name} was lost: restored" for name in lost),
     )
@@ -117,6 +124,15 @@ def _compare_shared(sealed: Seal, quarantine: Path) -> tuple[Breach, ...]:
     """What a step changed in a repository that others work in as well: none of them adds or removes anything now."""
     with host_lock_at(sealed.common_dir):
         return tuple(compare_and_restore(sealed, quarantine))
+
+
+def _given_back(repo: Repository) -> tuple[str, ...]:
+    """Make the .git of a clone what aiframe writes, for the checks; what fails the next attempt does again."""
+    try:
+        give(repo)
+    except GitError as error:
+        return (error.message,)
+    return ()
 
 
 def drop_seal(site: Site) -> None:

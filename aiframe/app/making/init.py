@@ -54,18 +54,18 @@ class InitReport(Struct, frozen=True):
 def init_project(
     frame: Path, name: str | None, *, idea: Path | str | None = None, agent: str | None = None,
     interactive: bool = True, sandbox: str = "auto", clock: Moment, cwd: Path, environ: Mapping[str, str],
-    repo: Path | None = None, base: str = "",
+    repo: Path | None = None, base: str = "", workspace: str = "",
 ) -> InitReport:  # fmt: skip
     """Make a project in *frame*; where *name* is taken it gets a numeric suffix.
 
     *idea* is a file (Path) or the text itself; *agent* the name for PROJECT.yaml, by default one that is installed;
     *sandbox* what PROJECT.yaml says of it. *repo* is a git repository that the project is to work for, each task in a
-    worktree that starts from *base*; nothing in it is touched yet.
+    *workspace* (a worktree unless it says clone) that starts from *base*; nothing in it is touched yet.
     Raises GuardError inside projects/, UsageError for a name or idea that will not do, UnreadableFile, StorageError;
     nothing is left then.
     """
     _refuse_inside_projects(frame, cwd)
-    workspace = workspace_lines(repo, base)
+    lines = workspace_lines(repo, base, workspace)
     wanted = check_name(name) if name is not None else _default_name(repo, clock)
     text = _idea_text(idea)
     chosen, notes = _choose_agent(agent, environ)
@@ -75,7 +75,7 @@ def init_project(
         nursery = _nursery(path.parent)
         try:
             template = template_folder("project", frame)
-            _build(nursery, path.name, template, text, values, clock, workspace, interactive=interactive)
+            _build(nursery, path.name, template, text, values, clock, lines, interactive=interactive)
             if _move(nursery, path):
                 renamed = (f"the name {wanted} was taken",) if path.name != wanted else ()
                 notes = (*renamed, *about_repository(path, environ), *notes)

@@ -73,7 +73,7 @@ def repo_path(site: Site) -> Path:
 
 def held_in(site: Site) -> str:
     """Where held work is, as a shell reads it; empty for the project's own repository."""
-    return shlex.quote(str(repo_path(site))) if site.settings.workspace.kind == "worktree" else ""
+    return shlex.quote(str(repo_path(site))) if site.settings.workspace.kind != "inplace" else ""
 
 
 def _check_cost_is_told(settings: ProjectSettings) -> None:

@@ -154,7 +154,7 @@ def _commits(layout: Layout, environ: Mapping[str, str]) -> Mapping[str, str]:
     """The commits of runs, where the work of the project lands: in its own repository, or in a person's."""
     with suppress(AiframeError):
         site = open_site(layout.root, environ)
-        if site.settings.workspace.kind == "worktree":
+        if site.settings.workspace.kind != "inplace":
             from aiframe.app.attempts.linked import find_landed
 
             return commits_by_run(*find_landed(site))

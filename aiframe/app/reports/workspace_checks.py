@@ -16,7 +16,7 @@ from aiframe.workspaces.paths import contained, landed_branch, safe_part, worksp
 
 def check_workspace(site: Site) -> list[Finding]:
     """The repository, the base and the target of a project of kind worktree, and where its workspaces are made."""
-    if site.settings.workspace.kind != "worktree":
+    if site.settings.workspace.kind == "inplace":
         return []
     try:
         host = host_of(site)

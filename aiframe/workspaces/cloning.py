@@ -1,0 +1,430 @@
+"""Workspaces that are clones: what an agent does to the .git that it sees never reaches the person's repository.
+
+The folder has a git directory of its own, with the history of the task's branch copied into it: no remote, no borrowed
+object, no link. That one is the agent's, and aiframe runs no git by what it says. aiframe's own git works on the same
+files by an *entry*, a small git directory beside the folder whose objects and refs are those of the person's
+repository, as those of a linked worktree are. So all that holds for a worktree holds here; two ways are added:
+
+- ``give`` makes the agent's .git what aiframe writes there, with the branch where it stands;
+- ``take`` brings what was committed there into the person's repository, once its objects are proven to be sound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from msgspec import Struct, to_builtins
+
+from aiframe.durable import replace_file, sync_folder
+from aiframe.workspaces.cleanroom import ROOM_PREFIX, CleanRoom, clean_room, sweep_rooms
+from aiframe.workspaces.commits import create_ref, head, safe_ref
+from aiframe.workspaces.git import OBJECT_ID, GitError, Repository, checked
+from aiframe.workspaces.host import first_line
+from aiframe.workspaces.linked import BACKUP, Linked, backup_name, same
+from aiframe.workspaces.locks import markers_of
+from aiframe.workspaces.vault_refs import is_sound, parse_packed, read_refs
+from aiframe.workspaces.worktree import Way, drop_entries, entries_for, move_branch, put_aside, refuse_checked_out
+
+GIVEN = "given.json"
+KEPT = frozenset({"objects", "refs", "packed-refs", "logs", "index", "COMMIT_EDITMSG", "ORIG_HEAD", "FETCH_HEAD"})
+"""What an agent leaves in its .git and may find again. Nothing in it names a program; all else goes."""
+PACK_SUFFIXES = (".pack", ".rev", ".idx")
+"""The files of a pack, in the order in which they have to appear; what else lies beside packs only speeds git up."""
+PACKING_S = 3600.0
+
+
+class Given(Struct, frozen=True):
+    """What the agent's .git was last known to have: the commit of its branch, and a digest of where history ends."""
+
+    commit: str = ""
+    shallow: str = ""
+
+
+class Cloned(Linked):
+    """A task's workspace as a clone: aiframe's git works by the entry beside it, and never by the .git inside."""
+
+    __slots__ = ()
+
+    def __init__(self, root: Path, branch: str, host_dir: Path) -> None:
+        super().__init__(root, branch, host_dir, entry_of(root))
+
+    def fault(self) -> str:
+        """What is wrong with the entry; empty where nothing is."""
+        if self.root.is_symlink() or not self.root.is_dir():
+            return "it is no folder"
+        if not is_entry(self.git_dir, self.host_dir, self.root):
+            return f"{self.git_dir} is not the entry for it"
+        if first_line(self.git_dir / "HEAD") != f"ref: refs/heads/{self.branch}":
+            return f"{self.git_dir}/HEAD does not name {self.branch}"
+        return ""
+
+    @property
+    def inner(self) -> Path:
+        """The agent's own git directory."""
+        return self.root / ".git"
+
+
+def entry_of(path: Path) -> Path:
+    """Where the entry for the workspace at *path* lies: no task's folder has a name like that."""
+    return path.with_name(f".{path.name}.git")
+
+
+def is_entry(entry: Path, host_dir: Path, path: Path) -> bool:
+    """Whether *entry* is one for the folder *path* and the repository *host_dir*."""
+    if entry.is_symlink() or not entry.is_dir():
+        return False
+    shared = first_line(entry / "commondir")
+    return bool(shared) and same(Path(shared), host_dir) and first_line(entry / "gitdir") == str(path / ".git")
+
+
+# Made, cleared and removed
+
+
+def clear_clone(host: Repository, path: Path) -> tuple[str, ...]:
+    """Clear away what a killed command left of the clone at *path*, and an entry for a folder that is gone."""
+    for left in path.parent.glob(f".{path.name}.new-*"):
+        remove(left)
+    others, entry = entries_for(host, path), entry_of(path)
+    if not others and path.is_dir() and not path.is_symlink() and is_entry(entry, host.common_dir, path):
+        return ()
+    notes = put_aside(path) if os.path.lexists(path) else ()
+    drop_entries(others)
+    remove(entry)
+    return notes
+
+
+def add_clone(host: Repository, path: Path, branch: str, held: tuple[int, ...]) -> None:
+    """Make the folder and its entry, as yet without files and without a .git of its own: ``give`` makes that."""
+    refuse_checked_out(host, branch)
+    sweep_rooms(host)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with nursery(path) as fresh:
+            (fresh / "entry" / "aiframe").mkdir(parents=True)
+            (fresh / "entry" / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
+            (fresh / "entry" / "commondir").write_bytes(os.fsencode(host.common_dir) + b"\n")
+            (fresh / "entry" / "gitdir").write_bytes(os.fsencode(path / ".git") + b"\n")
+            os.rename(fresh / "entry", entry_of(path))
+        path.mkdir()
+    except OSError as error:
+        raise GitError("clone", f"{path}: {error.strerror or error}") from error
+
+
+def drop_clone(host: Repository, linked: Linked, held: tuple[int, ...], date: float) -> list[str]:
+    """Remove folder and entry; the refs that keep what an agent committed on branches of its own."""
+    assert isinstance(linked, Cloned)
+    take(linked, date)
+    kept = keep_side_branches(linked, date)
+    try:
+        os.chmod(linked.root, stat.S_IRWXU)
+        with nursery(linked.root) as gone:
+            os.rename(linked.root, gone / "folder")
+            remove(linked.git_dir)
+    except OSError as error:
+        raise GitError("clone", f"{linked.root}: {error.strerror or error}") from error
+    return kept
+
+
+def keep_side_branches(cloned: Cloned, date: float) -> list[str]:
+    """Backup refs for the other branches in the agent's .git, and for what it stashed; broken ones are passed over."""
+    if not is_folder(cloned.inner):
+        return []
+    strip(cloned.inner)
+    kept, given = [], read_given(cloned)
+    for name, value in read_refs(cloned.inner).values.items():
+        side = name == "refs/stash" or (name.startswith("refs/heads/") and name != f"refs/heads/{cloned.branch}")
+        if not side or not OBJECT_ID.match(value):
+            continue
+        with suppress(GitError):
+            fetch(cloned, value, given.commit)
+            if not cloned.is_ancestor(value, head(cloned).commit):
+                kept.append(create_ref(cloned, f"{BACKUP}{backup_name(cloned)}-{safe_ref(name[5:])}", value, date))
+    return kept
+
+
+def clone_at(path: Path) -> Cloned:
+    """The clone at *path*, by what its entry says. Raises GitError where that cannot be."""
+    entry = entry_of(path)
+    branch = first_line(entry / "HEAD").removeprefix("ref: refs/heads/")
+    return Cloned(path, branch, Path(first_line(entry / "commondir") or entry))
+
+
+CLONE = Way(Cloned, clear_clone, add_clone, drop_clone)
+
+
+# To the agent
+
+
+def give(cloned: Repository, *, thorough: bool = False) -> None:
+    """Make the agent's .git what aiframe writes there, with the branch and what it holds; it is made where it is gone.
+
+    Commits and branches that an agent has there stay; settings, hooks and half-done merges of its own do not.
+    *thorough*: see to it that all files of the commit can be read there. Raises GitError; then it may be called again.
+    A linked worktree needs none of this.
+    """
+    if not isinstance(cloned, Cloned):
+        return
+    try:
+        with nursery(cloned.root) as fresh, clean_room(cloned) as room:
+            _give(cloned, room, fresh, thorough)
+    except OSError as error:
+        raise GitError("clone", f"{cloned.root}: {error.strerror or error}") from error
+
+
+def _give(cloned: Cloned, room: CleanRoom, fresh: Path, thorough: bool) -> None:
+    before, commit = read_given(cloned), head(cloned).commit
+    now = Given(commit, digest(cloned.common_dir / "shallow"))
+    new = not is_folder(cloned.inner)
+    inner = fresh / "git" if new else cloned.inner
+    (inner / "objects" / "pack").mkdir(parents=True, exist_ok=True)
+    if not new:
+        strip(inner)
+    have = before.commit if not new and before.shallow == now.shallow and cloned.holds(before.commit or "-") else ""
+    if have != commit:
+        copy_objects(room, fresh, inner, (commit, *write_tags(cloned, inner, commit, new)), have)
+    if (thorough or have != commit) and not is_whole(room, inner, commit):
+        copy_objects(room, fresh, inner, (commit,), "")
+        if not is_whole(room, inner, commit):
+            cure = f"move {cloned.inner} away: the next attempt makes a new one"
+            raise GitError("clone", f"{cloned.inner} cannot be made whole", hint=cure)
+    write_own_files(cloned, room, inner)
+    if before.commit != commit or not (inner / "index").is_file():
+        room.load(commit)
+        shutil.copy2(room.index, fresh / "index")
+        put(fresh / "index", inner / "index")
+    write_branch(inner, cloned.branch, commit)
+    write_given(cloned, now)
+    if new:
+        remove(cloned.inner)
+        os.rename(inner, cloned.inner)
+        sync_folder(cloned.root)
+
+
+def copy_objects(room: CleanRoom, fresh: Path, inner: Path, wanted: Sequence[str], have: str) -> None:
+    """Copy what *wanted* holds and *have* does not from the person's repository into the git directory *inner*."""
+    pack(room, fresh, wanted, have, room.repo.common_dir / "objects")
+    move_packs(fresh, inner / "objects" / "pack")
+
+
+def pack(room: CleanRoom, fresh: Path, wanted: Sequence[str], have: str, objects: Path) -> None:
+    """Write packs into *fresh* with all that *wanted* holds and *have* does not, from the folder *objects*."""
+    revisions = "".join(f"{line}\n" for line in (*wanted, *([f"^{have}"] if have else ())))
+    args = ("pack-objects", "-q", "--revs", "--delta-base-offset", str(fresh / "pack"))
+    checked("pack-objects", room.call(*args, stdin=revisions.encode(), objects=objects, timeout_s=PACKING_S))
+
+
+def move_packs(fresh: Path, place: Path) -> None:
+    """Move the packs in *fresh* to *place*; git sees one once its index is there."""
+    for file in sorted(fresh.glob("pack-*"), key=lambda file: PACK_SUFFIXES.index(file.suffix)):
+        if not (place / file.name).exists():
+            os.rename(file, place / file.name)
+    sync_folder(place)
+
+
+def is_whole(room: CleanRoom, inner: Path, commit: str) -> bool:
+    """Whether the git directory *inner* holds every file of *commit*."""
+    args = ("rev-list", "--quiet", "--objects", "--no-walk", commit)
+    return room.call(*args, objects=inner / "objects").code == 0
+
+
+def write_tags(cloned: Cloned, inner: Path, commit: str, new: bool) -> tuple[str, ...]:
+    """Give a *new* clone the tags in the history of *commit*, by which programs tell a version; what they name."""
+    if not new:
+        return ()
+    form = "--format=%(objectname) %(refname)"
+    listed = cloned.run("for-each-ref", form, f"--merged={commit}", "refs/tags")
+    (inner / "packed-refs").write_bytes(listed)
+    return tuple(line.partition(b" ")[0].decode() for line in listed.splitlines())
+
+
+def write_own_files(cloned: Cloned, room: CleanRoom, inner: Path) -> None:
+    """Write the configuration, the lists of ignored files and attributes, HEAD, and where a shallow history ends."""
+    who = cloned.identity()
+    user = "".join(f"\t{key} = {quoted(value)}\n" for key, value in (("name", who.name), ("email", who.email)))
+    text = (room.home / "config").read_text(errors="surrogateescape") + "[user]\n" + user
+    replace_file(inner / "config", text.encode("utf-8", "surrogateescape"), durable=False)
+    replace_file(inner / "HEAD", f"ref: refs/heads/{cloned.branch}\n".encode(), durable=False)
+    (inner / "info").mkdir()
+    (inner / "refs").mkdir(exist_ok=True)
+    for source in (*(room.home / "info").iterdir(), cloned.common_dir / "shallow"):
+        if source.is_file():
+            shutil.copyfile(source, inner / ("" if source.name == "shallow" else "info") / source.name)
+
+
+def quoted(value: str) -> str:
+    """*value* as git's configuration writes it."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def write_branch(inner: Path, branch: str, commit: str) -> None:
+    """Let *branch* in the git directory *inner* be at *commit*; what stands in its way goes."""
+    file = inner / "refs" / "heads" / branch
+    for folder in reversed(file.relative_to(inner).parents[:-1]):
+        if os.path.lexists(inner / folder) and not is_folder(inner / folder):
+            remove(inner / folder)
+        (inner / folder).mkdir(exist_ok=True)
+    if is_folder(file):
+        remove(file)
+    replace_file(file, f"{commit}\n".encode(), durable=False)
+
+
+# From the agent
+
+
+def take(cloned: Repository, date: float) -> tuple[str, ...]:
+    """Bring what was committed on the branch of the agent's .git onto the task's branch; says in words what failed.
+
+    The task's branch moves wherever that one went: who looks after it decides what stands. May be called again.
+    """
+    if not isinstance(cloned, Cloned) or not is_folder(cloned.inner):
+        return ()
+    try:
+        strip(cloned.inner)
+        return _take(cloned, read_given(cloned), date)
+    except OSError as error:
+        raise GitError("clone", f"{cloned.root}: {error.strerror or error}") from error
+
+
+def _take(cloned: Cloned, given: Given, date: float) -> tuple[str, ...]:
+    ref = f"refs/heads/{cloned.branch}"
+    value = branch_in(cloned.inner, ref)
+    if not OBJECT_ID.match(value) or value == given.commit:
+        return ()
+    try:
+        fetch(cloned, value, given.commit)
+    except GitError as error:
+        return (f"what was committed in {cloned.inner} cannot be taken, its files count: {error.detail}",)
+    at = cloned.commit_of(ref)
+    if at == given.commit:
+        move_branch(cloned, cloned.branch, at, value, "aiframe: taken from the clone", date)
+    elif at != value:
+        create_ref(cloned, BACKUP + backup_name(cloned), value, date)
+    write_given(cloned, Given(value, given.shallow))
+    return ()
+
+
+def branch_in(inner: Path, ref: str) -> str:
+    """What *ref* says in the git directory *inner*, read as a plain file; empty where it says nothing."""
+    file, packed = inner / ref, inner / "packed-refs"
+    if file.is_file():
+        return first_line(file)
+    return parse_packed(packed.read_bytes()).get(ref, "") if packed.is_file() else ""
+
+
+def fetch(cloned: Cloned, commit: str, have: str) -> None:
+    """Bring *commit* from the agent's .git into the person's repository, with all that it holds and *have* does not.
+
+    Every object is named by what it holds, and whatever it refers to is there: git is asked for both before anything
+    is added. Raises GitError.
+    """
+    if cloned.holds(commit):
+        return
+    with tempfile.TemporaryDirectory(prefix=ROOM_PREFIX, dir=markers_of(cloned)) as name, clean_room(cloned) as room:
+        fresh = Path(name)
+        pack(room, fresh, (commit,), have, cloned.inner / "objects")
+        for file in fresh.iterdir():
+            if file.suffix != ".pack":
+                file.unlink()  # made from what the agent's objects say of themselves
+        for file in list(fresh.glob("*.pack")):
+            checked("index-pack", room.call("index-pack", "--strict", str(file), timeout_s=PACKING_S))
+        move_packs(fresh, cloned.common_dir / "objects" / "pack")
+    if not cloned.holds(commit):
+        raise GitError("index-pack", f"{commit} is not what it is called")
+
+
+# Files
+
+
+def strip(inner: Path) -> None:
+    """Take away all from the git directory *inner* that could steer git; nothing is read by git, or followed."""
+    open_up(inner)
+    for path in list(inner.iterdir()):
+        if path.name not in KEPT:
+            remove(path)
+    for folder, folders, files in os.walk(inner):
+        for name in (*folders, *files):
+            if os.path.islink(os.path.join(folder, name)):
+                os.unlink(os.path.join(folder, name))
+    for part in ("objects/pack", "refs"):
+        for place in reversed([inner / part, *(inner / part).parents][: part.count("/") + 1]):
+            if not is_folder(place):
+                remove(place)
+                place.mkdir()
+    remove(inner / "objects" / "info")  # alternates, and a graph that could lie
+    for file in (inner / "objects" / "pack").iterdir():
+        if file.suffix not in PACK_SUFFIXES:
+            remove(file)
+    packed = inner / "packed-refs"
+    if os.path.lexists(packed) and not (packed.is_file() and is_sound(packed.read_bytes())):
+        remove(packed)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether *path* is a folder and no link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def remove(path: Path) -> None:
+    """Remove *path*, whatever it is, also what was made read-only. Raises OSError."""
+    if is_folder(path):
+        open_up(path)
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def open_up(path: Path) -> None:
+    """Let the owner read and write in the folder *path* and those below it."""
+    os.chmod(path, stat.S_IRWXU)
+    for folder, folders, _ in os.walk(path):
+        for name in folders:
+            if not os.path.islink(os.path.join(folder, name)):
+                os.chmod(os.path.join(folder, name), stat.S_IRWXU)
+
+
+def put(source: Path, target: Path) -> None:
+    """Move the file *source* to *target*, whatever is there."""
+    if is_folder(target):
+        remove(target)
+    os.replace(source, target)
+
+
+@contextmanager
+def nursery(path: Path) -> Iterator[Path]:
+    """A folder beside *path* for what is not whole yet; ``clear_clone`` removes one that a killed process left."""
+    fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.new-", dir=path.parent))
+    try:
+        yield fresh
+    finally:
+        remove(fresh)
+
+
+def read_given(cloned: Cloned) -> Given:
+    """What the agent's .git was last known to have."""
+    try:
+        said = json.loads((cloned.private_dir / GIVEN).read_bytes())
+        return Given(str(said["commit"]), str(said["shallow"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Given()
+
+
+def write_given(cloned: Cloned, given: Given) -> None:
+    """Remember it. Where that is lost, what an agent committed goes to a backup ref in place of its branch."""
+    replace_file(cloned.private_dir / GIVEN, json.dumps(to_builtins(given)).encode(), durable=False)
+
+
+def digest(file: Path) -> str:
+    """A hash of what *file* holds; empty where there is none."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
