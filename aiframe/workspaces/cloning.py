@@ -17,28 +17,25 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct, to_builtins
 
 from aiframe.durable import replace_file, sync_folder
+from aiframe.workspaces.agent_git import branch_in, is_folder, put, remove, strip, sweep, write_branch
 from aiframe.workspaces.cleanroom import ROOM_PREFIX, CleanRoom, clean_room, sweep_rooms
 from aiframe.workspaces.commits import create_ref, head, safe_ref
-from aiframe.workspaces.git import OBJECT_ID, GitError, Repository, checked
+from aiframe.workspaces.git import OBJECT_ID, GitError, Repository
 from aiframe.workspaces.host import first_line
 from aiframe.workspaces.linked import BACKUP, Linked, backup_name, same
 from aiframe.workspaces.locks import markers_of
-from aiframe.workspaces.vault_refs import is_sound, parse_packed, read_refs
+from aiframe.workspaces.packs import is_whole, move_packs, pack, proven_packs
+from aiframe.workspaces.vault_refs import read_refs
 from aiframe.workspaces.worktree import Way, drop_entries, entries_for, move_branch, put_aside, refuse_checked_out
 
 GIVEN = "given.json"
-KEPT = frozenset({"objects", "refs", "packed-refs", "logs", "index", "COMMIT_EDITMSG", "ORIG_HEAD", "FETCH_HEAD"})
-"""What an agent leaves in its .git and may find again. Nothing in it names a program; all else goes."""
-PACK_SUFFIXES = (".pack", ".rev", ".idx")
-"""The files of a pack, in the order in which they have to appear; what else lies beside packs only speeds git up."""
-PACKING_S = 3600.0
 
 
 class Given(Struct, frozen=True):
@@ -91,7 +88,7 @@ def is_entry(entry: Path, host_dir: Path, path: Path) -> bool:
 def clear_clone(host: Repository, path: Path) -> tuple[str, ...]:
     """Clear away what a killed command left of the clone at *path*, and an entry for a folder that is gone."""
     for left in path.parent.glob(f".{path.name}.new-*"):
-        remove(left)
+        sweep(left)
     others, entry = entries_for(host, path), entry_of(path)
     if not others and path.is_dir() and not path.is_symlink() and is_entry(entry, host.common_dir, path):
         return ()
@@ -121,7 +118,6 @@ def add_clone(host: Repository, path: Path, branch: str, held: tuple[int, ...]) 
 def drop_clone(host: Repository, linked: Linked, held: tuple[int, ...], date: float) -> list[str]:
     """Remove folder and entry; the refs that keep what an agent committed on branches of its own."""
     assert isinstance(linked, Cloned)
-    take(linked, date)
     kept = keep_side_branches(linked, date)
     try:
         os.chmod(linked.root, stat.S_IRWXU)
@@ -157,9 +153,6 @@ def clone_at(path: Path) -> Cloned:
     return Cloned(path, branch, Path(first_line(entry / "commondir") or entry))
 
 
-CLONE = Way(Cloned, clear_clone, add_clone, drop_clone)
-
-
 # To the agent
 
 
@@ -184,17 +177,21 @@ def _give(cloned: Cloned, room: CleanRoom, fresh: Path, thorough: bool) -> None:
     now = Given(commit, digest(cloned.common_dir / "shallow"))
     new = not is_folder(cloned.inner)
     inner = fresh / "git" if new else cloned.inner
-    (inner / "objects" / "pack").mkdir(parents=True, exist_ok=True)
-    if not new:
+    if new:
+        (inner / "objects" / "pack").mkdir(parents=True)
+    else:
         strip(inner)
     have = before.commit if not new and before.shallow == now.shallow and cloned.holds(before.commit or "-") else ""
     if have != commit:
-        copy_objects(room, fresh, inner, (commit, *write_tags(cloned, inner, commit, new)), have)
+        wanted = (commit, *(write_tags(cloned, inner, commit) if new else ()))
+        packs = pack(room, fresh, wanted, have, cloned.common_dir / "objects")
+        move_packs(packs, inner / "objects" / "pack", over=True)
     if (thorough or have != commit) and not is_whole(room, inner, commit):
-        copy_objects(room, fresh, inner, (commit,), "")
-        if not is_whole(room, inner, commit):
-            cure = f"move {cloned.inner} away: the next attempt makes a new one"
-            raise GitError("clone", f"{cloned.inner} cannot be made whole", hint=cure)
+        if new:
+            raise GitError("clone", f"{commit} cannot be copied", hint="`git fsck` in your repository tells more")
+        remove(inner)  # the agent has thrown objects away, and what it had on other branches with them
+        _give(cloned, room, fresh, thorough)
+        return
     write_own_files(cloned, room, inner)
     if before.commit != commit or not (inner / "index").is_file():
         room.load(commit)
@@ -208,37 +205,8 @@ def _give(cloned: Cloned, room: CleanRoom, fresh: Path, thorough: bool) -> None:
         sync_folder(cloned.root)
 
 
-def copy_objects(room: CleanRoom, fresh: Path, inner: Path, wanted: Sequence[str], have: str) -> None:
-    """Copy what *wanted* holds and *have* does not from the person's repository into the git directory *inner*."""
-    pack(room, fresh, wanted, have, room.repo.common_dir / "objects")
-    move_packs(fresh, inner / "objects" / "pack")
-
-
-def pack(room: CleanRoom, fresh: Path, wanted: Sequence[str], have: str, objects: Path) -> None:
-    """Write packs into *fresh* with all that *wanted* holds and *have* does not, from the folder *objects*."""
-    revisions = "".join(f"{line}\n" for line in (*wanted, *([f"^{have}"] if have else ())))
-    args = ("pack-objects", "-q", "--revs", "--delta-base-offset", str(fresh / "pack"))
-    checked("pack-objects", room.call(*args, stdin=revisions.encode(), objects=objects, timeout_s=PACKING_S))
-
-
-def move_packs(fresh: Path, place: Path) -> None:
-    """Move the packs in *fresh* to *place*; git sees one once its index is there."""
-    for file in sorted(fresh.glob("pack-*"), key=lambda file: PACK_SUFFIXES.index(file.suffix)):
-        if not (place / file.name).exists():
-            os.rename(file, place / file.name)
-    sync_folder(place)
-
-
-def is_whole(room: CleanRoom, inner: Path, commit: str) -> bool:
-    """Whether the git directory *inner* holds every file of *commit*."""
-    args = ("rev-list", "--quiet", "--objects", "--no-walk", commit)
-    return room.call(*args, objects=inner / "objects").code == 0
-
-
-def write_tags(cloned: Cloned, inner: Path, commit: str, new: bool) -> tuple[str, ...]:
-    """Give a *new* clone the tags in the history of *commit*, by which programs tell a version; what they name."""
-    if not new:
-        return ()
+def write_tags(cloned: Cloned, inner: Path, commit: str) -> tuple[str, ...]:
+    """Write the tags in the history of *commit*, by which programs tell a version; what they name."""
     form = "--format=%(objectname) %(refname)"
     listed = cloned.run("for-each-ref", form, f"--merged={commit}", "refs/tags")
     (inner / "packed-refs").write_bytes(listed)
@@ -263,18 +231,6 @@ def quoted(value: str) -> str:
     """*value* as git's configuration writes it."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def write_branch(inner: Path, branch: str, commit: str) -> None:
-    """Let *branch* in the git directory *inner* be at *commit*; what stands in its way goes."""
-    file = inner / "refs" / "heads" / branch
-    for folder in reversed(file.relative_to(inner).parents[:-1]):
-        if os.path.lexists(inner / folder) and not is_folder(inner / folder):
-            remove(inner / folder)
-        (inner / folder).mkdir(exist_ok=True)
-    if is_folder(file):
-        remove(file)
-    replace_file(file, f"{commit}\n".encode(), durable=False)
 
 
 # From the agent
@@ -312,14 +268,6 @@ def _take(cloned: Cloned, given: Given, date: float) -> tuple[str, ...]:
     return ()
 
 
-def branch_in(inner: Path, ref: str) -> str:
-    """What *ref* says in the git directory *inner*, read as a plain file; empty where it says nothing."""
-    file, packed = inner / ref, inner / "packed-refs"
-    if file.is_file():
-        return first_line(file)
-    return parse_packed(packed.read_bytes()).get(ref, "") if packed.is_file() else ""
-
-
 def fetch(cloned: Cloned, commit: str, have: str) -> None:
     """Bring *commit* from the agent's .git into the person's repository, with all that it holds and *have* does not.
 
@@ -329,73 +277,17 @@ def fetch(cloned: Cloned, commit: str, have: str) -> None:
     if cloned.holds(commit):
         return
     with tempfile.TemporaryDirectory(prefix=ROOM_PREFIX, dir=markers_of(cloned)) as name, clean_room(cloned) as room:
-        fresh = Path(name)
-        pack(room, fresh, (commit,), have, cloned.inner / "objects")
-        for file in fresh.iterdir():
-            if file.suffix != ".pack":
-                file.unlink()  # made from what the agent's objects say of themselves
-        for file in list(fresh.glob("*.pack")):
-            checked("index-pack", room.call("index-pack", "--strict", str(file), timeout_s=PACKING_S))
-        move_packs(fresh, cloned.common_dir / "objects" / "pack")
+        packs = pack(room, Path(name), (commit,), have, cloned.inner / "objects")
+        proven = proven_packs(room, Path(name), packs, cloned.common_dir / "objects")
+        move_packs(proven, cloned.common_dir / "objects" / "pack", over=False)
     if not cloned.holds(commit):
         raise GitError("index-pack", f"{commit} is not what it is called")
 
 
-# Files
+CLONE = Way(Cloned, clear_clone, add_clone, take, drop_clone)
 
 
-def strip(inner: Path) -> None:
-    """Take away all from the git directory *inner* that could steer git; nothing is read by git, or followed."""
-    open_up(inner)
-    for path in list(inner.iterdir()):
-        if path.name not in KEPT:
-            remove(path)
-    for folder, folders, files in os.walk(inner):
-        for name in (*folders, *files):
-            if os.path.islink(os.path.join(folder, name)):
-                os.unlink(os.path.join(folder, name))
-    for part in ("objects/pack", "refs"):
-        for place in reversed([inner / part, *(inner / part).parents][: part.count("/") + 1]):
-            if not is_folder(place):
-                remove(place)
-                place.mkdir()
-    remove(inner / "objects" / "info")  # alternates, and a graph that could lie
-    for file in (inner / "objects" / "pack").iterdir():
-        if file.suffix not in PACK_SUFFIXES:
-            remove(file)
-    packed = inner / "packed-refs"
-    if os.path.lexists(packed) and not (packed.is_file() and is_sound(packed.read_bytes())):
-        remove(packed)
-
-
-def is_folder(path: Path) -> bool:
-    """Whether *path* is a folder and no link to one."""
-    return path.is_dir() and not path.is_symlink()
-
-
-def remove(path: Path) -> None:
-    """Remove *path*, whatever it is, also what was made read-only. Raises OSError."""
-    if is_folder(path):
-        open_up(path)
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def open_up(path: Path) -> None:
-    """Let the owner read and write in the folder *path* and those below it."""
-    os.chmod(path, stat.S_IRWXU)
-    for folder, folders, _ in os.walk(path):
-        for name in folders:
-            if not os.path.islink(os.path.join(folder, name)):
-                os.chmod(os.path.join(folder, name), stat.S_IRWXU)
-
-
-def put(source: Path, target: Path) -> None:
-    """Move the file *source* to *target*, whatever is there."""
-    if is_folder(target):
-        remove(target)
-    os.replace(source, target)
+# What is known
 
 
 @contextmanager

@@ -29,13 +29,15 @@ from aiframe.workspaces.trees import worktree_tree
 class Way(Struct, frozen=True):
     """A way to have a workspace for a task, as a linked worktree or otherwise.
 
-    *opens* is what knows it, *clears* puts away what is broken, *adds* makes it without files, *drops* removes it, and
-    gives the refs that keep what nobody else would.
+    *opens* is what knows it, *clears* puts away what is broken, *adds* makes it without files, *takes* brings over what
+    was committed there and is not in the repository yet. *drops* removes it, and gives the refs that keep what nobody
+    else would.
     """
 
     opens: Callable[[Path, str, Path], Linked]
     clears: Callable[[Repository, Path], tuple[str, ...]]
     adds: Callable[[Repository, Path, str, tuple[int, ...]], None]
+    takes: Callable[[Repository, float], tuple[str, ...]]
     drops: Callable[[Repository, Linked, tuple[int, ...], float], list[str]]
 
 
@@ -53,6 +55,7 @@ def ensure_worktree(
         if not os.path.lexists(path):
             way.adds(host, path, branch, held)
         linked = way.opens(path, branch, host.common_dir)
+        notes += way.takes(linked, date)
         sweep_rooms(linked)
         if not is_ready(linked):
             at = head(linked)
@@ -190,6 +193,7 @@ def remove_worktree(
         notes = way.clears(host, path)
         if path.is_dir():
             linked = way.opens(path, branch, host.common_dir)
+            notes += way.takes(linked, date)
             at = head(linked).commit
             tree = worktree_tree(linked, at, ())
             if tree != linked.tree_of(at):
@@ -206,7 +210,7 @@ def drop_worktree(host: Repository, linked: Linked, held: tuple[int, ...], date:
     return []
 
 
-WORKTREE = Way(Linked, clear_broken, add_worktree, drop_worktree)
+WORKTREE = Way(Linked, clear_broken, add_worktree, lambda linked, date: (), drop_worktree)
 
 
 def drop_branch(host: Repository, branch: str, target: Head, date: float) -> list[str]:

@@ -13,11 +13,12 @@ from support.needs import needs
 from workspaces.person import DAY, commit_all, git, write
 
 from aiframe.core.errors import StepError
+from aiframe.workspaces.cloning import CLONE, give, take
 from aiframe.workspaces.commits import write_commit
 from aiframe.workspaces.host import open_host, resolve_base
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import commit_work, land
-from aiframe.workspaces.worktree import ensure_worktree, make_branch, remove_worktree
+from aiframe.workspaces.worktree import WORKTREE, Way, ensure_worktree, make_branch, remove_worktree
 
 FILES = {"src/app.py": "print(1)\n", "ünï & spaces/read me.txt": "hello\n", "crlf.txt": "a\r\nb\r\n"}
 
@@ -111,6 +112,7 @@ def seen(root: Path) -> tuple[object, ...]:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("way", [WORKTREE, CLONE], ids=["worktree", "clone"])
 @pytest.mark.parametrize(
     ("make", "base", "file"),
     [
@@ -132,7 +134,7 @@ def seen(root: Path) -> tuple[object, ...]:
     ],
 )
 def test_works_and_leaves_the_checkout_alone(
-    make: Callable[[Path], Path], base: str, file: str, tmp_path: Path
+    make: Callable[[Path], Path], base: str, file: str, tmp_path: Path, way: Way
 ) -> None:
     root = make(tmp_path / "repo")
     before = seen(root)
@@ -142,17 +144,23 @@ def test_works_and_leaves_the_checkout_alone(
     assert found.commit == git(root, "rev-parse", "HEAD")
     make_branch(host, "aiframe/p/landed", found.commit, DAY)
     path = tmp_path / "state" / "p" / "T1"
-    workspace, notes = ensure_worktree(host, path, "aiframe/p/T1", found.commit, DAY)
+    workspace, notes = ensure_worktree(host, path, "aiframe/p/T1", found.commit, DAY, way)
+    give(workspace, thorough=True)
     assert notes == ()
     assert git(path, "status", "--porcelain") == ""
     assert (path / file).exists()
+    assert git(path, "log", "--format=%H") == git(root, "log", "--format=%H"), "its history is another one"
+    write(path, {"mine.txt": "mine\n"})
+    own = commit_all(path, "the agent's own")
+    assert take(workspace, DAY) == ()
+    assert git(root, "rev-parse", "aiframe/p/T1") == own
 
-    write(path, {file: "by the agent\n", "made.txt": "new\n"})
+    write(path, {file: "by the agent\n", "made.txt": "new\n", "mine.txt": None})
     tree = candidate(workspace, found.commit, ()).tree
     commit = write_commit(workspace, tree, (found.commit,), "T1: work", {}, DAY)
     commit_work(workspace, commit, DAY)
     land(host, "aiframe/p/landed", found.commit, commit, DAY)
-    assert remove_worktree(host, path, "aiframe/p/T1", "aiframe/p/landed", DAY) == ()
+    assert remove_worktree(host, path, "aiframe/p/T1", "aiframe/p/landed", DAY, way) == ()
 
     assert git(root, "show", f"aiframe/p/landed:{file}") == "by the agent"
     assert git(root, "diff", "--name-only", found.commit, "aiframe/p/landed").count("\n") == 1

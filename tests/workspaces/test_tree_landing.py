@@ -12,6 +12,7 @@ import pytest
 from support.killing import kill_after
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
+from aiframe.workspaces.cloning import CLONE, give, take
 from aiframe.workspaces.commits import head, write_commit
 from aiframe.workspaces.git import GitError, Repository
 from aiframe.workspaces.host import open_host
@@ -19,7 +20,7 @@ from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, rebase_work
 from aiframe.workspaces.linked import Linked
 from aiframe.workspaces.moving import checkpoint_work, follow
-from aiframe.workspaces.worktree import ensure_worktree, make_branch
+from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, make_branch
 
 TARGET = "aiframe/p/landed"
 
@@ -38,10 +39,12 @@ def host(tmp_path: Path) -> Repository:
     return host
 
 
-@pytest.fixture
-def workspace(host: Repository, tmp_path: Path) -> Linked:
+@pytest.fixture(params=[WORKTREE, CLONE], ids=["worktree", "clone"])
+def workspace(host: Repository, tmp_path: Path, request: pytest.FixtureRequest) -> Linked:
     """A task's workspace at the target."""
-    return ensure_worktree(host, tmp_path / "s" / "T1", "aiframe/p/T1", head(host).commit, DAY)[0]
+    made, _ = ensure_worktree(host, tmp_path / "s" / "T1", "aiframe/p/T1", head(host).commit, DAY, request.param)
+    give(made)
+    return made
 
 
 def work(workspace: Linked, files: dict[str, str | None]) -> tuple[str, str]:
@@ -76,7 +79,9 @@ def test_work_becomes_one_commit_on_the_target(host: Repository, workspace: Link
     write(workspace.root, {"c.txt": "half\n"})
     unverified = checkpoint_work(workspace, "unverified: T1", {}, DAY)
     write(workspace.root, {"c.txt": "agent\n"})
+    give(workspace)
     agents = commit_all(workspace.root, "the agent's own")
+    assert take(workspace, DAY) == ()
     _, tree = work(workspace, {"c.txt": "whole\n"})
     made = commit(workspace, base, tree)
     assert commit(workspace, base, tree) == made, "a replay makes another one"
@@ -85,6 +90,7 @@ def test_work_becomes_one_commit_on_the_target(host: Repository, workspace: Link
     assert at_target(host) == made
     assert git(host.root, "log", "--format=%s", TARGET).splitlines() == ["T1: work", "first"]
     assert files_of(host.root, TARGET)["c.txt"] == "whole"
+    give(workspace)
     assert git(workspace.root, "status", "--porcelain", "--branch") == "## aiframe/p/T1"
     for kept in (unverified, agents):
         assert git(host.root, "for-each-ref", "--contains", kept, "refs/aiframe/backup"), "unproven work is lost"

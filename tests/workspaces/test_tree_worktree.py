@@ -15,13 +15,14 @@ import pytest
 from support.killing import kill_after
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
+from aiframe.workspaces.cloning import CLONE, give, take
 from aiframe.workspaces.commits import head
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
 from aiframe.workspaces.host import open_host, registered
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.linked import Linked
 from aiframe.workspaces.moving import checkpoint_work, follow, move_work
-from aiframe.workspaces.worktree import ensure_worktree, make_branch, remove_worktree
+from aiframe.workspaces.worktree import WORKTREE, Way, ensure_worktree, make_branch, remove_worktree
 
 TARGET = "aiframe/p/landed"
 BRANCH = "aiframe/p/T1"
@@ -45,8 +46,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "p" / "T1"
 
 
-def made(host: Repository, path: Path, branch: str = BRANCH) -> Linked:
-    return ensure_worktree(host, path, branch, git(host.root, "rev-parse", TARGET), DAY)[0]
+@pytest.fixture(params=[WORKTREE, CLONE], ids=["worktree", "clone"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Both kinds of workspace: what holds for one holds for the other."""
+    assert isinstance(request.param, Way)
+    return request.param
+
+
+def made(host: Repository, path: Path, branch: str = BRANCH, way: Way = WORKTREE) -> Linked:
+    """The workspace as an attempt begins with it."""
+    workspace, _ = ensure_worktree(host, path, branch, git(host.root, "rev-parse", TARGET), DAY, way)
+    assert take(workspace, DAY) == ()
+    give(workspace, thorough=True)
+    return workspace
+
+
+def entries(host: Repository, path: Path) -> int:
+    """How many workspaces there are by aiframe's own reckoning."""
+    return len(registered(host)) + len([entry for entry in path.parent.glob(".*") if entry.name != ".owner.json"])
 
 
 def refs(host: Repository) -> dict[str, str]:
@@ -101,14 +118,16 @@ MAKER = """
 import sys
 from pathlib import Path
 from aiframe.workspaces.host import open_host
-from aiframe.workspaces.worktree import ensure_worktree, remove_worktree
-root, path, commit, what = sys.argv[1:]
+from aiframe.workspaces.cloning import CLONE, give
+from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, remove_worktree
+root, path, commit, what, kind = sys.argv[1:]
+way = CLONE if kind == "clone" else WORKTREE
 host = open_host(Path(root))
 print("ready", flush=True)
 if what == "add":
-    ensure_worktree(host, Path(path), "aiframe/p/T1", commit, 1.7e9)
+    give(ensure_worktree(host, Path(path), "aiframe/p/T1", commit, 1.7e9, way)[0], thorough=True)
 else:
-    remove_worktree(host, Path(path), "aiframe/p/T1", "aiframe/p/landed", 1.7e9)
+    remove_worktree(host, Path(path), "aiframe/p/T1", "aiframe/p/landed", 1.7e9, way)
 print("done", flush=True)
 """
 
@@ -116,24 +135,26 @@ print("done", flush=True)
 @pytest.mark.parametrize("what", ["add", "remove"])
 @pytest.mark.parametrize("whole_tree", [True, False], ids=["with its git", "git goes on"])
 def test_killed_at_any_moment_and_repaired_by_the_next(
-    host: Repository, path: Path, what: str, whole_tree: bool
+    host: Repository, path: Path, what: str, whole_tree: bool, way: Way
 ) -> None:
+    kind = "clone" if way is CLONE else "worktree"
     commit, full, chance = git(host.root, "rev-parse", TARGET), 0.0, random.Random(7)
     for number in range(8):
         if what == "remove":
-            write(made(host, path).root, {"work.txt": f"{number}\n"})
-        argv = [sys.executable, "-P", "-c", MAKER, str(host.root), str(path), commit, what]
+            write(made(host, path, way=way).root, {"work.txt": f"{number}\n"})
+        argv = [sys.executable, "-P", "-c", MAKER, str(host.root), str(path), commit, what, kind]
         full = max(full, kill_after(argv, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
         if what == "remove":
             kept = refs(host).values()
             left = (path / "work.txt").is_file()
             assert left or any(files_of(host.root, one).get("work.txt") == f"{number}" for one in kept), "work is lost"
-        workspace = made(host, path)
+        workspace = made(host, path, way=way)
         assert git(path, "diff", "HEAD", "--stat") == ""
         assert files_of(host.root, head(workspace).commit) == files_of(host.root, TARGET)
-        assert len(registered(host)) == 1
-        remove_worktree(host, path, BRANCH, TARGET, DAY)
-        assert registered(host) == []
+        assert entries(host, path) == 1
+        assert sound(path)
+        remove_worktree(host, path, BRANCH, TARGET, DAY, way)
+        assert entries(host, path) == 0
         assert not path.exists()
         assert not list(path.parent.glob("*.aside*"))
     assert sound(host.root)
@@ -155,10 +176,10 @@ def test_an_entry_that_a_killed_removal_left_half_removed_is_cleared(host: Repos
 # Reuse and repair
 
 
-def test_what_an_attempt_left_is_there_for_the_next(host: Repository, path: Path) -> None:
-    made(host, path)
+def test_what_an_attempt_left_is_there_for_the_next(host: Repository, path: Path, way: Way) -> None:
+    made(host, path, way=way)
     write(path, {"src/1.py": "half\n", "new.txt": "new\n", "build.log": "ignored\n"})
-    made(host, path)
+    made(host, path, way=way)
     assert (path / "src" / "1.py").read_text() == "half\n"
     assert git(path, "status", "--porcelain").splitlines() == [" M src/1.py", "?? new.txt"]
 
@@ -220,7 +241,7 @@ def test_a_branch_that_a_person_has_checked_out_is_told(host: Repository, path: 
     assert not path.exists()
 
 
-def test_hooks_and_filters_of_the_repository_do_not_run(host: Repository, path: Path, tmp_path: Path) -> None:
+def test_hooks_and_filters_of_the_repository_do_not_run(host: Repository, path: Path, tmp_path: Path, way: Way) -> None:
     ran = tmp_path / "ran"
     hook = host.git_dir / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)
@@ -230,10 +251,10 @@ def test_hooks_and_filters_of_the_repository_do_not_run(host: Repository, path: 
     git(host.root, "config", "filter.f.clean", f"sh -c 'echo filter >>{ran}; cat'")
     git(host.root, "config", "core.fsmonitor", f"sh -c 'echo monitor >>{ran}'")
     (host.git_dir / "info" / "attributes").write_text("* filter=f\n")
-    workspace = made(host, path)
+    workspace = made(host, path, way=way)
     write(path, {"src/1.py": "x\n"})
     checkpoint_work(workspace, "work", {}, DAY)
-    remove_worktree(host, path, BRANCH, TARGET, DAY)
+    remove_worktree(host, path, BRANCH, TARGET, DAY, way)
     assert not ran.exists()
 
 
@@ -309,7 +330,8 @@ def unmerged_files(path: Path, host: Repository) -> None:
 
 def merged(path: Path, host: Repository) -> None:
     unmerged_commit(path, host)
-    git(host.root, "update-ref", f"refs/heads/{TARGET}", BRANCH)
+    git(host.root, "fetch", "-q", str(path), BRANCH)
+    git(host.root, "update-ref", f"refs/heads/{TARGET}", "FETCH_HEAD")
 
 
 @pytest.mark.parametrize(
@@ -322,48 +344,49 @@ def merged(path: Path, host: Repository) -> None:
     ],
 )
 def test_removed_only_when_a_ref_holds_it(
-    host: Repository, path: Path, leave: Callable[[Path, Repository], None], backups: int
+    host: Repository, path: Path, leave: Callable[[Path, Repository], None], backups: int, way: Way
 ) -> None:
-    made(host, path)
+    made(host, path, way=way)
     leave(path, host)
-    kept = remove_worktree(host, path, BRANCH, TARGET, DAY)
+    kept = remove_worktree(host, path, BRANCH, TARGET, DAY, way)
     assert len(kept) == backups
     assert list(refs(host)) == list(kept)
     assert not path.exists()
     assert git(host.root, "branch", "--list", BRANCH) == ""
     for name in kept:
         assert files_of(host.root, name)["work.txt"] == "work"
-    assert remove_worktree(host, path, BRANCH, TARGET, DAY) == ()
+    assert remove_worktree(host, path, BRANCH, TARGET, DAY, way) == ()
 
 
-def test_what_cannot_be_kept_is_not_removed(host: Repository, path: Path) -> None:
-    made(host, path)
+def test_what_cannot_be_kept_is_not_removed(host: Repository, path: Path, way: Way) -> None:
+    made(host, path, way=way)
     (path / "inner").mkdir()
     git(path / "inner", "init", "-q")
     write(path / "inner", {"a.txt": "a\n"})
     commit_all(path / "inner", "its own")
     with pytest.raises(EmbeddedRepositories):
-        remove_worktree(host, path, BRANCH, TARGET, DAY)
+        remove_worktree(host, path, BRANCH, TARGET, DAY, way)
     assert (path / "inner" / "a.txt").exists()
 
 
 # Moving
 
 
-def test_a_workspace_without_work_follows_the_target(host: Repository, path: Path) -> None:
-    workspace = made(host, path)
+def test_a_workspace_without_work_follows_the_target(host: Repository, path: Path, way: Way) -> None:
+    workspace = made(host, path, way=way)
     write(path, {"build.log": "ignored\n"})
     write(host.root, {"src/1.py": "by a person\n", "src/2.py": None})
     new = commit_all(host.root, "moved on")
     assert follow(workspace, new, DAY)
+    give(workspace)
     assert head(workspace).commit == new
     assert git(path, "status", "--porcelain") == ""
     assert not (path / "src" / "2.py").exists()
     assert (path / "build.log").exists()
 
 
-def test_a_workspace_with_work_stays(host: Repository, path: Path) -> None:
-    workspace = made(host, path)
+def test_a_workspace_with_work_stays(host: Repository, path: Path, way: Way) -> None:
+    workspace = made(host, path, way=way)
     old = head(workspace).commit
     write(path, {"src/1.py": "work\n"})
     write(host.root, {"src/1.py": "by a person\n"})
@@ -376,9 +399,10 @@ MOVER = """
 import sys
 from pathlib import Path
 from aiframe.workspaces.linked import Linked
+from aiframe.workspaces.cloning import Cloned
 from aiframe.workspaces.moving import move_work
-path, host_dir, now, to, commit = sys.argv[1:]
-workspace = Linked(Path(path), "aiframe/p/T1", Path(host_dir))
+path, host_dir, now, to, commit, kind = sys.argv[1:]
+workspace = (Cloned if kind == "clone" else Linked)(Path(path), "aiframe/p/T1", Path(host_dir))
 print("ready", flush=True)
 move_work(workspace, now, to, commit, 1.7e9)
 print("done", flush=True)
@@ -386,8 +410,10 @@ print("done", flush=True)
 
 
 @pytest.mark.parametrize("whole_tree", [True, False], ids=["with its git", "git goes on"])
-def test_a_move_that_was_killed_is_finished_or_never_began(host: Repository, path: Path, whole_tree: bool) -> None:
-    workspace = made(host, path)
+def test_a_move_that_was_killed_is_finished_or_never_began(
+    host: Repository, path: Path, whole_tree: bool, way: Way
+) -> None:
+    workspace, kind = made(host, path, way=way), "clone" if way is CLONE else "worktree"
     full, chance = 0.0, random.Random(11)
     for number in range(7):
         at = head(workspace).commit
@@ -395,9 +421,9 @@ def test_a_move_that_was_killed_is_finished_or_never_began(host: Repository, pat
         now = candidate(workspace, at, ()).tree
         write(host.root, {f"src/{n}.py": f"person {number}\n" for n in range(20, 40)})
         to = commit_all(host.root, f"person {number}")
-        argv = [sys.executable, "-P", "-c", MOVER, str(path), str(host.common_dir), now, to + "^{tree}", to]
+        argv = [sys.executable, "-P", "-c", MOVER, str(path), str(host.common_dir), now, to + "^{tree}", to, kind]
         full = max(full, kill_after(argv, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
-        made(host, path)
+        made(host, path, way=way)
         there = candidate(workspace, head(workspace).commit, ()).tree
         if head(workspace).commit == to:
             assert there == git(host.root, "rev-parse", to + "^{tree}")
@@ -422,12 +448,13 @@ def test_a_move_refuses_files_that_changed_since(host: Repository, path: Path) -
     assert (path / "src" / "1.py").read_text() == "changed since\n"
 
 
-def test_checkpoints_hold_everything_and_leave_the_files(host: Repository, path: Path) -> None:
-    workspace = made(host, path)
+def test_checkpoints_hold_everything_and_leave_the_files(host: Repository, path: Path, way: Way) -> None:
+    workspace = made(host, path, way=way)
     assert checkpoint_work(workspace, "unverified: T1", {}, DAY) == ""
     write(path, {"src/1.py": "half\n", "new.txt": "new\n"})
     os.chmod(path / "src" / "2.py", 0o755)
     commit = checkpoint_work(workspace, "unverified: T1", {"Aiframe-Run": "r1"}, DAY)
+    give(workspace)
     assert head(workspace).commit == commit == git(host.root, "rev-parse", BRANCH)
     assert files_of(host.root, commit)["new.txt"] == "new"
     assert git(path, "status", "--porcelain") == ""

@@ -22,7 +22,7 @@ from aiframe.core.model import TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.tasks_file import load_tasks
-from aiframe.workspaces.cloning import CLONE, clone_at, give, take
+from aiframe.workspaces.cloning import CLONE, clone_at, give
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
 from aiframe.workspaces.host import Base, is_branch_name, open_host, resolve_base, tip
@@ -154,7 +154,6 @@ def linked_place(site: Site, task_id: str) -> Place:
     start = tip(host, origin.target).commit
     kind, date = site.settings.workspace.kind, now().wall
     linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, date, WAYS[kind])
-    notes += take(linked, date)
     return Place("clone" if kind == "clone" else "worktree", path, linked, (), origin.target, notes)
 
 
