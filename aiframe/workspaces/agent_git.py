@@ -1,4 +1,4 @@
-"""A git directory that an agent may write: read and put in order as plain files. No git runs, and no link is followed."""
+"""A git directory that an agent may write, read and put in order as plain files: no git runs, no link is followed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def strip(inner: Path) -> None:
         if path.name not in KEPT:
             remove(path)
     for folder, folders, files in os.walk(inner):
-        for name in (*folders, *files):
-            if os.path.islink(os.path.join(folder, name)):
-                os.unlink(os.path.join(folder, name))
+        links = (name for name in folders if os.path.islink(os.path.join(folder, name)))
+        odd = (name for name in files if not stat.S_ISREG(os.lstat(os.path.join(folder, name)).st_mode))
+        for name in (*links, *odd):  # whoever opens a pipe waits
+            os.unlink(os.path.join(folder, name))
     for part in ("objects/pack", "refs"):
         for place in reversed([inner / part, *(inner / part).parents][: part.count("/") + 1]):
             if not is_folder(place):
@@ -39,9 +40,19 @@ def strip(inner: Path) -> None:
     for file in (inner / "objects" / "pack").iterdir():
         if file.suffix not in PACK_SUFFIXES:
             remove(file)
+    if not is_sound(packed_in(inner)):
+        remove(inner / "packed-refs")
+
+
+def packed_in(inner: Path) -> bytes:
+    """The packed refs as they are; what is no readable file counts as broken, and none as empty."""
     packed = inner / "packed-refs"
-    if os.path.lexists(packed) and not (packed.is_file() and is_sound(packed.read_bytes())):
-        remove(packed)
+    if not os.path.lexists(packed):
+        return b""
+    try:
+        return packed.read_bytes()
+    except OSError:
+        return b"?"
 
 
 def write_branch(inner: Path, branch: str, commit: str) -> None:
@@ -58,10 +69,9 @@ def write_branch(inner: Path, branch: str, commit: str) -> None:
 
 def branch_in(inner: Path, ref: str) -> str:
     """What *ref* says in the git directory *inner*, read as a plain file; empty where it says nothing."""
-    file, packed = inner / ref, inner / "packed-refs"
-    if file.is_file():
-        return first_line(file)
-    return parse_packed(packed.read_bytes()).get(ref, "") if packed.is_file() else ""
+    if (inner / ref).is_file():
+        return first_line(inner / ref)
+    return parse_packed(packed_in(inner)).get(ref, "")
 
 
 def is_folder(path: Path) -> bool:

@@ -26,14 +26,15 @@ def everything(repo: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("words", "base"),
+    ("words", "base", "kind"),
     [
-        pytest.param((), "master", id="what is checked out"),
-        pytest.param(("--base", "side"), "side", id="another branch"),
-        pytest.param(("--base", "v1"), "v1", id="a tag"),
+        pytest.param((), "master", "worktree", id="what is checked out"),
+        pytest.param(("--base", "side"), "side", "worktree", id="another branch"),
+        pytest.param(("--base", "v1"), "v1", "worktree", id="a tag"),
+        pytest.param(("--workspace", "clone"), "master", "clone", id="in clones"),
     ],
 )
-def test_a_project_for_a_repository(tmp_path: Path, bench: Bench, words: tuple[str, ...], base: str) -> None:
+def test_a_project_for_a_repository(tmp_path: Path, bench: Bench, words: tuple[str, ...], base: str, kind: str) -> None:
     repo = repository(tmp_path)
     git(repo, "branch", "side")
     git(repo, "tag", "v1")
@@ -41,7 +42,8 @@ def test_a_project_for_a_repository(tmp_path: Path, bench: Bench, words: tuple[s
     made = bench.run("init", "shop", "--repo", "../my app", "--agent", "scripted", *words)
     assert made.code == 0, made.said
     settings = load_settings(bench.root / "projects" / "shop" / "PROJECT.yaml", {}).workspace
-    assert (settings.kind, settings.repo, settings.base) == ("worktree", str(repo), base)
+    assert (settings.kind, settings.repo, settings.base) == (kind, str(repo), base)
+    assert f"tasks are worked in {kind}s of" in made.out
     record = (bench.root / "projects" / "shop" / ".git" / "aiframe" / "workspace.json").read_text()
     assert git(repo, "rev-parse", "HEAD") in record
     assert "git merge aiframe/shop/landed" in made.out
@@ -73,6 +75,7 @@ def test_the_repository_gives_its_name(tmp_path: Path, bench: Bench) -> None:
         pytest.param(("--repo", "projects"), "no git repository", id="no repository"),
         pytest.param(("--repo", "../my app", "--base", "gone"), "no commit gone", id="no base"),
         pytest.param(("--base", "master"), "--repo", id="a base of nothing"),
+        pytest.param(("--workspace", "clone"), "--repo", id="a clone of nothing"),
     ],
 )
 def test_refused_and_nothing_is_left(tmp_path: Path, bench: Bench, words: tuple[str, ...], said: str) -> None:

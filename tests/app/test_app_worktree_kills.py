@@ -30,11 +30,12 @@ ROUNDS = 4
 """Kills on the way; which part is hit, and when, differs from round to round."""
 
 
-def lay(around: Ground, repo: Path, folder: Path) -> Ground:
+def lay(around: Ground, repo: Path, folder: Path, kind: str = "worktree") -> Ground:
     """Make the project of *around* one for *repo*, planned, by the way of `init`: as a person would."""
     environ = {**around.environ, "XDG_STATE_HOME": str(folder / "state")}
     frame = folder / "frame"
-    for words in (("frame", str(frame)), ("init", "p", "--repo", str(repo), "--agent", "scripted", "--unattended")):
+    init = ("init", "p", "--repo", str(repo), "--workspace", kind, "--agent", "scripted", "--unattended")
+    for words in (("frame", str(frame)), init):
         cwd = frame if words[0] == "init" else folder
         subprocess.run([*AIFRAME, *words], env=environ, cwd=cwd, check=True, capture_output=True, timeout=60)
     root = frame / "projects" / "p"
@@ -66,17 +67,19 @@ def check(project: Ground, repo: Path) -> None:
         assert {gate["tree"] for gate in result["gates"]} == {tree}
         git(repo, "merge-base", "--is-ancestor", result["commit"], target)
     assert registered(open_host(repo)) == []
-    assert not list((repo.parent / "state").rglob("*.aside*"))
+    left = (repo.parent / "state" / "aiframe" / "workspaces" / "p").iterdir()
+    assert [path.name for path in left] == [".owner.json"]
     git(repo, "fsck", "--strict", "--no-dangling")
 
 
+@pytest.mark.parametrize("kind", ["worktree", "clone"])
 @pytest.mark.parametrize("seed", range(3))
-def test_two_tasks_to_done_whatever_is_killed(tmp_path: Path, seed: int) -> None:
+def test_two_tasks_to_done_whatever_is_killed(tmp_path: Path, seed: int, kind: str) -> None:
     repo = repository(tmp_path, FILES)
     (repo / "docs" / "ünï 1.md").write_text("a person is at work\n")
     before, chance = shown(repo), random.Random(seed)
     with ground(tmp_path / "g") as around:
-        project = lay(around, repo, tmp_path)
+        project = lay(around, repo, tmp_path, kind)
         hit = set()
         for _ in range(ROUNDS):
             with project.start_tick("--no-wait") as tick:

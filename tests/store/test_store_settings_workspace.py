@@ -18,6 +18,7 @@ from aiframe.store.settings_file import WorkspaceSettings, parse_settings
         pytest.param("", WorkspaceSettings(), id="left out"),
         pytest.param("{kind: inplace}", WorkspaceSettings(), id="in place"),
         pytest.param("{kind: worktree, repo: ../app}", WorkspaceSettings("worktree", "../app"), id="worktree"),
+        pytest.param("{kind: clone, repo: ../app}", WorkspaceSettings("clone", "../app"), id="clone"),
         pytest.param(
             "{kind: worktree, repo: ~/a b, base: v1, target: trunk/x, setup: [npm ci, make], setup_timeout_min: 0.5}",
             WorkspaceSettings("worktree", "~/a b", "v1", "trunk/x", ("npm ci", "make"), 30), id="everything",
@@ -34,7 +35,8 @@ def test_what_it_says(text: str, found: WorkspaceSettings) -> None:
         pytest.param("kind: worktree", "needs repo", "repo: PATH", id="no repository"),
         pytest.param("repo: ../app", "only for worktrees", "kind: worktree", id="a repository in place"),
         pytest.param("target: main", "only for worktrees", "kind: worktree", id="a target in place"),
-        pytest.param("kind: clone", "unknown", "worktree", id="no such kind"),
+        pytest.param("kind: copy", "unknown", "worktree", id="no such kind"),
+        pytest.param("kind: clone", "kind clone needs repo", "repo: PATH", id="a clone of nothing"),
         pytest.param("branch: main", "unknown", "base", id="no such key"),
         pytest.param("{kind: worktree, repo: a, base: -x}", "no name of a branch", "git branch", id="an option"),
         pytest.param("{kind: worktree, repo: a, target: a b}", "no name of a branch", "git branch", id="a space"),
