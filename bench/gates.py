@@ -25,15 +25,17 @@ GIT = ("git", "-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c
 
 
 def measure_gates(folder: Path) -> list[Row]:
-    """In place, in a worktree, and with a clean checkout: that one apart, the first and those after it."""
+    """In place, in a worktree, in a clone, and with a clean checkout: that one apart, the first and those after it."""
     os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = str(folder / "state"), str(folder / "cache")
     title = f"pipeline, {FILES:,} files"
     in_place = _lay(folder / "in-place")
     linked = _lay(folder / "linked", repo=_fill(folder / "repository"))
+    cloned = _lay(folder / "cloned", repo=_fill(folder / "source"), kind="clone")
     clean = _lay(folder / "clean", gates={"clean_checkout": True})
     rows = [
         *_rows(f"{title}, in place", [_attempts(in_place, number) for number in range(1, ROUNDS + 1)], LIMIT_MS),
         *_rows(f"{title}, worktree", [_attempts(linked, number) for number in range(1, ROUNDS + 1)], LIMIT_MS),
+        *_rows(f"{title}, clone", [_attempts(cloned, number) for number in range(1, ROUNDS + 1)], None),
     ]
     cold, *warm = [_attempts(clean, number) for number in range(1, ROUNDS + 1)]
     return [
@@ -43,12 +45,12 @@ def measure_gates(folder: Path) -> list[Row]:
     ]
 
 
-def _lay(root: Path, repo: Path | None = None, **more: Any) -> Path:
+def _lay(root: Path, repo: Path | None = None, kind: str = "worktree", **more: Any) -> Path:
     """A project whose code is large: its own, or that of *repo*."""
     lay_project(root)
     if repo is None:
         _fill(root)
-    workspace = {"workspace": {"kind": "worktree", "repo": str(repo)}} if repo else {}
+    workspace = {"workspace": {"kind": kind, "repo": str(repo)}} if repo else {}
     agent = {"name": "command", "line": AGENT}
     (root / "PROJECT.yaml").write_text(json.dumps({"agent": agent, "sandbox": "none", **workspace, **more}))
     return root

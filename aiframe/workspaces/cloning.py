@@ -21,7 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, convert, to_builtins
+from msgspec.structs import replace
 
 from aiframe.durable import replace_file, sync_folder
 from aiframe.workspaces.agent_git import branch_in, is_folder, put, remove, strip, sweep, write_branch
@@ -39,10 +40,19 @@ GIVEN = "given.json"
 
 
 class Given(Struct, frozen=True):
-    """What the agent's .git was last known to have: the commit of its branch, and a digest of where history ends."""
+    """What the agent's .git was last known to have: the commit of its branch, and a digest of where history ends.
+
+    All that the commit *covered* holds is in *packs*, by which sizes and times they have.
+    """
 
     commit: str = ""
     shallow: str = ""
+    covered: str = ""
+    packs: dict[str, tuple[int, int]] = {}
+
+    def still_in(self, inner: Path) -> bool:
+        """Whether the packs are in the git directory *inner* as they were."""
+        return packs_in(inner).items() >= self.packs.items()
 
 
 class Cloned(Linked):
@@ -156,49 +166,49 @@ def clone_at(path: Path) -> Cloned:
 # To the agent
 
 
-def give(cloned: Repository, *, thorough: bool = False) -> None:
+def give(cloned: Repository) -> None:
     """Make the agent's .git what aiframe writes there, with the branch and what it holds; it is made where it is gone.
 
     Commits and branches that an agent has there stay; settings, hooks and half-done merges of its own do not.
-    *thorough*: see to it that all files of the commit can be read there. Raises GitError; then it may be called again.
-    A linked worktree needs none of this.
+    A linked worktree needs none of this. Raises GitError; then it may be called again.
     """
     if not isinstance(cloned, Cloned):
         return
     try:
         with nursery(cloned.root) as fresh, clean_room(cloned) as room:
-            _give(cloned, room, fresh, thorough)
+            _give(cloned, room, fresh)
     except OSError as error:
         raise GitError("clone", f"{cloned.root}: {error.strerror or error}") from error
 
 
-def _give(cloned: Cloned, room: CleanRoom, fresh: Path, thorough: bool) -> None:
+def _give(cloned: Cloned, room: CleanRoom, fresh: Path) -> None:
     before, commit = read_given(cloned), head(cloned).commit
-    now = Given(commit, digest(cloned.common_dir / "shallow"))
+    shallow = digest(cloned.common_dir / "shallow")
     new = not is_folder(cloned.inner)
     inner = fresh / "git" if new else cloned.inner
     if new:
         (inner / "objects" / "pack").mkdir(parents=True)
     else:
         strip(inner)
-    have = before.commit if not new and before.shallow == now.shallow and cloned.holds(before.commit or "-") else ""
+    have = before.covered if not new and before.shallow == shallow else ""
+    if have and not before.still_in(inner):  # whoever tidies up throws our packs away; what counts is what is there
+        if not is_whole(room, inner, commit):
+            remove(inner)
+            _give(cloned, room, fresh)
+            return
+        have = commit
     if have != commit:
+        have = have if have and cloned.holds(have) else ""
         wanted = (commit, *(write_tags(cloned, inner, commit) if new else ()))
         packs = pack(room, fresh, wanted, have, cloned.common_dir / "objects")
         move_packs(packs, inner / "objects" / "pack", over=True)
-    if (thorough or have != commit) and not is_whole(room, inner, commit):
-        if new:
-            raise GitError("clone", f"{commit} cannot be copied", hint="`git fsck` in your repository tells more")
-        remove(inner)  # the agent has thrown objects away, and what it had on other branches with them
-        _give(cloned, room, fresh, thorough)
-        return
     write_own_files(cloned, room, inner)
     if before.commit != commit or not (inner / "index").is_file():
         room.load(commit)
         shutil.copy2(room.index, fresh / "index")
         put(fresh / "index", inner / "index")
     write_branch(inner, cloned.branch, commit)
-    write_given(cloned, now)
+    write_given(cloned, Given(commit, shallow, commit, packs_in(inner)))
     if new:
         remove(cloned.inner)
         os.rename(inner, cloned.inner)
@@ -217,7 +227,8 @@ def write_own_files(cloned: Cloned, room: CleanRoom, inner: Path) -> None:
     """Write the configuration, the lists of ignored files and attributes, HEAD, and where a shallow history ends."""
     who = cloned.identity()
     user = "".join(f"\t{key} = {quoted(value)}\n" for key, value in (("name", who.name), ("email", who.email)))
-    text = (room.home / "config").read_text(errors="surrogateescape") + "[user]\n" + user
+    own = (room.home / "config").read_text(errors="surrogateescape")
+    text = f"{own}[user]\n{user}[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n"
     replace_file(inner / "config", text.encode("utf-8", "surrogateescape"), durable=False)
     replace_file(inner / "HEAD", f"ref: refs/heads/{cloned.branch}\n".encode(), durable=False)
     (inner / "info").mkdir()
@@ -264,7 +275,7 @@ def _take(cloned: Cloned, given: Given, date: float) -> tuple[str, ...]:
         move_branch(cloned, cloned.branch, at, value, "aiframe: taken from the clone", date)
     elif at != value:
         create_ref(cloned, BACKUP + backup_name(cloned), value, date)
-    write_given(cloned, Given(value, given.shallow))
+    write_given(cloned, replace(given, commit=value))
     return ()
 
 
@@ -303,15 +314,20 @@ def nursery(path: Path) -> Iterator[Path]:
 def read_given(cloned: Cloned) -> Given:
     """What the agent's .git was last known to have."""
     try:
-        said = json.loads((cloned.private_dir / GIVEN).read_bytes())
-        return Given(str(said["commit"]), str(said["shallow"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return convert(json.loads((cloned.private_dir / GIVEN).read_bytes()), Given)
+    except (OSError, ValueError):
         return Given()
 
 
 def write_given(cloned: Cloned, given: Given) -> None:
     """Remember it. Where that is lost, what an agent committed goes to a backup ref in place of its branch."""
     replace_file(cloned.private_dir / GIVEN, json.dumps(to_builtins(given)).encode(), durable=False)
+
+
+def packs_in(inner: Path) -> dict[str, tuple[int, int]]:
+    """The files of packs in the git directory *inner*, with what changes when they do."""
+    seen = ((file.name, file.stat()) for file in (inner / "objects" / "pack").iterdir())
+    return {name: (found.st_size, found.st_mtime_ns) for name, found in seen}
 
 
 def digest(file: Path) -> str:

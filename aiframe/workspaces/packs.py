@@ -22,7 +22,7 @@ def pack(room: CleanRoom, fresh: Path, wanted: Sequence[str], have: str, objects
     """
     store = lend(fresh, objects)
     revisions = "".join(f"{line}\n" for line in (*wanted, *([f"^{have}"] if have else ())))
-    args = ("pack-objects", "-q", "--revs", "--delta-base-offset", str(store / "pack" / "pack"))
+    args = ("pack-objects", "-q", "--revs", "--non-empty", "--delta-base-offset", str(store / "pack" / "pack"))
     checked("pack-objects", room.call(*args, stdin=revisions.encode(), objects=store, timeout_s=PACKING_S))
     return store / "pack"
 
@@ -45,9 +45,9 @@ def move_packs(packs: Path, place: Path, *, over: bool) -> None:
 
 
 def is_whole(room: CleanRoom, inner: Path, commit: str) -> bool:
-    """Whether the git directory *inner* holds every file of *commit*."""
-    args = ("rev-list", "--quiet", "--objects", "--no-walk", commit)
-    return room.call(*args, objects=inner / "objects").code == 0
+    """Whether the git directory *inner* holds *commit* with all its history."""
+    args = ("rev-list", "--quiet", "--objects", commit)
+    return room.call(*args, objects=inner / "objects", timeout_s=PACKING_S).code == 0
 
 
 def proven_packs(room: CleanRoom, fresh: Path, packs: Path, objects: Path) -> Path:

@@ -61,7 +61,7 @@ def made(host: Repository, path: Path) -> Cloned:
     """The workspace as an attempt begins with it."""
     workspace, _ = ensure_worktree(host, path, BRANCH, git(host.root, "rev-parse", TARGET), DAY, CLONE)
     assert isinstance(workspace, Cloned)
-    give(workspace, thorough=True)
+    give(workspace)
     return workspace
 
 
@@ -336,7 +336,7 @@ def test_commits_that_are_not_what_they_say_stay_where_they_are(
     packs = git(host.root, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").splitlines()
     assert not [one for one in packs if git(host.root, "cat-file", "-p", one, check=False) in ("private", "forged")]
     assert files_of(host.root, candidate(workspace, base, ()).tree)["work.txt"] == "work"
-    give(workspace, thorough=True)
+    give(workspace)
     assert git(path, "rev-parse", "HEAD") == base
 
 
@@ -453,7 +453,7 @@ from aiframe.workspaces.cloning import clone_at, give, take
 workspace = clone_at(Path(sys.argv[1]))
 print("ready", flush=True)
 take(workspace, 1.7e9)
-give(workspace, thorough=True)
+give(workspace)
 print("done", flush=True)
 """
 

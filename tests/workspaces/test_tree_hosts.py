@@ -145,7 +145,7 @@ def test_works_and_leaves_the_checkout_alone(
     make_branch(host, "aiframe/p/landed", found.commit, DAY)
     path = tmp_path / "state" / "p" / "T1"
     workspace, notes = ensure_worktree(host, path, "aiframe/p/T1", found.commit, DAY, way)
-    give(workspace, thorough=True)
+    give(workspace)
     assert notes == ()
     assert git(path, "status", "--porcelain") == ""
     assert (path / file).exists()

@@ -57,7 +57,7 @@ def made(host: Repository, path: Path, branch: str = BRANCH, way: Way = WORKTREE
     """The workspace as an attempt begins with it."""
     workspace, _ = ensure_worktree(host, path, branch, git(host.root, "rev-parse", TARGET), DAY, way)
     assert take(workspace, DAY) == ()
-    give(workspace, thorough=True)
+    give(workspace)
     return workspace
 
 
@@ -125,7 +125,7 @@ way = CLONE if kind == "clone" else WORKTREE
 host = open_host(Path(root))
 print("ready", flush=True)
 if what == "add":
-    give(ensure_worktree(host, Path(path), "aiframe/p/T1", commit, 1.7e9, way)[0], thorough=True)
+    give(ensure_worktree(host, Path(path), "aiframe/p/T1", commit, 1.7e9, way)[0])
 else:
     remove_worktree(host, Path(path), "aiframe/p/T1", "aiframe/p/landed", 1.7e9, way)
 print("done", flush=True)

@@ -189,7 +189,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
         _catch_up(linked, tip(host, origin.target).commit, date)
     except EmbeddedRepositories as error:  # the attempt begins where the work stands, and its agent was told
         say(f"-- the work is not on {origin.target} as it is now: {error.message}")
-    give(linked, thorough=True)
+    give(linked)
     return Head(read_ready(linked).base, linked.branch)
 
 
