@@ -1,4 +1,4 @@
-"""The real codex CLI in linked worktrees of a person's repository: its sandbox keeps git read-only, aiframe commits."""
+"""The real codex CLI in worktrees and clones of a person's repository: its sandbox keeps git read-only, aiframe commits."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def worker(asked: Asked) -> Reply:
     return turn(asked, into("one.txt", "one\n"), shell(plant), closing())
 
 
-def test_a_task_is_worked_in_a_worktree_and_landed(desk: Desk) -> None:
+@pytest.mark.parametrize("kind", ["worktree", "clone"])
+def test_a_task_is_worked_in_a_worktree_and_landed(desk: Desk, kind: str) -> None:
     repo = repository(desk.folder)
     before = shown(repo)
     with desk.serve(worker) as server:
-        workspace = {"kind": "worktree", "repo": str(repo)}
+        workspace = {"kind": kind, "repo": str(repo)}
         bench = desk.bench(server.url, task("T1", "grep -qx one one.txt"), settings={"workspace": workspace})
         bench.tick(XDG_STATE_HOME=str(desk.folder / "state"))
         assert bench.where == "DONE", bench.log()

@@ -59,7 +59,7 @@ def test_mistakes_with_line_and_cure(text: str, said: str, cure: str) -> None:
         pytest.param(
             {"kind": "worktree", "repo": "../app", "base": "main", "target": "x", "setup": ["a"]}, True, id="all"
         ),
-        pytest.param({"kind": "clone"}, False, id="no such kind"),
+        pytest.param({"kind": "copy"}, False, id="no such kind"),
         pytest.param({"branch": "main"}, False, id="no such key"),
     ],
 )
