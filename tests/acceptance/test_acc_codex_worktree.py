@@ -1,4 +1,4 @@
-"""The real codex CLI in worktrees and clones of a person's repository: its sandbox keeps git read-only, aiframe commits."""
+"""The real codex CLI in worktrees and clones of a repository: its sandbox keeps git read-only, aiframe commits."""
 
 from __future__ import annotations
 
