@@ -197,6 +197,13 @@ def runners(bench: Bench) -> list[int]:
     return found
 
 
+def test_what_others_have_landed_meanwhile_is_nothing_that_a_task_has_changed(tmp_path: Path) -> None:
+    """Each declares what it writes; whoever lands later is not held for what the others did."""
+    bench = lay(tmp_path, *(proven(name, locks={"writes": [f"{name}.txt"]}) for name in ("T1", "T2", "T3")))
+    bench.tick()
+    assert bench.where == "DONE", bench.statuses()
+
+
 def test_a_project_with_one_folder_is_refused(tmp_path: Path) -> None:
     bench = lay(tmp_path, proven("T1"), workspace={"kind": "inplace"})
     ended = bench.tick()

@@ -19,7 +19,8 @@ from aiframe.workspaces.place import Place
 class Attempt(Struct, frozen=True):
     """One try at *task*, all of it as it stood when the try began. It works in *place*, on top of *base*.
 
-    *since* is the commit that it began on, where the base has moved meanwhile: what came in between counts as its own.
+    *since* is the commit that it began on, where the base has moved meanwhile: what came in between counts as its own,
+    but for what aiframe itself has landed.
     *proof* are the commands that were run before it, on the base.
     """
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from aiframe.app.attempts.attempt import Work
 from aiframe.app.attempts.gates import GateReport
+from aiframe.app.attempts.linked import host_of
 from aiframe.core.claims import writable_paths
 from aiframe.core.patterns import matches_any
 from aiframe.workspaces.git import Repository, names
 from aiframe.workspaces.inplace import Change, changed_files
+from aiframe.workspaces.ledger import strangers
 
 LINK = "120000"
 _SHOWN = 20
@@ -26,7 +28,7 @@ def scope(work: Work) -> GateReport:
     """
     attempt = work.attempt
     repo, gates = attempt.place.repo, attempt.site.settings.gates
-    changes = changed_files(repo, attempt.since or attempt.base.commit, work.candidate.tree)
+    changes = _changes(work)
     reasons, held = [], list[str]()
     protected = [change for change in changes if matches_any(change.path, gates.protect)]
     if protected:
@@ -50,6 +52,21 @@ def scope(work: Work) -> GateReport:
     for line in held:
         attempt.log.say(f"-- beyond the scope: {line}")
     return GateReport(reason=" and ".join(reasons), held=tuple(held))
+
+
+def _changes(work: Work) -> tuple[Change, ...]:
+    """What the attempt changes, and what else came onto its target meanwhile, but for what aiframe landed there."""
+    attempt, repo, tree = work.attempt, work.attempt.place.repo, work.candidate.tree
+    own = changed_files(repo, attempt.base.commit, tree)
+    if attempt.since in ("", attempt.base.commit):
+        return own
+    brought = strangers(host_of(attempt.site), repo, attempt.since, attempt.base.commit)
+    if brought is None:
+        return changed_files(repo, attempt.since, tree)
+    found = {
+        change.path: change for commit in reversed(brought) for change in changed_files(repo, f"{commit}^", commit)
+    }
+    return tuple({**found, **{change.path: change for change in own}}.values())
 
 
 def _leads_out(repo: Repository, link: Change) -> bool:

@@ -27,6 +27,7 @@ from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
 from aiframe.workspaces.host import Base, is_branch_name, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
+from aiframe.workspaces.ledger import enter
 from aiframe.workspaces.linked import Linked, read_ready
 from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_files_back
 from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
@@ -256,6 +257,7 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
         commit = write_commit(host, kept.tree, (kept.base,), kept.message, kept.trailers, kept.date)
     if not host.is_ancestor(commit, tip(host, origin.target).commit):
         commit_work(workspace_of(linked_place(site, task_id)), commit, kept.date)
+        enter(host, commit)
         land(host, origin.target, kept.base, commit, kept.date)
     set_ref(host, origin.landed_ref, commit)
     return commit
@@ -273,6 +275,7 @@ def land_commit(site: Site, place: Place, commit: str) -> None:
     Raises TargetMoved, TargetBusy.
     """
     host, origin = open_origin(site)
+    enter(host, commit)
     land(host, origin.target, read_ready(workspace_of(place)).base, commit, now().wall)
     set_ref(host, origin.landed_ref, commit)
 
