@@ -35,5 +35,5 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
             log.say(f"-- {note}")
         # By the result alone. A commit would prove nothing: an agent knows the name of its run.
         ending = None if result is None else settle(site, result)
-        log.say("== interrupted" if ending is None else "== its result was there and is settled now")
+        log.say("== interrupted" if ending is None else "== its result was there and is settled now", "ending")
     return ending, notes

@@ -46,7 +46,7 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
         with StepLog(site.layout, run, redactor) as log:
             ending, notes = _perform(site, project, run, stop, log)
             with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
-                log.say(_closing_lines(ending, _question_in(ending, project, run)))
+                log.say(_closing_lines(ending, _question_in(ending, project, run)), "ending")
     except AiframeError as error:  # of the log itself
         ending, notes = refused(error), ()
     return redactor.value(ending), redactor.value(notes)
@@ -62,6 +62,8 @@ def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
             write_result(site.layout, result)
             write_turn(site, run, log)
             drop_seal(site)
+            if result.kept is not None:
+                log.stage("land")
             ending = settle(site, result)
     except AiframeError as error:
         ending = refused(error)

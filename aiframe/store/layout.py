@@ -247,6 +247,10 @@ class Layout:
         """The folder of a run. Raises UsageError for a run id that is no safe name."""
         return self.logs / "runs" / _checked(run_id)
 
+    def step_lines(self, run_id: str) -> Path:
+        """What happened in a run, one JSON object a line."""
+        return self.run_dir(run_id) / "log.jsonl"
+
     def result_json(self, run_id: str) -> Path:
         """What a run ended with, from which its settling can be replayed."""
         return self.run_dir(run_id) / "result.json"

@@ -21,7 +21,7 @@ from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.links import links_out
 from aiframe.core.events import Broken, Handed, Proposal
-from aiframe.core.model import Failure, FailureKind, Project, Run, Task
+from aiframe.core.model import Failure, FailureKind, Project, Role, Run, Task
 from aiframe.core.ports import AgentRequest, Answer
 from aiframe.core.scheduling import CLOSED
 from aiframe.core.verdict import Claim, Verdict, judge
@@ -60,6 +60,7 @@ def ask(
     strays = tuple(links_out(site.layout))
     sealed = seal_project(site, run, workspace)
     forget_result(site.layout)
+    log.stage("build" if run.role is Role.DEV else "write")
     try:
         answer = run_agent(site, run, agent, request, log, stop)
     finally:

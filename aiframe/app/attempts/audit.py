@@ -60,6 +60,7 @@ def audit(work: Work) -> GateReport:
     if settings is None or touched(work):  # what the checks spoiled goes back to the agent, whatever an audit would say
         return GateReport()
     log, began = work.attempt.log, time.monotonic()
+    log.stage("audit")
     log.say(f"-- audit by {settings.label}, which may only read")
     heard = _ask(work, settings)
     all_heard = [heard]

@@ -18,6 +18,7 @@ from aiframe.app.attempts.agent_run import beat, time_left
 from aiframe.app.attempts.attempt import Work
 from aiframe.app.attempts.gate_log import GateLog
 from aiframe.app.attempts.results import GateResult
+from aiframe.app.project.steplines import STAGES
 from aiframe.app.protection.log_holds import hold_log
 from aiframe.app.protection.sandboxing import granted, policy_for, sandbox_of
 from aiframe.app.protection.secrets import redactor_for
@@ -117,6 +118,8 @@ def run_commands(
     task says), *ran_on* what is in the work's folder, where that is not the work itself.
     """
     results = list[GateResult]()
+    if lines and gate in STAGES:
+        work.attempt.log.stage(gate)
     for number, line in enumerate(lines, start=1):
         name = gate if gate == "doctor" else f"{gate}-{number}"
         title = f"{gate} {number}/{len(lines)}"
@@ -146,7 +149,8 @@ def run_command(
     attempt, sandbox = work.attempt, sandbox_of(work.attempt.site).name
     allowed = attempt.task.network if network is None else network
     where = "no sandbox" if sandbox == "none" else sandbox
-    attempt.log.say(f"-- {title or name} ({where}{f', on {ran_on}' if ran_on else ''}): {line}")
+    said = f"-- {title or name} ({where}{f', on {ran_on}' if ran_on else ''}): {line}"
+    attempt.log.say(said, "gate_started", name=name, command=line, sandbox=sandbox, ran_on=ran_on)
     path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
     began, output = time.monotonic(), GateLog(path, redactor_for(attempt.site.environ))
     limit = _limit(work, timeout_s)
@@ -162,7 +166,11 @@ def run_command(
     gate = "setup" if "setup" in name else name.partition("-")[0]
     failure = _failure(work, gate, line, ended, limit)
     tail = output.tail()
-    attempt.log.say(f"{tail}\n-- {failure.message}" if failure is not None else f"-- passed in {seconds:.1f} s")
+    attempt.log.say(
+        f"{tail}\n-- {failure.message}" if failure is not None else f"-- passed in {seconds:.1f} s",
+        "gate_ended", name=name, command=line, passed=failure is None, exit_code=ended.code, seconds=seconds,
+        log_file=log_file,
+    )  # fmt: skip
     return Ran(result, ended, tail, failure)
 
 

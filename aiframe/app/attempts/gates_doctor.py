@@ -48,6 +48,7 @@ def prove_doctor(attempt: Attempt) -> GateReport:
     if not files:
         attempt.log.say("-- whether the doctor's command notices a fault is seen once there is a source file")
         return GateReport()
+    attempt.log.stage("prove")
     base = aside(Work(attempt, Candidate(tree, attempt.base.commit), attempt.place.root), tree, "doctor")
     attempt.log.say(f"-- whether the doctor's command notices a fault is seen first, in {base.folder}")
     try:

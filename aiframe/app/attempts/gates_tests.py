@@ -51,6 +51,7 @@ def _written(repo: Repository, base: str, changes: Sequence[Change], ours: Seque
 
 def _proof(work: Work, ours: Sequence[Change], written: tuple[str, ...]) -> GateReport:
     repo, lines = work.attempt.place.repo, work.attempt.task.commands
+    work.attempt.log.stage("tests")
     without = aside(work, tree_with(repo, work.attempt.base.commit, ours), "tests")
     work.attempt.log.say(f"-- whether the tests fail without the work is seen in {without.folder}")
     ready = make_ready(without, "tests-setup", ran_on=WITHOUT)

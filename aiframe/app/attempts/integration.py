@@ -20,6 +20,7 @@ def integrated(attempt: Attempt, built: Built) -> tuple[Attempt, Built, GateRepo
     base, conflicts = integrate(attempt.place, attempt.base)
     if base == attempt.base:
         return attempt, built, None
+    attempt.log.stage("merge")
     built = replace(built, sealed=seal_project(attempt.site, attempt.run, attempt.place.root))  # its branch has moved
     attempt.log.say(f"-- {attempt.place.target} has moved: the work is merged with it")
     if not conflicts:

@@ -84,6 +84,7 @@ def carry_out(
         report, built = check(work, built, LANDING_GATES if as_approved else GATES)
         if report.failure is not None or report.held or attempt.place.kind == "inplace":
             break
+        log.stage("wait_to_land")
         turn.take(site, stop)
         if is_on_target(attempt):
             break

@@ -28,7 +28,8 @@ def hold_logs(site: Site, run: Run) -> None:
     layout = site.layout
     let_go_of_logs(site)
     make_folder(_home(layout))
-    own = (layout.events, layout.tick_log(run.run_id), layout.run_dir(run.run_id) / "prompt.md")
+    own_id = run.run_id
+    own = (layout.events, layout.tick_log(own_id), layout.step_lines(own_id), layout.run_dir(own_id) / "prompt.md")
     for path in own:
         if path.exists():
             hold_log(site, path)
