@@ -66,19 +66,25 @@ def has_lanes(root: Path) -> bool:
 
 def read_lanes(root: Path, clock: Moment) -> tuple[Lane, ...]:
     """The lanes of the project in *root*, those that were made to their end. Reads only."""
-    folder = root / FOLDER
+    found = (read_lane(path, clock) for path in lane_records(root))
+    return tuple(lane for lane in found if lane is not None)
+
+
+def lane_records(root: Path) -> list[Path]:
+    """The files that say what each lane is for."""
     try:
-        records = sorted(folder.glob(f"*/{RECORD}"))
+        return sorted((root / FOLDER).glob(f"*/{RECORD}"))
     except OSError:
-        return ()
-    found = []
-    for path in records:
-        try:
-            record = msgspec.convert(json.loads(read_bounded(path)), LaneRecord)
-        except (OSError, AiframeError, ValueError, msgspec.ValidationError):
-            continue  # one that is being put away
-        found.append(_read(path.parent, record, clock))
-    return tuple(found)
+        return []
+
+
+def read_lane(path: Path, clock: Moment) -> Lane | None:
+    """The lane of which *path* is the record; None for one that is being put away."""
+    try:
+        record = msgspec.convert(json.loads(read_bounded(path)), LaneRecord)
+    except (OSError, AiframeError, ValueError, msgspec.ValidationError):
+        return None
+    return _read(path.parent, record, clock)
 
 
 def write_record(root: Path, record: LaneRecord) -> None:
