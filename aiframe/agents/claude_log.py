@@ -32,6 +32,21 @@ def readable(event: Mapping[str, Any]) -> str:
             return ""
 
 
+def kind_of(event: Mapping[str, Any]) -> str:
+    """What sort of thing *event* is, for the log."""
+    match event.get("type"):
+        case "assistant":
+            return "tool_call" if any(part.get("type") == "tool_use" for part in parts_of(event)) else "message"
+        case "user":
+            return "tool_result"
+        case "system" if event.get("subtype") == "api_retry":
+            return "error"
+        case "result" if event.get("is_error") is True:
+            return "error"
+        case _:
+            return "output"
+
+
 def parts_of(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The parts of the message in *event*."""
     return objects_of(object_of(event.get("message")).get("content"))[:200]

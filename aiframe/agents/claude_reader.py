@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from aiframe.agents.claude_log import parts_of, readable
+from aiframe.agents.claude_log import kind_of, parts_of, readable
 from aiframe.agents.claude_messages import Limit, classify, session_unknown, silent_failure
 from aiframe.agents.closing import check_closing, parse_closing
 from aiframe.agents.endings import cut_short
@@ -26,6 +26,7 @@ class ClaudeReader(Struct):
 
     request: AgentRequest
     program: str = "claude"
+    kind: str = "output"
     _session: str = ""
     _message: str = ""
     _error: str = ""
@@ -55,6 +56,7 @@ class ClaudeReader(Struct):
     def feed(self, line: str) -> str:
         """One event; returns what it means for a reader of the log."""
         event = json_object(line)
+        self.kind = "output" if event is None else kind_of(event)
         if event is None:
             return plain(line, 2000).strip()
         self._take(event)

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from aiframe.agents.closing import parse_closing
-from aiframe.agents.codex_log import readable
+from aiframe.agents.codex_log import kind_of, readable
 from aiframe.agents.codex_messages import INSTALL, classify, session_unknown, setup_problem
 from aiframe.agents.endings import cut_short, failure_of, first_line
 from aiframe.agents.lines import MAX_TEXT, count_of, json_object, object_of, plain, text_of
@@ -119,6 +119,7 @@ class CodexReader(Struct):
 
     request: AgentRequest
     program: str = "codex"
+    kind: str = "output"
     started_at: float = field(default_factory=time.time)
     _session: str = ""
     _message: str = ""
@@ -145,6 +146,7 @@ class CodexReader(Struct):
     def feed(self, line: str) -> str:
         """One event; returns what it means for a reader of the log."""
         event = json_object(line)
+        self.kind = "output" if event is None else kind_of(event)
         if event is None:
             return plain(line, 2000).strip()
         self._take(event)

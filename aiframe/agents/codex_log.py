@@ -31,6 +31,24 @@ def readable(event: Mapping[str, Any]) -> str:
             return ""
 
 
+def kind_of(event: Mapping[str, Any]) -> str:
+    """What sort of thing *event* is, for the log."""
+    item = object_of(event.get("item")).get("type")
+    match event.get("type"), item:
+        case "error" | "turn.failed", _:
+            return "error"
+        case _, "error":
+            return "error"
+        case _, "agent_message" | "reasoning" | "todo_list":
+            return "message"
+        case "item.completed", "command_execution":
+            return "tool_result"
+        case _, "command_execution" | "web_search" | "mcp_tool_call" | "file_change":
+            return "tool_call"
+        case _:
+            return "output"
+
+
 def _started(item: Mapping[str, Any]) -> str:
     match item.get("type"):
         case "command_execution":

@@ -19,12 +19,16 @@ VAIN_STEPS = 5
 """Steps in a row that came to nothing. opencode goes on so for ever when its streams are cut, and the stall rule does
 not see it, because each step is output."""
 
+_KINDS = {"text": "message", "reasoning": "message", "tool_use": "tool_call", "error": "error"}
+"""What sort of thing an event is, for the log; opencode tells of a tool when it has ended."""
+
 
 class OpencodeReader(Struct):
     """Follows the events of one ``opencode run``; keeps the last message, not the output of tools."""
 
     request: AgentRequest
     program: str = "opencode"
+    kind: str = "output"
     _session: str = ""
     _message: str = ""
     _error: Failure | None = None
@@ -52,6 +56,7 @@ class OpencodeReader(Struct):
     def feed(self, line: str) -> str:
         """One event; returns what it means for a reader of the log."""
         event = json_object(line)
+        self.kind = _KINDS.get(text_of(event.get("type")), "output") if event is not None else "output"
         if event is None:
             return plain(line, 2000).strip()
         self._session = text_of(event.get("sessionID"))[:200] or self._session

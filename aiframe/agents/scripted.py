@@ -67,10 +67,17 @@ class Scripted:
         return ScriptedReader(request)
 
 
+_KINDS = {
+    "text": "message", "file": "tool_call", "command": "tool_call", "result": "tool_result", "failure": "error",
+}  # fmt: skip
+"""What sort of thing an event is, for the log."""
+
+
 class ScriptedReader(Struct):
     """Follows one turn."""
 
     request: AgentRequest
+    kind: str = "output"
     _session: str = ""
     _text: str = ""
     _end: Mapping[str, Any] | None = None
@@ -97,6 +104,7 @@ class ScriptedReader(Struct):
     def feed(self, line: str) -> str:
         """One event; a line that is none is shown as it is."""
         event = json_object(line)
+        self.kind = _KINDS.get(text_of(event.get("type")), "output") if event is not None else "output"
         if event is None:
             return plain(line, 2000).rstrip("\n")
         match event.get("type"):

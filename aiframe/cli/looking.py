@@ -1,4 +1,4 @@
-"""What only looks: `status`, `why`, `logs`, `events`, `doctor`, `schema`, `version`."""
+"""What only looks: `status`, `why`, `events`, `doctor`, `schema`, `version`."""
 
 from __future__ import annotations
 
@@ -63,21 +63,6 @@ def why(args: Namespace) -> int:
     print(paint(render.Tongue(language).sentence(said.headline), "bold"))
     for line in render.reasons(said, language, partial(typed, args=args)):
         print(line)
-    return 0
-
-
-def logs(args: Namespace) -> int:
-    """Print the log of a run."""
-    from aiframe.app.reports.follow import follow_log, follow_run, print_log
-    from aiframe.store.locks import is_run_locked
-
-    layout = where.layout(args)
-    if args.follow and args.run is not None:
-        follow_log(layout, args.run, _say, lambda: False)
-    elif args.follow and is_run_locked(layout):
-        follow_run(layout, _say)
-    else:
-        print_log(layout, args.run, _say)
     return 0
 
 

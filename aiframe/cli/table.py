@@ -202,8 +202,16 @@ def _note(parser: argparse.ArgumentParser) -> None:
 
 
 def _logs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--follow", action="store_true", help="go on until the step ends")
-    parser.add_argument("--run", metavar="ID", help="the run (default: the last one)")
+    parser.add_argument("--task", metavar="T", default="", help="only what belongs to this task")
+    parser.add_argument("--run", metavar="ID", help="only this run (default: the last one)")
+    parser.add_argument(
+        "--event", metavar="NAME", action="append", default=[], help="only events of this name, such as 'gate_*'"
+    )
+    parser.add_argument("--since", metavar="WHEN", help="from then on: an age (30m, 2h, 1d), a date or a time")
+    parser.add_argument("--until", metavar="WHEN", help="up to then")
+    parser.add_argument("--tail", metavar="N", type=count, help="only the last N lines")
+    parser.add_argument("--follow", action="store_true", help="go on until the project rests, or Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="print the lines as they are: one JSON object each")
     _project(parser)
 
 
@@ -306,7 +314,13 @@ COMMANDS = (
         ("aiframe status" + _P, "aiframe status --lang zh --watch 1"), "looking:status", _status,
     ),
     Command("why", "Look", "what it waits for, and what to do", ("aiframe why" + _P,), "looking:why", _why),
-    Command("logs", "Look", "print what a step printed", ("aiframe logs --follow" + _P,), "looking:logs", _logs),
+    Command(
+        "logs", "Look", "print what steps printed, and what happened",
+        ("aiframe logs --follow" + _P, "aiframe logs --task T3 --since 2h", "aiframe logs --event 'gate_*' --json"),
+        "logs:logs", _logs,
+        "Without a filter it is the readable log of the last run. With one, or with tasks side by side, it is all\n"
+        "that was logged, in the order of time; filters combine. docs/logs.md lists events and fields.",
+    ),
     Command("events", "Look", "print what has happened", ("aiframe events" + _P,), "looking:events", _events),
     Command(
         "history", "Look", "every run: outcome, time, tokens, cost, commit",

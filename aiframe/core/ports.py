@@ -93,7 +93,11 @@ class Answer(Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """Follows an agent's output, one line at a time, in bounded memory."""
+    """Follows an agent's output, one line at a time, in bounded memory.
+
+    It may have a ``kind`` that says what the line it was fed last is: ``message``, ``tool_call``, ``tool_result``,
+    ``error`` or ``output``; without one every line is ``output``.
+    """
 
     def feed(self, line: str) -> str:
         """Take one line of standard output; return readable text for the log, empty for nothing to show."""

@@ -7,9 +7,14 @@ written again when a settle is replayed; readers show it once for each (run_id, 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from aiframe.store.atomic import append_durable, make_folder, storage_errors
@@ -75,6 +80,42 @@ def last_events(layout: Layout, n: int) -> list[Event]:
     return list(found)
 
 
+def raw_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """The whole lines of a log from the byte *start* on, up to *end*, each with the offset after it.
+
+    A link or what is no file has none, and neither has one that is missing. Raises StorageError.
+    """
+    with storage_errors(path, "read"), _opened(path) as file:
+        if file is None:
+            return
+        file.seek(start)
+        for line in _whole_lines(file):
+            if end is not None and file.tell() > end:
+                return
+            yield file.tell(), line
+
+
+def raw_lines_backwards(path: Path, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """As raw_lines, the last line first, and without their ends."""
+    with storage_errors(path, "read"), _opened(path) as file:
+        if file is not None:
+            yield from _lines_backwards(file, start, end)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    # Not blocking and no links: whoever wrote into the folder must not make us hang or read something else.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            yield None
+            return
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        yield file if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+
+
 class _Once:
     """Tells the first of equal keyed events from its repetitions, which stand close together."""
 
@@ -110,13 +151,13 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
             line = file.readline(MAX_LINE)
 
 
-def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+def _lines_backwards(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[bytes]:
     """The complete lines of *file*, the last first; what follows the last newline is torn and left out."""
-    position = file.seek(0, 2)
+    position = file.seek(0, 2) if end is None else end
     tail = b""  # the beginning of a line whose start lies further back
     torn = too_long = True
-    while position > 0:
-        size = min(_BLOCK, position)
+    while position > start:
+        size = min(_BLOCK, position - start)
         position -= size
         file.seek(position)
         parts = (file.read(size) + tail).split(b"\n")

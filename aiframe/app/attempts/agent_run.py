@@ -84,17 +84,21 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
     reader = agent.reader(request)
     raw_path = folder / "agent.jsonl"
     redactor = redactor_for(site.environ)
-    output, errors, said = redactor.stream(), redactor.stream(), bytearray()
+    output, errors, stderr = redactor.stream(), redactor.stream(), bytearray()
     meter = Meter(site, run)
 
     def hear(line: str) -> None:
-        log.say(reader.feed(line))
-        meter.take(reader.usage, reader.cost_usd)
+        said = reader.feed(line)
+        log.say(said, getattr(reader, "kind", "output"))
+        if meter.take(reader.usage, reader.cost_usd):
+            log.tell("usage", **meter.told())
 
     def should_stop() -> bool:
         return stop() or (not reader.complete and meter.is_over())
 
     lines = Lines(hear)
+    about = {"agent": agent.name, "model": request.model}
+    log.tell("agent_started", **about)
     with storage_errors(raw_path, "write"), raw_path.open("ab", buffering=0) as raw:
         hold_log(site, raw_path)
 
@@ -104,8 +108,8 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
 
         def take_error(chunk: bytes) -> None:
             log.add_foreign(chunk)
-            said.extend(errors.feed(chunk))
-            del said[:-STDERR_BYTES]
+            stderr.extend(errors.feed(chunk))
+            del stderr[:-STDERR_BYTES]
 
         try:
             ended = supervise(
@@ -120,16 +124,21 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
                 should_stop=should_stop,
                 env_base=agent_environment(site, agent),
             )
-            ended = replace(ended, stderr=(said + errors.end()).decode("utf-8", "replace"))
+            ended = replace(ended, stderr=(stderr + errors.end()).decode("utf-8", "replace"))
         except MissingProgram as error:
             ended = Exit(NOT_FOUND, stderr=error.message)  # the agent knows how one gets it
             meter.void()
+            log.tell("agent_ended", **about, exit_code=ended.code, reason="missing", seconds=0.0)
             return reader.finish(ended)
         take(output.end())
     lines.end()
     _redact_left(folder, redactor)
     answer = reader.finish(ended)
     meter.end(answer)
+    log.tell(
+        "agent_ended", **about, exit_code=ended.code, reason=ended.reason, seconds=round(ended.duration_s, 3),
+        **meter.told(),
+    )  # fmt: skip
     if ended.reason == "stopped" and not stop() and meter.over is not None:
         return replace(answer, failure=meter.failure())
     return answer

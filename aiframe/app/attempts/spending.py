@@ -82,12 +82,18 @@ class Meter:
         self.over: Reached | None = None
         self._note(self._told)
 
-    def take(self, usage: Usage, cost_usd: float | None) -> None:
-        """The agent has told *usage* and *cost_usd* so far."""
+    def take(self, usage: Usage, cost_usd: float | None) -> bool:
+        """The agent has told *usage* and *cost_usd* so far; whether that is news."""
         told = Counted(_tokens(usage), cost_usd)
-        if told != self._told:
-            self._told = told
-            self._note(told)
+        if told == self._told:
+            return False
+        self._told = told
+        self._note(told)
+        return True
+
+    def told(self) -> dict[str, Any]:
+        """What the agent has told of this invocation; null where it told nothing."""
+        return {"tokens": self._told.tokens or None, "cost_usd": self._told.cost_usd}
 
     def is_over(self) -> bool:
         """Whether a limit is reached by now, with the time that has passed."""
@@ -106,6 +112,7 @@ class Meter:
             own = whole.without(self._sessions.get(answer.session_id, Counted())) if answer.cumulative else whole
             self._sessions.pop(answer.session_id, None)
             self._sessions[answer.session_id] = whole
+        self._told = own
         self._note(own)
 
     def void(self) -> None:

@@ -16,8 +16,21 @@ from aiframe.app.project.observe import hand_edit
 from aiframe.app.project.outbox import debt_for, document_debt, settle_debts
 from aiframe.app.project.proposals import beyond_proposal
 from aiframe.app.project.site import Site
-from aiframe.app.project.telling import tell, tell_note
-from aiframe.core.events import Archive, Effect, Event, Resume, RunLost, Seen, SetStatus, StepEnded, Write
+from aiframe.app.project.telling import tell, tell_lane, tell_note
+from aiframe.core.events import (
+    Archive,
+    CloseLane,
+    Effect,
+    Event,
+    OpenLane,
+    ParkLane,
+    Resume,
+    RunLost,
+    Seen,
+    SetStatus,
+    StepEnded,
+    Write,
+)
 from aiframe.core.machine import decide, seen_after
 from aiframe.core.model import Project, State
 from aiframe.store.atomic import write_durable
@@ -59,6 +72,8 @@ class Draft(Struct):
                 self.debts.append(debt)
             elif isinstance(effect, Write):
                 self.debts.append(document_debt(self.site, effect.name, effect.text))
+            elif isinstance(effect, OpenLane | ParkLane | CloseLane):
+                self.debts.append(tell_lane(effect, self.project, self.seen.tasks, self.seen.clock.wall))
         line = tell(event, before, self.project, self.seen.tasks, self.seen.clock.wall)
         if line is not None:
             self.debts.append(line)

@@ -80,11 +80,16 @@ def lane_records(root: Path) -> list[Path]:
 
 def read_lane(path: Path, clock: Moment) -> Lane | None:
     """The lane of which *path* is the record; None for one that is being put away."""
+    record = read_record(path)
+    return _read(path.parent, record, clock) if record is not None else None
+
+
+def read_record(path: Path) -> LaneRecord | None:
+    """What the file *path* says that its lane is for; None for one that is being put away."""
     try:
-        record = msgspec.convert(json.loads(read_bounded(path)), LaneRecord)
+        return msgspec.convert(json.loads(read_bounded(path)), LaneRecord)
     except (OSError, AiframeError, ValueError, msgspec.ValidationError):
         return None
-    return _read(path.parent, record, clock)
 
 
 def write_record(root: Path, record: LaneRecord) -> None:

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiframe.core.budget import Spent
-from aiframe.core.events import Broken, Event, Finished, Handed, Held, RunLost, RunStarted, StepEnded
+from aiframe.core.events import (
+    Broken,
+    CloseLane,
+    Event,
+    Finished,
+    Handed,
+    Held,
+    OpenLane,
+    ParkLane,
+    RunLost,
+    RunStarted,
+    StepEnded,
+)
 from aiframe.core.model import Project, Run, Task, TaskStatus
+
+Line: TypeAlias = dict[str, Any]
+
+_OF_LANES = {OpenLane: "lane_opened", ParkLane: "lane_parked", CloseLane: "lane_closed"}
+KINDS = ("step_started", "step_ended", "state_changed", "noted", *_OF_LANES.values())
+"""What the journal may tell."""
 
 
 def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], wall: float) -> dict[str, Any] | None:
@@ -36,6 +54,15 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
             return line
         case _:
             return None
+
+
+def tell_lane(effect: OpenLane | ParkLane | CloseLane, project: Project, tasks: Sequence[Task], wall: float) -> Line:
+    """The journal's line for a task that begins to be worked at beside others, that rests, or that is over."""
+    line = _line(_OF_LANES[type(effect)], None, project, project, tasks, wall)
+    line |= {"key": f"g{project.generation + 1}:{line['kind']}:{effect.task_id}", "task": effect.task_id}
+    if isinstance(effect, OpenLane):
+        line |= {"agent": effect.agent, "values": dict(effect.values)}
+    return line
 
 
 def _outcome(event: Event) -> str:

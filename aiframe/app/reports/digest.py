@@ -73,7 +73,7 @@ def parse_since(text: str, now: float) -> float:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):
         cure = "use an age (30m, 12h, 2d, 1w) or a date (2026-05-01, 2026-05-01T18:00)"
-        raise UsageError(f"{text[:80]!r} is no time to begin at", hint=cure) from None
+        raise UsageError(f"{text[:80]!r} is no point in time", hint=cure) from None
 
 
 def make_digest(root: Path, environ: Mapping[str, str], *, since: float, history: History | None = None) -> Digest:

@@ -41,6 +41,11 @@ def log_names(layout: Layout) -> frozenset[str]:
     return frozenset(entry.name for entry in _log_entries(layout))
 
 
+def logged_runs(layout: Layout) -> frozenset[str]:
+    """The ids of the runs that have a log."""
+    return frozenset(_run_id(name) for name in log_names(layout))
+
+
 def follow_run(layout: Layout, out: Out, *, before: frozenset[str] | None = None, pause: Pause = time.sleep) -> str:
     """Show the run that is alive from its beginning, then each run that follows, until no runner is alive.
 
