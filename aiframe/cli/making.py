@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from aiframe.cli import where
+from aiframe.cli.reporting import harmless
 from aiframe.core.errors import UsageError
 
 
@@ -43,10 +44,12 @@ def init(args: Namespace) -> int:
         repo=where.here() / Path(args.repo).expanduser() if args.repo else None,
         base=args.base or "",
         workspace=args.workspace or "",
+        create_base=args.create_base,
+        old=where.here() / Path(args.old).expanduser() if args.old else None,
     )
     print(f"made {report.path} (agent: {report.agent})")
     for note in (*report.notes, *notes):
-        print(f"  note: {note}")
+        print(harmless(f"  note: {note}"))
     print("next:")
     for command in report.next_commands:
         print(f"  {command}")

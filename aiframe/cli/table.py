@@ -62,6 +62,10 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base", metavar="NAME", help="what that work starts from (default: what is checked out there)"
     )
+    parser.add_argument("--create-base", action="store_true", help="make that branch where there is none")
+    parser.add_argument(
+        "--from", metavar="FILE", dest="old", help='take over a configuration of "Task Orchestrator", and its .tasks/'
+    )
     parser.add_argument("--unattended", action="store_true", help="no interview and no reviews (interactive_mode off)")
     _frame(parser)
 

@@ -152,7 +152,7 @@ def _check_ids(source: Source, tasks: list[tuple[Task, Mapping]]) -> None:
             source.complain(place.start, f"the id {task.id} stands here again", "give each task an id of its own")
     for task, node in tasks:
         _check_blockers(source, task, node, first)
-    for cycle in _cycles({task.id: task.blocked_by for task, _ in tasks}):
+    for cycle in find_cycles({task.id: task.blocked_by for task, _ in tasks}):
         place = first[cycle[0]].get("blocked_by") or first[cycle[0]]
         message = f"tasks wait for each other: {' -> '.join((*cycle, cycle[0]))}"
         source.complain(place.start, message, "remove one of these from blocked_by")
@@ -167,7 +167,7 @@ def _check_blockers(source: Source, task: Task, node: Mapping, known: ReadOnly[s
             source.complain(item.start, message, "correct the id, or remove it")
 
 
-def _cycles(edges: ReadOnly[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+def find_cycles(edges: ReadOnly[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
     """The cycles that a walk through *edges* closes, each task visited once."""
     finished: set[str] = set()
     for start in edges:

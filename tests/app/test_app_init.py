@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from aiframe.app.making.frame import all_projects, lay_frame
-from aiframe.app.making.init import IDEA_LIMIT, NURSERY_PREFIX, InitReport, init_project
+from aiframe.app.making.init import IDEA_LIMIT, InitReport, init_project
+from aiframe.app.making.new_project import NURSERY_PREFIX
 from aiframe.core.errors import AiframeError, GuardError, UnreadableFile, UsageError
 from aiframe.core.model import Moment, State
 from aiframe.process import now
@@ -283,7 +284,7 @@ def run_init(frame: Path, before: str = "", **environ: str) -> subprocess.Comple
     """`init_project` for the name shop in a process of its own, after the statement *before*."""
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from aiframe.app.making import init; from aiframe.process import now\n"
+        "from aiframe.app.making import init, new_project; from aiframe.process import now\n"
         f"{before}\n"
         "init.init_project(Path(sys.argv[1]), 'shop', clock=now(), cwd=Path('/'), environ=os.environ)"
     )
@@ -306,7 +307,7 @@ def test_nothing_is_left_when_a_file_cannot_be_written(frame: Path) -> None:
 
 
 def test_what_a_killed_init_leaves_is_no_project(frame: Path) -> None:
-    killed = run_init(frame, before="init.ensure_repository = lambda root, ignored: os.kill(os.getpid(), 9)")
+    killed = run_init(frame, before="new_project.ensure_repository = lambda root, ignored: os.kill(os.getpid(), 9)")
     assert killed.returncode == -9
     (left,) = set(names(frame)) - {".gitignore"}
     assert left.startswith(NURSERY_PREFIX)

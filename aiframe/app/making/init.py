@@ -1,45 +1,41 @@
-"""A new project: built whole in a hidden folder beside its place, then moved there in one step."""
+"""A new project: from what a person gave, by name, idea, repository or the configuration of another tool."""
 
 from __future__ import annotations
 
 import difflib
-import errno
 import json
 import os
 import re
 import shlex
 import shutil
-import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from aiframe.agents import known_agents
 from aiframe.agents.probe import Probe, describe
-from aiframe.app.making.init_repository import about_repository, workspace_lines
-from aiframe.app.project.resources import files_below, template_folder
+from aiframe.app.making.init_repository import about_repository, workspace_of_repository
+from aiframe.app.making.new_project import Content, build, free_places, make_nursery, move
+from aiframe.app.making.old_config import OldConfig, read_old_config
+from aiframe.app.project.resources import template_folder
 from aiframe.core.errors import GuardError, UsageError
-from aiframe.core.model import Moment, Project, Settings
-from aiframe.store.atomic import make_folder, read_bounded, storage_errors, sync_directory, write_durable
-from aiframe.store.layout import IGNORED, MAX_NAME, Layout, is_safe_name
-from aiframe.store.project_store import ProjectStore
+from aiframe.core.model import Moment
+from aiframe.store.atomic import make_folder, read_bounded
+from aiframe.store.layout import MAX_NAME, is_safe_name
 from aiframe.store.settings_file import DEFAULT_AGENT
 from aiframe.store.source_text import BOM, decode_text
-from aiframe.workspaces.create import ensure_repository
 
 IDEA_LIMIT = 1024 * 1024
 """The most bytes that an idea may have."""
 
-NURSERY_PREFIX = ".new-"
 NEEDS_OPTIONS: Mapping[str, str] = {
     "command": "add the command line of your CLI, as `agent: {name: command, line: ...}`",
     "scripted": "add the file to play, as `agent: {name: scripted, file: ...}`",
 }
 """What a person has to write for an agent that is nothing by itself."""
-
-_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR})
 
 
 class InitReport(Struct, frozen=True):
@@ -54,35 +50,59 @@ class InitReport(Struct, frozen=True):
 def init_project(
     frame: Path, name: str | None, *, idea: Path | str | None = None, agent: str | None = None,
     interactive: bool = True, sandbox: str = "auto", clock: Moment, cwd: Path, environ: Mapping[str, str],
-    repo: Path | None = None, base: str = "", workspace: str = "",
+    repo: Path | None = None, base: str = "", create_base: bool = False, workspace: str = "", old: Path | None = None,
 ) -> InitReport:  # fmt: skip
     """Make a project in *frame*; where *name* is taken it gets a numeric suffix.
 
     *idea* is a file (Path) or the text itself; *agent* the name for PROJECT.yaml, by default one that is installed;
     *sandbox* what PROJECT.yaml says of it. *repo* is a git repository that the project is to work for, each task in a
-    *workspace* (a worktree unless it says clone) that starts from *base*; nothing in it is touched yet.
+    *workspace* (a worktree unless it says clone) that starts from *base*; nothing in it is touched yet, but that
+    *create_base* makes the base where it is not there. *old* is a configuration of a Task Orchestrator, from which all
+    that is not given here is taken.
     Raises GuardError inside projects/, UsageError for a name or idea that will not do, UnreadableFile, StorageError;
     nothing is left then.
     """
     _refuse_inside_projects(frame, cwd)
-    lines = workspace_lines(repo, base, workspace)
-    wanted = check_name(name) if name is not None else _default_name(repo, clock)
+    found = read_old_config(old, environ.get("HOME", "")) if old is not None else OldConfig()
+    repo = repo or found.repo
+    wanted = check_name(name) if name is not None else _default_name(found.name, repo, clock)
     text = _idea_text(idea)
-    chosen, notes = _choose_agent(agent, environ)
-    values = {"agent": chosen, "sandbox": sandbox}
+    chosen, notes = _choose_agent(agent or found.agent.get("name"), environ)
+    template = template_folder("project", frame)
+    where, made = workspace_of_repository(repo, base or found.base, workspace, create=create_base)
+    content = Content(
+        template, _values(chosen, sandbox, found), text, _settings(found, where), found.comments, found.plan.text,
+        interactive,
+    )  # fmt: skip
     make_folder(frame / "projects")
-    for path in _free_places(frame / "projects", wanted):
-        nursery = _nursery(path.parent)
+    for path in free_places(frame / "projects", wanted):
+        nursery = make_nursery(path.parent)
         try:
-            template = template_folder("project", frame)
-            _build(nursery, path.name, template, text, values, clock, lines, interactive=interactive)
-            if _move(nursery, path):
-                renamed = (f"the name {wanted} was taken",) if path.name != wanted else ()
-                notes = (*renamed, *about_repository(path, environ), *notes)
-                return InitReport(path, chosen, _next_commands(path, cwd, has_idea=bool(text)), notes)
+            build(nursery, path.name, content, clock)
+            if move(nursery, path):
+                renamed = f"the name {wanted} was taken" if path.name != wanted else ""
+                told = (renamed, made, *found.notes, *about_repository(path, environ), *notes)
+                return InitReport(path, chosen, _next_commands(path, cwd, content), tuple(filter(None, told)))
         finally:
             shutil.rmtree(nursery, ignore_errors=True)
     raise UsageError(f"there are too many projects named {wanted}", hint="choose another name")
+
+
+def _values(agent: str, sandbox: str, old: OldConfig) -> dict[str, str]:
+    """What PROJECT.yaml says of the agent and of the sandbox, each in one line."""
+    as_before = not old.agent.get("name") or old.agent["name"] == agent
+    its_own = {"name": agent, **old.agent} if old.agent and as_before else agent
+    return {
+        "agent": its_own if isinstance(its_own, str) else json.dumps(its_own),
+        "sandbox": json.dumps(old.sandbox) if old.sandbox else sandbox,
+    }
+
+
+def _settings(old: OldConfig, workspace: Mapping[str, Any]) -> dict[str, Any]:
+    """The further keys of PROJECT.yaml."""
+    rest = {key: value for key, value in old.settings.items() if key != "setup"}
+    setup = {"setup": old.settings["setup"]} if "setup" in old.settings else {}
+    return ({"workspace": {**workspace, **setup}} if workspace or setup else {}) | rest
 
 
 # What a person gave
@@ -100,11 +120,11 @@ def check_name(name: str) -> str:
     raise UsageError(message, hint=_suggestion(name))
 
 
-def _default_name(repo: Path | None, clock: Moment) -> str:
-    """A name for a project that was given none: its repository's, else one of the time."""
-    named = Path(os.path.abspath(repo)).name if repo is not None else ""
-    if is_safe_name(named) and "template" not in named.casefold():
-        return named
+def _default_name(old: str, repo: Path | None, clock: Moment) -> str:
+    """A name for a project that was given none: the *old* one, its repository's, else one of the time."""
+    for named in (old, Path(os.path.abspath(repo)).name if repo is not None else ""):
+        if is_safe_name(named) and "template" not in named.casefold():
+            return named
     return time.strftime("project-%Y%m%d-%H%M%S", time.localtime(clock.wall))
 
 
@@ -180,96 +200,12 @@ def _about(agent: str, environ: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-# Building
-
-
-def _free_places(projects: Path, wanted: str) -> Iterator[Path]:
-    """Places that nobody has taken at the moment: the name itself, then with -2, -3, ..."""
-    for count in range(1, 10_000):
-        suffix = f"-{count}" if count > 1 else ""
-        path = projects / (wanted[: MAX_NAME - len(suffix)] + suffix)
-        if not os.path.lexists(path):
-            yield path
-
-
-def _nursery(projects: Path) -> Path:
-    nursery = projects / f"{NURSERY_PREFIX}{os.urandom(6).hex()}"
-    with storage_errors(nursery, "make the folder"):
-        nursery.mkdir()
-    return nursery
-
-
-def _move(nursery: Path, path: Path) -> bool:
-    """Give the finished project its name; False where somebody else was faster."""
-    with storage_errors(path, "make"):
-        try:
-            os.rename(nursery, path)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                return False
-            raise
-    sync_directory(path.parent)
-    return True
-
-
-def _build(
-    root: Path, name: str, template: Path, idea: str, values: Mapping[str, str], clock: Moment, workspace: str, *,
-    interactive: bool,
-) -> None:  # fmt: skip
-    """All files of the project *name*, its repository with a first commit, and its state."""
-    for relative in files_below(template):
-        text = _filled(template / relative, relative.as_posix(), name, idea, values)
-        target = root / relative
-        if target.suffix == ".j2":
-            target = target.with_suffix("")
-        if target.name == "PROJECT.yaml" and workspace and isinstance(text, str):
-            text = text.rstrip("\n") + "\n\n" + workspace
-        make_folder(target.parent)
-        write_durable(target, text, 0o755 if (template / relative).stat().st_mode & stat.S_IXUSR else 0o644)
-    if idea:
-        write_durable(root / "idea.md", idea + "\n")
-    ensure_repository(root, IGNORED)
-    settings = Settings(interactive_mode=interactive)
-    ProjectStore(Layout(root)).save(Project(settings=settings), clock, expect_generation=0)
-
-
-def _filled(source: Path, relative: str, name: str, idea: str, values: Mapping[str, str]) -> str | bytes:
-    """The content of a template file for this project."""
-    data = read_bounded(source)
-    if source.suffix == ".j2":
-        return _rendered(source, decode_text(source, data), {"name": name, **values})
-    if relative == "SPEC.md" and idea:
-        return _with_idea(decode_text(source, data), idea)
-    if relative == "TASKS.yaml":
-        return re.sub(r'(?m)^project: ""', lambda _: f"project: {json.dumps(name)}", decode_text(source, data), count=1)
-    return data
-
-
-def _rendered(source: Path, text: str, values: Mapping[str, str]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    try:
-        return environment.from_string(text).render(values)
-    except jinja2.TemplateError as error:
-        place = f"{source}:{error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else str(source)
-        cure = f"correct it; it may use {', '.join(values)}"
-        raise UsageError(f"{place}: {error}", hint=cure) from error
-
-
-def _with_idea(spec: str, idea: str) -> str:
-    """*spec* with the idea in a section of its own, before the first one that is there."""
-    section = f"## Idea\n\n{idea}\n\n"
-    first = re.search(r"(?m)^## ", spec)
-    if first is None:
-        return f"{spec.rstrip()}\n\n{section}".lstrip()
-    return spec[: first.start()] + section + spec[first.start() :]
-
-
-def _next_commands(path: Path, cwd: Path, *, has_idea: bool) -> tuple[str, ...]:
+def _next_commands(path: Path, cwd: Path, content: Content) -> tuple[str, ...]:
     near, here = path.resolve(), cwd.resolve()
     place = shlex.quote(str(near.relative_to(here) if near.is_relative_to(here) else near))
-    commands = [] if has_idea else [f"$EDITOR {place}/SPEC.md"]
+    if content.plan:
+        return (f"aiframe run --dry-run --project {place}", f"aiframe run --project {place}")
+    commands = [] if content.idea else [f"$EDITOR {place}/SPEC.md"]
     return (
         *commands,
         f"aiframe tick --project {place}",

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from aiframe.app.attempts.linked import find_origin
 from aiframe.app.project.site import open_site
 from aiframe.core.errors import UsageError
+from aiframe.process import now
+from aiframe.workspaces.bases import create_base
+from aiframe.workspaces.git import GitError, Repository
 from aiframe.workspaces.host import Base, open_host, resolve_base
 
+MAKE_IT = "aiframe can make the branch: add --create-base"
 
-def workspace_lines(repo: Path | None, base: str, kind: str = "") -> str:
-    """The lines of PROJECT.yaml for *repo*, which is looked at first. Raises StepError, UsageError."""
+
+def workspace_of_repository(
+    repo: Path | None, base: str, kind: str = "", *, create: bool = False
+) -> tuple[dict[str, str], str]:
+    """What `workspace` in PROJECT.yaml says for *repo*, which is looked at first, and what was made there, in words.
+
+    Nothing in it is touched, but that with *create* its base is made where it is not there. Raises StepError,
+    UsageError.
+    """
     if repo is None:
-        for option in filter(None, (base and "--base", kind and "--workspace")):
+        for option in filter(None, (base and "--base", kind and "--workspace", create and "--create-base")):
             raise UsageError(f"{option} is for a repository", hint="name it with --repo PATH")
-        return ""
+        return {}, ""
     host = open_host(repo)
-    found = resolve_base(host, base)
+    made = create_base(host, base, now().wall) if create else ""
+    found = _found_base(host, base)
     named = base or (found.name if found.ref else found.commit)
-    told = (f"kind: {kind or 'worktree'}", f"repo: {json.dumps(str(host.root))}", f"base: {json.dumps(named)}")
-    return "\n  ".join(("workspace:", *told)) + "\n"
+    return {"kind": kind or "worktree", "repo": str(host.root), "base": named}, made
+
+
+def _found_base(host: Repository, base: str) -> Base:
+    try:
+        return resolve_base(host, base)
+    except GitError as error:
+        error.hint = f"{error.hint}; or {MAKE_IT}"
+        raise
 
 
 def about_repository(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
