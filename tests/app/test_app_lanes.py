@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, git, lay_project, task, wait_for
+from support.projects import Bench, git, lay_project, play, task, wait_for
+from support.side_by_side import lay_yard
 
 TARGET = "aiframe/shop/landed"
 WORK = 'date +%s.%N > "began-$1"; sleep "$2"; printf "%s\\n" "$1" > "$1.txt"; date +%s.%N > "ended-$1"'
@@ -133,6 +134,21 @@ def test_a_task_waits_for_those_it_builds_on(tmp_path: Path) -> None:
     times = spans(bench)
     assert times["T1"][1] < times["T2"][0]
     assert together(times["T1"], times["T3"])
+
+
+def test_a_service_in_trouble_is_waited_for_with_the_locks_in_hand(tmp_path: Path) -> None:
+    """What the first has half done lies in files that the second would write."""
+    plan = [task(name, f"grep -q {name} a.txt", locks={"writes": ["a.txt"]}) for name in ("T1", "T2")]
+    yard = lay_yard(tmp_path, *plan, limits={"transient_base_sec": 1})
+    half = yard.turn("T1", meets=False, files={"a.txt": "half\n"}, fail={"kind": "transient", "message": "busy"})
+    whole = [
+        yard.turn(name, meets=False, files={}, append={"a.txt": f"{name}\n"}, **more)
+        for name, more in (("T1", {"repeat": 1}), ("T2", {}))
+    ]
+    play(yard.bench, [half, *whole])
+    said = yard.bench.do("run").said
+    assert yard.bench.where == "DONE", said
+    assert yard.arrived() == ["T1", "T1", "T2"]
 
 
 def test_a_task_that_fails_stops_the_project_and_the_others_end(tmp_path: Path) -> None:

@@ -38,10 +38,15 @@ class Yard:
         """Where the task *name* is worked at."""
         return self.bench.root.parent / "state" / "aiframe" / "workspaces" / f"{self.bench.root.name}.{name}" / name
 
+    def starts(self) -> list[tuple[str, float]]:
+        """What the agents were started for and when, in epoch seconds; a task once for each start."""
+        path = self.marks / "starts"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(name, float(at)) for name, at in map(str.split, lines)]
+
     def arrived(self) -> list[str]:
-        """What the agents were started for, in the order of their starts; a task once for each start."""
-        starts = self.marks / "starts"
-        return starts.read_text().split() if starts.exists() else []
+        """What the agents were started for, in the order of their starts."""
+        return [name for name, _ in self.starts()]
 
     @contextmanager
     def at_work(self, *names: str, words: Sequence[str] = ("run",)) -> Iterator[subprocess.Popen[bytes]]:
@@ -73,7 +78,7 @@ class Yard:
 
         It writes NAME.txt where *more* has no files. With *meets* false it waits for nobody.
         """
-        come = f"echo {name} >>{shlex.quote(str(self.marks / 'starts'))}"
+        come = f"echo {name} $(date +%s.%N) >>{shlex.quote(str(self.marks / 'starts'))}"
         go = shlex.quote(str(self.marks / "go"))
         wait = f"for i in $(seq {PATIENCE_S * 10}); do test -e {go} && break; sleep 0.1; done"
         lines = (come, *([wait] if meets else []), *lines)

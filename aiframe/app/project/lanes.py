@@ -125,5 +125,11 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
 
 
 def _rests(project: Project, clock: Moment) -> bool:
-    """Whether nothing goes on there until a person has acted, or a wait is over."""
+    """Whether nothing goes on there until a person has acted, or a quota is there again.
+
+    A service in trouble is waited for in place, some minutes at most: what the lane has half done lies in files that
+    its locks keep from others.
+    """
+    if project.failure is not None and project.failure.kind is FailureKind.TRANSIENT:
+        return False
     return project.state in _FOR_A_PERSON or remaining(project.wait, clock) > 0
