@@ -181,7 +181,7 @@ def runners(yard: Yard) -> list[int]:
 @needs("strace")
 def test_eight_tasks_under_fire_come_to_the_same(tmp_path: Path) -> None:
     """SIGKILL to runners, to `run` itself, and to git in mid-merge: the same tree, and no finished work paid twice."""
-    laid = lay_yard(tmp_path, *PLAN, files=FILES, resources=RESOURCES, limits={"max_attempts": 9})
+    laid = lay_yard(tmp_path, *PLAN, files=FILES, resources=RESOURCES, limits={"transient_base_sec": 0.5})
     before, chance, programs = shown(laid.repo), random.Random(7), tmp_path / "bin"
     programs.mkdir()
     (programs / "git").write_text(DEADLY_GIT.format(programs, git=shutil.which("git"), calls="?link,?linkat,?rename"))
