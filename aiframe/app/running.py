@@ -30,11 +30,16 @@ LONGEST_REST_S = 10.0
 _LEAST_REST_S = 0.2
 
 
-def run(root: Path, environ: Mapping[str, str], out: Callable[[str], None]) -> TickReport:
-    """Tick until the project is done, stopped or waits for a person. Raises what a tick raises."""
+def run(
+    root: Path, environ: Mapping[str, str], out: Callable[[str], None], glance: Callable[[], None] = lambda: None
+) -> TickReport:
+    """Tick until the project is done, stopped or waits for a person. While it waits it calls *glance*, often.
+
+    Raises what a tick raises.
+    """
     before = -1
     while True:
-        report = tick(root, environ, wait=True, out=out)
+        report = tick(root, environ, wait=True, out=out, glance=glance)
         site = open_site(root, environ)
         seen = look(site)
         rest = _goes_on_at(site, acts=bool(seen.decision.effects))
@@ -42,7 +47,14 @@ def run(root: Path, environ: Mapping[str, str], out: Callable[[str], None]) -> T
         if rest is None or stands_still:
             return report
         before = seen.loaded.project.generation
-        time.sleep(min(max(rest - time.time(), _LEAST_REST_S), LONGEST_REST_S))
+        _sleep(min(max(rest - time.time(), _LEAST_REST_S), LONGEST_REST_S), glance)
+
+
+def _sleep(seconds: float, glance: Callable[[], None]) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        glance()
+        time.sleep(min(left, _LEAST_REST_S))
 
 
 def _goes_on_at(site: Site, *, acts: bool) -> float | None:

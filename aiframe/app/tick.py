@@ -46,12 +46,14 @@ class TickReport(Struct, frozen=True):
 
 
 def tick(
-    root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[str], None], patience_s: float = 0.0
-) -> TickReport:
+    root: Path, environ: Mapping[str, str], *, wait: bool, out: Callable[[str], None], patience_s: float = 0.0,
+    glance: Callable[[], None] = lambda: None,
+) -> TickReport:  # fmt: skip
     """Look at the project in *root*; start the step that is due, or follow the one that runs, and show it with *out*.
 
     With *wait* false it returns as soon as the runner is started, or, within *patience_s* seconds, as soon as that has
-    begun a step or given up. Raises GuardError, UsageError, UnreadableFile.
+    begun a step or given up. While it waits it calls *glance*, many times a second. Raises GuardError, UsageError,
+    UnreadableFile.
     """
     surveyed = survey(Layout(root.resolve()))  # before anything is read, or a change in between would go unseen
     site = open_site(root, environ)
@@ -63,15 +65,15 @@ def tick(
                 end_runner(effect.runner, effect.run_id)
             seen = look(site)
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
-        return _follow(site, wait, out)
+        return _follow(site, wait, out, glance)
     if _is_side_by_side(site, seen):
-        return _tend_lanes(site, wait, out)
+        return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
         return _rest(site, seen, surveyed)
     older, written = log_names(site.layout), _size(site.layout.runner_log)
     lock = _take_lock(site)
     if lock is None:
-        return _follow(site, wait, out)
+        return _follow(site, wait, out, glance)
     pid = _start_runner(site, lock)
     if not wait:
         if _is_gone(site, pid, older, patience_s):
@@ -79,7 +81,7 @@ def tick(
         said = f"a runner looks after it (process {pid}); follow it with `aiframe logs --follow`"
         return TickReport(0, said, "started", True)
     gc.freeze()  # else the end of this process would look through all that was loaded once more
-    report = _follow(site, wait, out, older, partial(wait_for_spawned, pid))
+    report = _follow(site, wait, out, glance, older, partial(wait_for_spawned, pid))
     return report if report.run_id else _with_last_words(site, report, written)
 
 
@@ -91,7 +93,7 @@ def _is_side_by_side(site: Site, seen: Look) -> bool:
     return bool(seen.seen.lanes) or any(isinstance(effect, OpenLane | CloseLane) for effect in decided.effects)
 
 
-def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None]) -> TickReport:
+def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None]) -> TickReport:
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
     from aiframe.app.lanes import check_settings, tend, turn
 
@@ -101,6 +103,7 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None]) -> TickRepor
             tended = tend(site, _begin_lane) if mine else None
         for line in tended.news if tended else ():
             out(line)
+        glance()
         if not wait or (tended is not None and not tended.running and not tended.news):
             break
         time.sleep(_LANES_S)
@@ -156,8 +159,8 @@ def load_runner() -> Callable[[list[str]], int]:
 
 
 def _follow(
-    site: Site, wait: bool, out: Callable[[str], None], older: frozenset[str] | None = None,
-    pause: Callable[[float], None] = time.sleep,
+    site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None],
+    older: frozenset[str] | None = None, pause: Callable[[float], None] = time.sleep,
 ) -> TickReport:  # fmt: skip
     """Show the run that is alive until it ends; *older* are the logs from before it was started, when we started it."""
     if not wait:
@@ -165,7 +168,12 @@ def _follow(
     if older is None and RECORD in site.environ:
         out("-- this step was begun by another tick: it is recorded only where that one says so")
     message_of = _load_message()
-    run_id = follow_run(site.layout, out, before=older, pause=pause)
+
+    def rest(seconds: float) -> None:
+        glance()
+        pause(seconds)
+
+    run_id = follow_run(site.layout, out, before=older, pause=rest)
     after = look(site)
     project = after.loaded.project
     lost = project.state is State.RUNNING and not after.seen.lock_held  # its runner died, of a full disk for example

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiframe.cli import where
-from aiframe.cli.reporting import CANCELLED, harmless
+from aiframe.cli.live import at_work
+from aiframe.cli.reporting import harmless
+from aiframe.cli.working import detached
 
 if TYPE_CHECKING:
     from aiframe.app.running import Forecast
@@ -26,10 +28,10 @@ def run(args: Namespace) -> int:
         print("\n".join(_told(forecast(open_site(root, environ)))))
         return 0
     try:
-        report = carry(root, environ, lambda line: print(harmless(line), flush=True))
+        with at_work(root, environ) as (say, glance):
+            report = carry(root, environ, lambda line: say(harmless(line)), glance)
     except KeyboardInterrupt:
-        print("\nleft: what runs goes on; `aiframe run` takes it up again, `aiframe stop` ends it")
-        return CANCELLED
+        return detached(args, root)
     if report.message:
         print(harmless(report.message))
     return report.exit_code

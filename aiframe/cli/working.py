@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiframe.cli import where
+from aiframe.cli.live import at_work
 from aiframe.cli.next_step import typed
 from aiframe.cli.reporting import CANCELLED, as_text, harmless
 from aiframe.core.errors import AiframeError, UsageError
@@ -44,7 +45,9 @@ def _tick_one(args: Namespace) -> int:
 
     root = where.project(args)
     try:
-        report = look(root, _recorded(args, root), wait=not args.no_wait, out=_progress(args), patience_s=PATIENCE_S)
+        environ, wait = _recorded(args, root), not args.no_wait
+        with at_work(root, environ, on=wait and not args.json, otherwise=_progress(args)) as (out, glance):
+            report = look(root, environ, wait=wait, out=out, patience_s=PATIENCE_S, glance=glance)
     except KeyboardInterrupt:
         return detached(args, root)
     if args.json:
@@ -135,24 +138,35 @@ def _progress(args: Namespace) -> Callable[[str], None]:
 
 
 def detached(args: Namespace, root: Path) -> int:
-    """After Ctrl-C: the step goes on, unless a second Ctrl-C comes soon."""
+    """After Ctrl-C: the steps go on, unless a second Ctrl-C comes soon."""
+    from aiframe.app.project.lanes import has_lanes, lane_records
     from aiframe.store.layout import Layout
     from aiframe.store.locks import is_run_locked
 
     try:
-        if is_run_locked(Layout(root)):
-            _say_detached(Namespace(project=str(root) if getattr(args, "all", False) else args.project))
+        lanes = [path.parent for path in lane_records(root)]
+        alive = sum(is_run_locked(Layout(each)) for each in (root, *lanes))
+        if alive:
+            _say_detached(Namespace(project=str(root) if getattr(args, "all", False) else args.project), alive)
             time.sleep(STOP_WITHIN_S)
     except KeyboardInterrupt:
         from aiframe.app.commands import stop
+        from aiframe.app.lanes import halt
+        from aiframe.app.project.site import open_site
 
-        print("stopping it", flush=True)
+        print(f"stopping {'it' if alive == 1 else 'them'}", flush=True)
         print(stop(root, os.environ))
+        halted = halt(open_site(root, os.environ), at_once=True) if has_lanes(root) else ()
+        if halted:
+            print(f"{', '.join(halted)} stopped")
     return CANCELLED
 
 
-def _say_detached(about: Namespace) -> None:
-    print("\ndetached: the step goes on")
+def _say_detached(about: Namespace, alive: int) -> None:
+    if alive == 1:
+        print("\ndetached: the step goes on")
+    else:
+        print(f"\ndetached: {alive} steps go on; `{typed('aiframe run', about)}` takes them up again")
     print(f"  follow it:  {typed('aiframe logs --follow', about)}")
     print(f"  stop it:    {typed('aiframe stop', about)}, or Ctrl-C once more within {STOP_WITHIN_S:g} s", flush=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,12 +14,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.attempts.spending import read_note
-from aiframe.app.project.lanes import Lane, lane_records, read_lane
+from aiframe.app.project.lanes import Lane as LaneThere
+from aiframe.app.project.lanes import lane_records, read_lane
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import explain_now
 from aiframe.core.budget import Spent
+from aiframe.core.claims import claims_of
 from aiframe.core.errors import AiframeError
-from aiframe.core.model import Project, Run, Task
+from aiframe.core.lanes import Lane, roster
+from aiframe.core.model import Project, Run, Task, TaskStatus
+from aiframe.core.transitions.players import named_agents
 from aiframe.process import now
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
@@ -31,16 +35,20 @@ _STALE_S = 5.0
 _TALK = frozenset({"message", "tool_call", "error", "output", "stderr", "gate_started", "gate_ended", "note"})
 """What may be a row's last line."""
 
+_NAMED = 5
+"""How many tasks that wait for the same are named."""
+
 Stamp: TypeAlias = tuple[object, ...]
 
 
 class Row(Struct, frozen=True):
     """A task that is worked at, or a step without one. Times are epoch seconds.
 
-    *stage* is one of `aiframe.app.project.steplines.STAGES`, empty where no step runs; *since* is when its step began,
-    or since when it waits, None where nobody knows. *tokens* and *cost_usd* are all that the task has taken, with the
-    step that runs; None where that is unknown. *waits_for* says what it waits for, empty while a step runs or is due.
-    *place* is the folder of the project that its step belongs to: the project's own, or its lane's.
+    *stage* is one of `aiframe.app.project.steplines.STAGES`, empty where no step runs, but ``land`` for work that is
+    about to be taken over; *since* is when its step began, or since when it waits, None where nobody knows. *tokens*
+    and *cost_usd* are all that the task has taken, with the step that runs; None where that is unknown. *waits_for* is
+    what it waits for, empty while a step runs or is due. *place* is the folder of the project that its step belongs to:
+    the project's own, or its lane's.
     """
 
     task: str
@@ -56,6 +64,21 @@ class Row(Struct, frozen=True):
     cost_usd: float | None = None
     last_line: str = ""
     waits_for: str = ""
+
+
+class Picture(Struct, frozen=True):
+    """A project at work: its *rows*, and above them where it stands. Amounts are those of the whole project, lanes and
+    running steps with them; None where they are unknown. *waits* says in words what waits, and for what.
+    """
+
+    name: str
+    state: str
+    done: int
+    total: int
+    tokens: int | None
+    cost_usd: float | None
+    rows: tuple[Row, ...]
+    waits: tuple[str, ...] = ()
 
 
 def rows(site: Site) -> tuple[Row, ...]:
@@ -83,6 +106,28 @@ class RowReader:
             if row is not None:
                 found.append(replace(row, title=titles.get(row.task, row.title)))
         return tuple(sorted(found, key=lambda row: order.get(row.task, len(order) if row.task else -1)))
+
+    def picture(self) -> Picture:
+        """The project as it is now. Raises UnreadableFile."""
+        found, site = self.read(), self._site
+        project = site.store.load(tolerate_unreadable=True).project
+        plan = self._plan[1]
+        running = [row for row in found if row.task not in project.closed_lanes]
+        spent, at_work = project.spending.project, any(row.run_id for row in found)
+        tokens = spent.tokens + sum(_more(row, site).tokens for row in running)
+        cost = spent.cost_usd + sum(_more(row, site).cost_usd for row in running)
+        none_told = spent.unmetered > 0 or any(row.tokens is None for row in found)
+        unpriced = spent.unpriced > 0 or any(row.cost_usd is None for row in found)
+        return Picture(
+            name=site.root.name,
+            state=str(project.state),
+            done=sum(task.status is TaskStatus.DONE for task in plan),
+            total=len(plan),
+            tokens=tokens if tokens or not none_told else None,
+            cost_usd=cost if cost or not unpriced else None,
+            rows=found,
+            waits=tuple(_waiting(site, plan, found)) if at_work else (explain_now(site).headline,),
+        )
 
     def _row(self, path: Path, known: tuple[Stamp, float, Row | None] | None) -> Row | None:
         """The row of the project itself, or of the lane whose record is *path*."""
@@ -147,9 +192,11 @@ def _lane_row(site: Site, path: Path) -> Row | None:
         return replace(row, waits_for=error.message)
 
 
-def _resting(site: Site, lane: Lane, row: Row) -> Row:
+def _resting(site: Site, lane: LaneThere, row: Row) -> Row:
     """*row* of a lane without a step: what it waits for, where that is more than the next look."""
-    if lane.running or lane.seen.landed:
+    if lane.seen.landed:
+        return replace(row, stage="land")  # it is about to be taken over
+    if lane.running:
         return row
     if lane.seen.failure is not None:
         return replace(row, waits_for=lane.seen.failure.message)
@@ -221,3 +268,33 @@ def _worth_showing(told: Mapping[str, Any]) -> str:
     if not lines:
         return ""
     return (lines[0] if told.get("kind") in ("tool_call", "gate_started") else lines[-1]).removeprefix("-- ")
+
+
+def _more(row: Row, site: Site) -> Spent:
+    """What *row* has taken that its project has not counted yet."""
+    if row.place != str(site.root):
+        return Spent(tokens=row.tokens or 0, cost_usd=row.cost_usd or 0.0)
+    note = read_note(site)
+    return note.spent if note.run_id == row.run_id else Spent()
+
+
+def _waiting(site: Site, plan: Sequence[Task], found: Sequence[Row]) -> Iterator[str]:
+    """The tasks that could be worked at, and what keeps each."""
+    rules = site.rules
+    if rules.capacity.slots <= 1:
+        return
+    tasks = {task.id: task for task in plan}
+    holding = [
+        Lane(row.task, row.agent, claims_of(tasks[row.task], rules.resources))
+        for row in found
+        if row.task in tasks and not row.waits_for
+    ]
+    apart = {row.task for row in found if row.waits_for}
+    agents = named_agents(tuple(plan), rules)
+    kept = roster(plan, holding, rules.resources, rules.capacity, agents=agents, apart=apart).waiting
+    same: dict[tuple[str, str], list[str]] = {}
+    for each in kept:
+        same.setdefault((each.what, each.holder), []).append(each.task_id)
+    for (what, holder), names in same.items():
+        shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        yield f"{shown} wait{'s' if len(names) == 1 else ''} for {what}" + (f" ({holder} has it)" if holder else "")
