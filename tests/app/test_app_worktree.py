@@ -450,11 +450,12 @@ def test_checks_in_a_clean_checkout(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_worked_in_is_said_with_the_cure(
-    tmp_path: Path, spoil: dict[str, str], said: str, cure: str
+    tmp_path: Path, spoil: Mapping[str, str], said: str, cure: str
 ) -> None:
     repo = repository(tmp_path)
     before = git(repo, "for-each-ref"), sorted(os.listdir(repo / ".git"))
-    bench = lay(tmp_path, spoil.pop("repo", str(repo)), task("T1", "true"), turns=[dev("T1")], **spoil)
+    settings = {"repo": str(repo), **spoil}
+    bench = lay(tmp_path, settings.pop("repo"), task("T1", "true"), turns=[dev("T1")], **settings)
     done = bench.tick()
     failure = bench.state.get("failure") or {"message": done.said, "hint": done.said}
     assert said in failure["message"]
