@@ -107,6 +107,12 @@ def lay_yard(folder: Path, *tasks: Mapping[str, Any], files: Mapping[str, str] |
     return Yard(replace(bench, env=env), repo, marks)
 
 
+def runner_of(yard: Yard, name: str) -> int:
+    """The process that carries the step of the task *name*."""
+    record = yard.bench.root / "lanes" / f"{yard.bench.root.name}.{name}" / ".git" / "aiframe" / "control.json"
+    return int(json.loads(record.read_text())["project"]["run"]["runner"]["pid"])
+
+
 def shown(repo: Path) -> tuple[str, ...]:
     """What a person sees of the checkout: its files, index, HEAD and stash."""
     words = (["status", "--porcelain=v2", "--branch"], ["rev-parse", "HEAD"], ["stash", "list"], ["diff", "HEAD"])
