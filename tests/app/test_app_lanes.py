@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, git, lay_project, play, task, wait_for
+from support.projects import Bench, git, lay_project, play, task, tasks_yaml, wait_for
 from support.side_by_side import lay_yard
 
 TARGET = "aiframe/shop/landed"
@@ -211,6 +211,16 @@ def runners(bench: Bench) -> list[int]:
             run = json.loads(record.read_text())["project"].get("run")
             found += [run["runner"]["pid"]] if run else []
     return found
+
+
+def test_what_has_just_been_planned_is_worked_at(tmp_path: Path) -> None:
+    yard = lay_yard(tmp_path)
+    yard.bench.edit_state(state="SPEC_READY")
+    plan = tasks_yaml(*(task(name, f"grep -qx {name} {name}.txt") for name in ("T1", "T2")))
+    planned = {"role": "PO", "files": {"TASKS.yaml": plan}, "closing": {"summary": "Two.", "state": "DEV_READY"}}
+    play(yard.bench, [planned, *(yard.turn(name, meets=False) for name in ("T1", "T2"))])
+    said = yard.bench.do("run").said
+    assert (yard.bench.where, yard.bench.statuses()) == ("DONE", {"T1": "done", "T2": "done"}), said
 
 
 def test_what_others_have_landed_meanwhile_is_nothing_that_a_task_has_changed(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     if stopped is not None:
         return replace(stopped, project=stopped.project.evolve(spending=project.spending))
     opened = _opened(event, rules)
+    if opened and not event.may_start:
+        return Decision(project)
     if opened:
         new = {effect.task_id for effect in opened if isinstance(effect, OpenLane)}
         return Decision(project.evolve(closed_lanes=tuple(n for n in project.closed_lanes if n not in new)), opened)
@@ -83,8 +85,6 @@ def all_spent(project: Project, lanes: tuple[SeenLane, ...]) -> Spending:
 
 def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
     """The lanes that may start now, or go on after a rest."""
-    if not event.may_start:
-        return ()
     seen = event.seen
     tasks = {task.id: task for task in seen.tasks}
     agents = named_agents(seen.tasks, rules)
