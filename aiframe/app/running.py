@@ -16,11 +16,12 @@ from aiframe.app.project.site import Site, open_site, repo_path
 from aiframe.app.reports.status import explain_now
 from aiframe.app.tick import TickReport, tick
 from aiframe.core.claims import claims_of
-from aiframe.core.lanes import Lane, in_order, roster
+from aiframe.core.lanes import Lane, roster
 from aiframe.core.model import Task, TaskStatus
 from aiframe.core.patterns import matches_any
 from aiframe.core.scheduling import CLOSED
 from aiframe.core.transitions.players import named_agents
+from aiframe.core.urgency import in_order
 from aiframe.process import now
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.git import Repository, names

@@ -1,14 +1,13 @@
 """Which tasks are worked at side by side: a task starts the moment that all it needs is free.
 
-Tasks are gone through in one order: priority, then the longest chain of tasks that wait for it, then the order of the
-file. The first that cannot start yet keeps what it needs from those behind it, so that none waits for ever: once it has
-started, the next is the first. As a task holds nothing until it gets everything, none can wait for each other.
+Tasks are gone through in one order: priority, then how much work waits for it, then the order of the file. The first
+that cannot start yet keeps what it needs from those behind it, so that none waits for ever: once it has started, the
+next is the first. As a task holds nothing until it gets everything, none can wait for each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from graphlib import TopologicalSorter
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -16,7 +15,8 @@ from msgspec.structs import replace
 from aiframe.core.claims import Claim, claims_of, collide, values_for
 from aiframe.core.model import Task
 from aiframe.core.resources import Capacity, Resources
-from aiframe.core.scheduling import CLOSED, RANK, ready_tasks
+from aiframe.core.scheduling import RANK, ready_tasks
+from aiframe.core.urgency import urgencies
 
 
 class Lane(Struct, frozen=True):
@@ -53,9 +53,11 @@ def roster(
     apart: Collection[str] = (),
 ) -> Roster:
     """Who may start beside *lanes*. *agents* names the agent of each task, *apart* the tasks that wait for a person."""
-    busy, chains = {lane.task_id for lane in lanes}, chain_lengths(tasks)
+    busy = {lane.task_id for lane in lanes}
     ready = [task for task in ready_tasks(tasks, apart) if task.id not in busy]
-    ready.sort(key=lambda task: (RANK[task.priority], -chains[task.id]))
+    urgency = urgencies(tasks, resources, busy)
+    ready.sort(key=lambda task: urgency[task.id], reverse=True)
+    ready.sort(key=lambda task: RANK[task.priority])
     start, waiting, first = list[Lane](), list[Waiting](), list[Lane]()
     for task in ready:
         agent = (agents or {}).get(task.id, task.agent)
@@ -89,24 +91,3 @@ def _no_slot(wanted: Lane, lanes: Sequence[Lane], capacity: Capacity) -> Waiting
         return Waiting(wanted.task_id, "a slot")
     limit, taken = capacity.of_agent.get(wanted.agent), sum(lane.agent == wanted.agent for lane in lanes)
     return Waiting(wanted.task_id, f"a slot of {wanted.agent}") if limit is not None and taken >= limit else None
-
-
-def chain_lengths(tasks: Sequence[Task]) -> dict[str, int]:
-    """How many open tasks, one after the other, wait for each task at most, itself among them."""
-    waiters: dict[str, list[str]] = {}
-    for task in tasks:
-        for other in task.blocked_by:
-            waiters.setdefault(other, []).append(task.id)
-    found: dict[str, int] = {}
-    open_tasks = {task.id for task in tasks if task.status not in CLOSED}
-    for task in reversed(in_order(tasks)):
-        longest = max((found[other] for other in waiters.get(task.id, ())), default=0)
-        found[task.id] = longest + (task.id in open_tasks)
-    return found
-
-
-def in_order(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks so that each comes behind those it waits for, else as they stand. They hold no cycle."""
-    by_id = {task.id: task for task in tasks}
-    sorter = TopologicalSorter({task.id: [other for other in task.blocked_by if other in by_id] for task in tasks})
-    return [by_id[name] for name in sorter.static_order()]

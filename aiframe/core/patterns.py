@@ -19,7 +19,13 @@ def matches_any(path: str, patterns: Sequence[str]) -> bool:
 
 def may_meet(one: str, other: str) -> bool:
     """Whether some path could be named by both patterns."""
-    return _parts_meet(_whole(one), _whole(other))
+    row, its = _whole(one), _whole(other)
+    for name, another in zip(row, its, strict=False):  # a plan of hundreds is full of pairs that part at a plain name
+        if _ANY in (name, another):
+            break
+        if not _names_meet(name, another):
+            return False
+    return _parts_meet(row, its)
 
 
 @lru_cache(maxsize=256)
@@ -40,6 +46,7 @@ def _name(part: str) -> str:
     return "".join(wild.get(letter) or re.escape(letter) for letter in part)
 
 
+@lru_cache(maxsize=4096)
 def _whole(pattern: str) -> tuple[str, ...]:
     """The names of a pattern, with what lies below the last one."""
     parts = _parts(pattern)
@@ -58,10 +65,13 @@ def _parts_meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     return _names_meet(one[0], other[0]) and _parts_meet(one[1:], other[1:])
 
 
-@lru_cache(maxsize=4096)
 def _names_meet(one: str, other: str) -> bool:
     """The same for two names: ``*`` stands for any number of letters, ``?`` for one."""
+    return one == other or (any(letter in one + other for letter in "*?") and _wild_names_meet(one, other))
 
+
+@lru_cache(maxsize=4096)
+def _wild_names_meet(one: str, other: str) -> bool:
     @cache
     def meet(i: int, j: int) -> bool:
         if i == len(one) or j == len(other):
