@@ -247,6 +247,13 @@ def _bundle(parser: argparse.ArgumentParser) -> None:
     _project(parser)
 
 
+def _clean(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", metavar="ID", help="only what this run left (`aiframe history` lists them)")
+    parser.add_argument("--older-than", metavar="DAYS", type=whole, help="only logs of runs that ended before that")
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, and touch nothing")
+    _project(parser)
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="KIND", choices=("tasks", "project", "state"), help="tasks, project or state")
 
@@ -398,6 +405,14 @@ COMMANDS = (
         ("aiframe notify" + _P,), "records:notify", _project,
         "Addresses: `notify: [URL...]` in PROJECT.yaml, as the library apprise writes them; ${NAME} becomes that\n"
         "variable. They get a notice of waits, errors and the end. It needs: pip install 'aiframe[notify]'",
+    ),
+    Command(
+        "clean", "Other", "take away what finished runs left",
+        ("aiframe clean --dry-run" + _P, "aiframe clean --older-than 7", "aiframe clean --run ID"),
+        "cleaning:clean", _clean,
+        "It removes logs, workspaces, containers and backup refs of tasks that are over, and says of all else why it\n"
+        "stays. Work that is in no branch stays, and so does what runs, waits for you, or tells what was spent.\n"
+        "Exit code: 0 it is clean, 1 the run that you named stays.",
     ),
     Command("schema", "Other", "print a JSON Schema for editors", ("aiframe schema tasks",), "looking:schema", _schema),
     Command("version", "Other", "print the version", ("aiframe version",), "looking:version", _none),

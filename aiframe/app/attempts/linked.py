@@ -295,22 +295,33 @@ def _remove(site: Site, path: Path, branch: str) -> None:
     remove_worktree(host, path, branch, origin.target, now().wall, WAYS[site.settings.workspace.kind])
 
 
-def tidy(site: Site) -> tuple[str, ...]:
-    """Remove the workspaces of tasks that are over, once all in them is proven to be kept; says in words what could
-    not be removed."""
+def workspaces_over(site: Site) -> tuple[tuple[str, Path, str], ...]:
+    """What is left of tasks that are over: the id of each, its workspace, and its branch."""
     record = read_origin(site)
     if site.settings.workspace.kind not in WAYS or record is None:
         return ()
-    home, notes = workspaces_home(site.environ), list[str]()
+    home, found = workspaces_home(site.environ), []
     for task in load_tasks(site.layout.tasks_yaml).tasks:
         path = contained(home, record.key, safe_part(task.id))
         branch = task_branch(record.key, task.id)
         left = (path, Path(record.repo, "refs", "heads", branch))  # the branch goes last
         if task.status in _OVER and any(map(os.path.lexists, left)):
-            try:
-                again_if_killed(partial(_remove, site, path, branch))
-            except EmbeddedRepositories as error:
-                notes.append(f"the workspace {path} stays: {error.message}")
-            except AiframeError as error:
-                notes.append(f"the workspace {path} is not removed yet: {error.message}")
-    return tuple(notes)
+            found.append((task.id, path, branch))
+    return tuple(found)
+
+
+def remove_workspace(site: Site, path: Path, branch: str) -> str:
+    """Remove a workspace with its branch, once all in it is proven to be kept; says in words why it stays."""
+    try:
+        again_if_killed(partial(_remove, site, path, branch))
+    except EmbeddedRepositories as error:
+        return f"the workspace {path} stays: {error.message}"
+    except AiframeError as error:
+        return f"the workspace {path} is not removed yet: {error.message}"
+    return ""
+
+
+def tidy(site: Site) -> tuple[str, ...]:
+    """Remove the workspaces of tasks that are over, once all in them is proven to be kept; says in words what could
+    not be removed."""
+    return tuple(filter(None, (remove_workspace(site, path, branch) for _, path, branch in workspaces_over(site))))

@@ -1,0 +1,1 @@
+"""Taking away what finished work has left: logs, workspaces, containers, backup refs."""

@@ -1,0 +1,138 @@
+"""`aiframe clean`: what finished runs have left is taken away, and of everything else is said why it stays.
+
+May be killed at any moment and called again: each thing is removed by itself, and what proves how a run ended, and the
+journal, are never touched. So what was spent is told the same before and after.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from aiframe.app.cleaning.keeping import Item, Known, why_run_stays
+from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_workspaces
+from aiframe.app.lanes import turn
+from aiframe.app.project.lanes import has_lanes, read_lanes
+from aiframe.app.project.site import Site
+from aiframe.app.reports.history import read_history
+from aiframe.core.errors import AiframeError, UsageError
+from aiframe.process import now
+from aiframe.sandbox.leftovers import LeftContainer, find_containers, remove_container
+from aiframe.store.locks import RunLock, is_run_locked
+from aiframe.store.run_files import clear_run
+from aiframe.store.tasks_file import load_tasks
+
+STEP_RUNS = "a step is running: wait for its end, or `aiframe stop`"
+_DAY_S = 86_400.0
+
+
+class Cleaned(Struct, frozen=True):
+    """What a clean has come to. *notes* are what else a person should know."""
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def removed(self) -> tuple[Item, ...]:
+        """What is removed, or would be."""
+        return tuple(item for item in self.items if not item.kept)
+
+    @property
+    def size(self) -> int:
+        """The bytes of what is removed."""
+        return sum(item.size for item in self.removed)
+
+
+def clean(site: Site, *, run: str = "", older_than_days: float | None = None, dry_run: bool = False) -> Cleaned:
+    """Take away what finished work has left; with *run* of that run alone, with *dry_run* nothing.
+
+    Raises UsageError for a run that there is not, UnreadableFile.
+    """
+    if not site.layout.git_dir.exists():
+        return Cleaned(())
+    before = None if older_than_days is None else time.time() - older_than_days * _DAY_S
+    with _at_rest(site, dry_run=dry_run) as busy:
+        known = _known(site, busy)
+        if run and run not in {each.run_id for each in known.runs}:
+            raise UsageError(f"there is no run {run!r}", hint="`aiframe history` lists the runs")
+        items = [*_logs(site, known, run, before, remove=not dry_run)]
+        if not run and before is None:
+            items += clean_lanes(site, known, remove=not dry_run)
+            items += clean_workspaces(site, known, remove=not dry_run)
+            items += clean_backups(site, known, remove=not dry_run)
+        containers, silent = find_containers(site.environ)
+        items += [*_containers(site, known, containers, run, remove=not dry_run)]
+    notes = [f"{name} does not answer: its containers were not looked at" for name in silent]
+    return Cleaned(tuple(items), tuple(notes))
+
+
+@contextmanager
+def _at_rest(site: Site, *, dry_run: bool) -> Iterator[str]:
+    """Let no step begin for the block; gives why the runs cannot be touched, empty where they can."""
+    if dry_run or not site.layout.control_dir.exists():
+        yield STEP_RUNS if is_run_locked(site.layout) else ""
+        return
+    lock = RunLock.try_take(site.layout, retry_for_s=0.5)
+    if lock is None:
+        yield STEP_RUNS
+        return
+    try:
+        if not has_lanes(site.root):
+            yield ""
+            return
+        with turn(site) as mine:
+            yield "" if mine else "another aiframe looks after its lanes at this moment: run it again"
+    finally:
+        lock.close_here()
+
+
+def _known(site: Site, busy: str) -> Known:
+    project = site.store.load(tolerate_unreadable=True).project
+    if not busy and (project.run is not None or site.layout.carrying.exists()):
+        busy = "a step was interrupted, and is not settled: `aiframe tick` does that"
+    lanes = [lane.record.task_id for lane in read_lanes(site.root, now())]
+    tasks = load_tasks(site.layout.tasks_yaml).tasks
+    return Known(project, tasks, read_history(site.layout, site.environ).attempts, lanes, busy)
+
+
+def _logs(site: Site, known: Known, wanted: str, before: float | None, *, remove: bool) -> Iterator[Item]:
+    for run in known.runs:
+        if wanted and run.run_id != wanted:
+            continue
+        name = f"{run.run_id} ({run.task or run.role})"
+        kept = why_run_stays(known, run, before=before)
+        try:
+            files, size = clear_run(site.layout, run.run_id, remove=remove and not kept)
+        except AiframeError as error:
+            files, size, kept = 1, 0, error.message
+        if files or wanted:
+            yield Item("logs", name, size, kept or ("" if files else "nothing of it is left but its result"))
+
+
+def _containers(site: Site, known: Known, found: list[LeftContainer], wanted: str, *, remove: bool) -> Iterator[Item]:
+    """Those of the project's runs and of its lanes that are gone. A run that is over has no use for one."""
+    over = {run.run_id for run in known.runs if not _why_live(known, run.run_id)}
+    lanes = f"{site.root}/lanes/"
+    for each in found:
+        ours = each.run_id in {run.run_id for run in known.runs} or each.project == str(site.root)
+        if (not ours and not each.project.startswith(lanes)) or (wanted and each.run_id != wanted):
+            continue
+        kept = ""
+        if each.project.startswith(lanes) and known.lanes:
+            kept = "a lane is open"
+        elif each.run_id not in over and (known.busy or each.run_id):
+            kept = known.busy or "its run is not over"
+        if not kept and remove and not remove_container(site.environ, each):
+            kept = "the engine did not remove it"
+        yield Item("container", each.id[:12], 0, kept)
+
+
+def _why_live(known: Known, run_id: str) -> str:
+    """Why a container of the run may be at work still; empty where it cannot."""
+    current = known.project.run
+    if current is not None and current.run_id == run_id:
+        return "it is under way"
+    return STEP_RUNS if known.busy and run_id == known.last_run else ""
