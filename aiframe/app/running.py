@@ -9,10 +9,12 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiframe.app.lanes import check_locks
+from aiframe.app.attempts.linked import find_landed, read_origin, wanted_base
+from aiframe.app.lanes import check_settings
 from aiframe.app.project.advance import look
 from aiframe.app.project.lanes import read_lanes
-from aiframe.app.project.site import Site, open_site, repo_path
+from aiframe.app.project.resources import files_below
+from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import explain_now
 from aiframe.app.tick import TickReport, tick
 from aiframe.core.claims import claims_of
@@ -82,9 +84,12 @@ class Forecast(Struct, frozen=True):
 
 
 def forecast(site: Site) -> Forecast:
-    """What a run would start, and in which order; nothing is written. Raises UnreadableFile."""
+    """What a run would start, and in which order; nothing is written.
+
+    Raises UnreadableFile, and StepError where a run could not begin: for its settings, its repository or its base.
+    """
     tasks, rules = load_tasks(site.layout.tasks_yaml).tasks, site.rules
-    check_locks(site, tasks)
+    check_settings(site)
     agents = named_agents(tasks, rules)
     rounds: list[tuple[Lane, ...]] = []
     left = tasks
@@ -98,8 +103,7 @@ def forecast(site: Site) -> Forecast:
 
 def _matching_nothing(site: Site, tasks: tuple[Task, ...]) -> Iterator[str]:
     """In words, the locks on files of which there are none yet: they may be misspelt."""
-    where = repo_path(site) if site.settings.workspace.repo else site.root
-    files = names(Repository(where).run("ls-files", "-z"))
+    files = _files(site)
     for task in tasks:
         if task.status in CLOSED:
             continue
@@ -107,3 +111,20 @@ def _matching_nothing(site: Site, tasks: tuple[Task, ...]) -> Iterator[str]:
         for pattern in sorted(patterns):
             if not any(matches_any(file, [pattern]) for file in files):
                 yield f"{task.id}: {pattern} matches no file that is there"
+
+
+def _files(site: Site) -> tuple[str, ...]:
+    """The files that tasks would find: those of the target or base, or those in the project. Raises StepError."""
+    if site.settings.workspace.kind != "inplace":
+        host, landed = find_landed(site)
+        return names(host.run("ls-tree", "-r", "-z", "--name-only", landed[0] if landed else _base(site, host)))
+    if not site.layout.git_dir.exists():  # nothing has run yet
+        return tuple(map(str, files_below(site.root)))
+    return names(Repository(site.root).run("ls-files", "-z"))
+
+
+def _base(site: Site, host: Repository) -> str:
+    """The commit that work starts from."""
+    record = read_origin(site)
+    known = record is not None and record.still_holds(host, site.settings.workspace.base)
+    return record.commit if record is not None and known else wanted_base(site, host).commit

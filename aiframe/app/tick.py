@@ -70,6 +70,7 @@ def tick(
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
         return _rest(site, seen, surveyed)
+    _check_locks(site, seen)
     older, written = log_names(site.layout), _size(site.layout.runner_log)
     lock = _take_lock(site)
     if lock is None:
@@ -83,6 +84,14 @@ def tick(
     gc.freeze()  # else the end of this process would look through all that was loaded once more
     report = _follow(site, wait, out, glance, older, partial(wait_for_spawned, pid))
     return report if report.run_id else _with_last_words(site, report, written)
+
+
+def _check_locks(site: Site, seen: Look) -> None:
+    """Raise UnreadableFile for a lock that names nothing, before a task is begun under it."""
+    if site.rules.resources and any(isinstance(effect, StartStep) for effect in seen.decision.effects):
+        from aiframe.app.lanes import check_locks
+
+        check_locks(site, seen.seen.tasks)
 
 
 def _is_side_by_side(site: Site, seen: Look) -> bool:

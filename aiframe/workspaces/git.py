@@ -106,6 +106,10 @@ CURES: tuple[tuple[str, str], ...] = (
         r"No space left on device|Out of diskspace|Disk quota exceeded",
         "make room on the disk and run the command again",
     ),
+    (
+        r"unable to write (\w+ )*file|write error|short write|unable to create temporary file",
+        "see whether the disk is full (`df`): make room, and run the command again",
+    ),
     (r"Read-only file system", "the disk is mounted read-only: make it writable and run the command again"),
     (
         r"Permission denied|insufficient permission|Operation not permitted",

@@ -137,6 +137,20 @@ def resolve_base(repo: Repository, name: str = "") -> Base:
     raise GitError("check", f"{repo.root} has no commit yet", hint="make a first commit there: `git commit`")
 
 
+def is_shown(repo: Repository, folder: Path) -> bool:
+    """Whether *folder* lies in the checkout of *repo* where `git status` would show what is in it."""
+    if not folder.is_relative_to(repo.root) or folder.is_relative_to(repo.git_dir):
+        return False
+    return repo.call("check-ignore", "-q", "--no-index", "--", f"{folder.relative_to(repo.root)}/x").code != 0
+
+
+def check_apart(repo: Repository, folder: Path) -> None:
+    """Raise StepError where files in *folder* would turn up in the checkout of *repo*."""
+    if is_shown(repo, folder):
+        cure = "let XDG_STATE_HOME name a folder outside of it, or have git ignore that folder (.gitignore)"
+        raise StepError(f"workspaces in {folder} would lie in your checkout {repo.root}", hint=cure)
+
+
 def registered(repo: Repository) -> list[Registered]:
     """The entries of all linked worktrees, broken ones included. Read as files, without git."""
     try:

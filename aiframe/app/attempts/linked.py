@@ -25,7 +25,7 @@ from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.cloning import CLONE, clone_at, give
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
-from aiframe.workspaces.host import Base, is_branch_name, open_host, resolve_base, tip
+from aiframe.workspaces.host import Base, check_apart, is_branch_name, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.ledger import enter
 from aiframe.workspaces.linked import Linked, read_ready
@@ -107,6 +107,15 @@ def find_landed(site: Site) -> tuple[Repository, tuple[str, ...]]:
     return host, tuple(ref for ref in named if host.commit_of(ref) is not None)
 
 
+def wanted_base(site: Site, host: Repository) -> Base:
+    """The base that PROJECT.yaml names, as it is now. Raises GitError for one that is not there."""
+    try:
+        return resolve_base(host, site.settings.workspace.base)
+    except GitError as error:
+        error.hint = f"{error.hint} (workspace.base in PROJECT.yaml names it)"
+        raise
+
+
 def read_origin(site: Site) -> Origin | None:
     """What is recorded; None before the first attempt."""
     try:
@@ -118,11 +127,12 @@ def read_origin(site: Site) -> Origin | None:
 def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
     """The record as it should be; what PROJECT.yaml changed since is resolved anew, all else stays."""
     settings, repo = site.settings.workspace, os.fspath(host.common_dir)
+    check_apart(host, workspaces_home(site.environ))
     owner, key = _claimed(site, old)
     if old is not None and old.still_holds(host, settings.base):
         base = Base(old.base, old.commit)
     else:
-        base = resolve_base(host, settings.base)
+        base = wanted_base(site, host)
     target = settings.target or landed_branch(key)
     checked_branch(target)
     origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target)

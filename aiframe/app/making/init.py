@@ -69,7 +69,7 @@ def init_project(
     text = _idea_text(idea)
     chosen, notes = _choose_agent(agent or found.agent.get("name"), environ)
     template = template_folder("project", frame)
-    where, made = workspace_of_repository(repo, base or found.base, workspace, create=create_base)
+    where, made = workspace_of_repository(repo, base or found.base, workspace, environ, create=create_base)
     content = Content(
         template, _values(chosen, sandbox, found), text, _settings(found, where), found.comments, found.plan.text,
         interactive,

@@ -11,13 +11,14 @@ from aiframe.core.errors import UsageError
 from aiframe.process import now
 from aiframe.workspaces.bases import create_base
 from aiframe.workspaces.git import GitError, Repository
-from aiframe.workspaces.host import Base, open_host, resolve_base
+from aiframe.workspaces.host import Base, check_apart, is_shown, open_host, resolve_base
+from aiframe.workspaces.paths import workspaces_home
 
 MAKE_IT = "aiframe can make the branch: add --create-base"
 
 
 def workspace_of_repository(
-    repo: Path | None, base: str, kind: str = "", *, create: bool = False
+    repo: Path | None, base: str, kind: str, environ: Mapping[str, str], *, create: bool = False
 ) -> tuple[dict[str, str], str]:
     """What `workspace` in PROJECT.yaml says for *repo*, which is looked at first, and what was made there, in words.
 
@@ -29,6 +30,7 @@ def workspace_of_repository(
             raise UsageError(f"{option} is for a repository", hint="name it with --repo PATH")
         return {}, ""
     host = open_host(repo)
+    check_apart(host, workspaces_home(environ))
     made = create_base(host, base, now().wall) if create else ""
     found = _found_base(host, base)
     named = base or (found.name if found.ref else found.commit)
@@ -51,7 +53,9 @@ def about_repository(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
     host, origin = find_origin(site)
     start = f"{Base(origin.base, origin.commit).name} on ({origin.commit[:10]})"
     kind = site.settings.workspace.kind
+    inside = f"/{site.root.relative_to(host.root)}/" if is_shown(host, site.root) else ""
     return (
         f"tasks are worked in {kind}s of {host.root}, from {start}; your checkout stays as it is",
         f"finished work lands on {origin.target}; `git merge {origin.target}` takes it in when you like",
+        *([f"the project lies in that repository: add {inside} to its .gitignore"] if inside else []),
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import PurePosixPath
 
-from aiframe.app.attempts.linked import Origin, about_base, checked_branch, host_of, read_origin
+from aiframe.app.attempts.linked import Origin, about_base, checked_branch, host_of, read_origin, wanted_base
 from aiframe.app.project.site import Site
 from aiframe.app.reports.machine_checks import Finding
 from aiframe.core.errors import AiframeError
 from aiframe.workspaces.git import Repository
-from aiframe.workspaces.host import Base, checkouts, resolve_base
+from aiframe.workspaces.host import Base, check_apart, checkouts
 from aiframe.workspaces.paths import contained, landed_branch, safe_part, workspaces_home
 
 
@@ -40,11 +40,7 @@ def _base(site: Site, host: Repository, record: Origin | None) -> Finding:
         if apart:
             return Finding("workspace base", None, apart)
         return Finding("workspace base", True, f"{named}, which was at {record.commit[:12]} when the work began")
-    try:
-        base = resolve_base(host, wanted)
-    except AiframeError as error:
-        error.hint = f"{error.hint} (workspace.base in PROJECT.yaml names it)" if wanted else error.hint
-        raise
+    base = wanted_base(site, host)
     return Finding("workspace base", True, f"{base.name} at {base.commit[:12]}")
 
 
@@ -73,8 +69,9 @@ def _new_target(host: Repository, target: str) -> Finding:
     return Finding("workspace target", True, f"{target}, which the first attempt makes")
 
 
-def _folder(site: Site, _: Repository, record: Origin | None) -> Finding:
+def _folder(site: Site, host: Repository, record: Origin | None) -> Finding:
     home = workspaces_home(site.environ)
+    check_apart(host, home)
     folder = contained(home, record.key if record is not None else safe_part(site.root.name))
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
