@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look, look
+from aiframe.app.project.lanes import lanes_stamp
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey
@@ -28,6 +29,8 @@ from aiframe.workspaces.create import ensure_repository
 
 _LANES_S = 0.3
 """How often the lanes are looked at while somebody waits for them."""
+_LANES_UNSEEN_S = 3.0
+"""How often they are looked at although none of their files has changed: a wait may be over."""
 _RACE_S = 0.5
 """How long a tick tries for the run lock: another tick or a look at the status may hold it for a moment."""
 _GLANCE_S = 0.02
@@ -108,14 +111,18 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
 
     check_settings(site)
     while True:
+        looked, seen = time.monotonic(), lanes_stamp(site.layout)
         with turn(site) as mine:
             tended = tend(site, _begin_lane) if mine else None
         for line in tended.news if tended else ():
             out(line)
-        glance()
         if not wait or (tended is not None and not tended.running and not tended.news):
             break
-        time.sleep(_LANES_S)
+        while True:
+            glance()
+            time.sleep(_LANES_S)
+            if lanes_stamp(site.layout) != seen or time.monotonic() - looked >= _LANES_UNSEEN_S:
+                break
     after = look(site)
     failed = after.loaded.project.state is State.ERROR
     running = tended is None or tended.running > 0

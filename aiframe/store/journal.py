@@ -163,7 +163,7 @@ def _lines_backwards(file: BinaryIO, start: int = 0, end: int | None = None) -> 
         parts = (file.read(size) + tail).split(b"\n")
         tail = parts[0]
         for line in reversed(parts[1:]):
-            if not torn and not too_long:
+            if not torn and not too_long and len(line) <= MAX_LINE:
                 yield line
             torn = too_long = False
         if len(tail) > MAX_LINE:

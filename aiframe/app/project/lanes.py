@@ -92,6 +92,32 @@ def read_record(path: Path) -> LaneRecord | None:
         return None
 
 
+def lanes_stamp(layout: Layout) -> tuple[object, ...]:
+    """What changes when the lanes, or their project, may have to be looked after: cheap, for whoever waits for that."""
+    found: list[object] = []
+    for root in (layout.root, *(path.parent for path in lane_records(layout.root))):
+        own = Layout(root)
+        files = (root / RECORD, own.control_json, own.state_json, own.tasks_yaml, own.project_yaml, own.interrupt_flag)
+        found += [root, is_at_work(own), *(_changed(path) for path in files)]
+    return tuple(found)
+
+
+def is_at_work(layout: Layout) -> bool | None:
+    """Whether a step lives there; None where nobody can tell."""
+    try:
+        return is_run_locked(layout)
+    except AiframeError:
+        return None
+
+
+def _changed(path: Path) -> tuple[int, int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size, about.st_ino
+
+
 def write_record(root: Path, record: LaneRecord) -> None:
     """Say what the lane in *root* is for. Raises StorageError."""
     write_durable(root / RECORD, json.dumps(to_builtins(record), indent=2) + "\n")

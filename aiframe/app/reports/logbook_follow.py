@@ -9,14 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from aiframe.app.project.lanes import has_lanes
+from aiframe.app.project.lanes import has_lanes, is_at_work
 from aiframe.app.project.site import open_site
 from aiframe.app.reports.logbook import Once, Told, Wanted, places, run_logs, told_of, whole_end
 from aiframe.app.reports.status import explain_now
 from aiframe.core.errors import AiframeError
 from aiframe.store.journal import raw_lines
 from aiframe.store.layout import Layout
-from aiframe.store.locks import is_run_locked
 
 Identity: TypeAlias = tuple[int, int]
 Pause: TypeAlias = Callable[[float], None]
@@ -128,7 +127,7 @@ def follow(layout: Layout, news: News, out: Callable[[Told], None], *, pause: Pa
 def _is_alive(layout: Layout) -> bool:
     """Whether a step lives, in the project or in a lane."""
     found = places(layout) if has_lanes(layout.root) else ((layout, ""),)
-    return any(is_run_locked(place) for place, _ in found)
+    return any(is_at_work(place) for place, _ in found)
 
 
 def _wakes_up(layout: Layout) -> bool:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.spending import read_note
 from aiframe.app.project.lanes import Lane as LaneThere
-from aiframe.app.project.lanes import lane_records, read_lane
+from aiframe.app.project.lanes import is_at_work, lane_records, read_lane
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import explain_now
 from aiframe.core.budget import Spent
@@ -157,7 +157,7 @@ def _stamp(root: Path, record: Path, run_id: str) -> Stamp:
     files = [record, layout.control_json, layout.state_json, layout.spent_json, layout.tasks_yaml, layout.project_yaml]
     if run_id:
         files.append(layout.step_lines(run_id))
-    return (is_run_locked(layout), *(_about(path) for path in files))
+    return (is_at_work(layout), *(_about(path) for path in files))
 
 
 def _about(path: Path) -> Stamp:
