@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from support.projects import Bench, dev, git, lay_project, task
 
 from aiframe.app.project.lanes import LaneRecord, lane_root, write_record
-from aiframe.app.reports.logbook import Told, Wanted, check_events, check_found, last, read
+from aiframe.app.project.steplines import STAGES
+from aiframe.app.reports.logbook import KINDS, Told, Wanted, check_events, check_found, last, read
 from aiframe.app.reports.logbook_follow import News, follow
 from aiframe.core.errors import UsageError
 from aiframe.store.layout import Layout
@@ -290,3 +291,10 @@ def test_tasks_side_by_side_are_logged_and_followed_as_one(tmp_path: Path) -> No
         refused = bench.do("logs", *words)
         assert refused.code == 2
         assert cure in refused.err.partition("cure")[2]
+
+
+def test_the_page_about_logs_names_every_event_and_stage() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
+    cells = [row.split("|")[1].strip() for row in page.splitlines() if row.startswith("| ")]
+    named = [name for cell in cells for name in cell.split(", ")]
+    assert {name for name in (*KINDS, *STAGES) if named.count(name) != 1} == set()
