@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look, look
-from aiframe.app.project.lanes import lanes_stamp
+from aiframe.app.project.lane_stamps import lanes_stamp
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey

@@ -65,9 +65,9 @@ def _is_filtered(args: Namespace) -> bool:
 
 
 def _has_lanes(layout: Layout) -> bool:
-    from aiframe.app.project.lanes import lane_records
+    from aiframe.app.project.lanes import lane_places
 
-    return bool(lane_records(layout.root))
+    return bool(lane_places(layout.root))
 
 
 def _lines(args: Namespace, layout: Layout) -> int:

@@ -139,13 +139,12 @@ def _progress(args: Namespace) -> Callable[[str], None]:
 
 def detached(args: Namespace, root: Path) -> int:
     """After Ctrl-C: the steps go on, unless a second Ctrl-C comes soon."""
-    from aiframe.app.project.lanes import has_lanes, lane_records
+    from aiframe.app.project.lanes import has_lanes, lane_places
     from aiframe.store.layout import Layout
     from aiframe.store.locks import is_run_locked
 
     try:
-        lanes = [path.parent for path in lane_records(root)]
-        alive = sum(is_run_locked(Layout(each)) for each in (root, *lanes))
+        alive = sum(is_run_locked(Layout(each)) for each in (root, *lane_places(root)))
         if alive:
             _say_detached(Namespace(project=str(root) if getattr(args, "all", False) else args.project), alive)
             time.sleep(STOP_WITHIN_S)

@@ -64,58 +64,32 @@ def has_lanes(root: Path) -> bool:
     return (root / FOLDER).is_dir()
 
 
-def read_lanes(root: Path, clock: Moment) -> tuple[Lane, ...]:
-    """The lanes of the project in *root*, those that were made to their end. Reads only."""
-    found = (read_lane(path, clock) for path in lane_records(root))
-    return tuple(lane for lane in found if lane is not None)
-
-
-def lane_records(root: Path) -> list[Path]:
-    """The files that say what each lane is for."""
+def read_record(root: Path) -> LaneRecord | None:
+    """What the lane in *root* is for; None where it is none, or is being put away."""
     try:
-        return sorted((root / FOLDER).glob(f"*/{RECORD}"))
-    except OSError:
-        return []
-
-
-def read_lane(path: Path, clock: Moment) -> Lane | None:
-    """The lane of which *path* is the record; None for one that is being put away."""
-    record = read_record(path)
-    return _read(path.parent, record, clock) if record is not None else None
-
-
-def read_record(path: Path) -> LaneRecord | None:
-    """What the file *path* says that its lane is for; None for one that is being put away."""
-    try:
-        return msgspec.convert(json.loads(read_bounded(path)), LaneRecord)
+        return msgspec.convert(json.loads(read_bounded(root / RECORD)), LaneRecord)
     except (OSError, AiframeError, ValueError, msgspec.ValidationError):
         return None
 
 
-def lanes_stamp(layout: Layout) -> tuple[object, ...]:
-    """What changes when the lanes, or their project, may have to be looked after: cheap, for whoever waits for that."""
-    found: list[object] = []
-    for root in (layout.root, *(path.parent for path in lane_records(layout.root))):
-        own = Layout(root)
-        files = (root / RECORD, own.control_json, own.state_json, own.tasks_yaml, own.project_yaml, own.interrupt_flag)
-        found += [root, is_at_work(own), *(_changed(path) for path in files)]
-    return tuple(found)
-
-
-def is_at_work(layout: Layout) -> bool | None:
-    """Whether a step lives there; None where nobody can tell."""
+def lane_places(root: Path) -> list[Path]:
+    """The folders of the lanes of the project in *root*, those that were made to their end."""
     try:
-        return is_run_locked(layout)
-    except AiframeError:
-        return None
-
-
-def _changed(path: Path) -> tuple[int, int, int] | None:
-    try:
-        about = path.stat()
+        return sorted(path.parent for path in (root / FOLDER).glob(f"[!.]*/{RECORD}"))
     except OSError:
-        return None
-    return about.st_mtime_ns, about.st_size, about.st_ino
+        return []
+
+
+def read_lanes(root: Path, clock: Moment) -> tuple[Lane, ...]:
+    """The lanes of the project in *root*. Reads only."""
+    found = (read_lane(place, clock) for place in lane_places(root))
+    return tuple(lane for lane in found if lane is not None)
+
+
+def read_lane(place: Path, clock: Moment) -> Lane | None:
+    """The lane in the folder *place*; None for one that is being put away."""
+    record = read_record(place)
+    return _read(place, record, clock) if record is not None else None
 
 
 def write_record(root: Path, record: LaneRecord) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from msgspec import Struct
 
 from aiframe.app.project import steplines, telling
-from aiframe.app.project.lanes import lane_records, read_record
+from aiframe.app.project.lanes import lane_places, read_record
 from aiframe.app.reports.follow import logged_runs
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.store.journal import raw_lines, raw_lines_backwards
@@ -96,7 +96,7 @@ class Part(Struct, frozen=True):
 
 def places(layout: Layout) -> tuple[tuple[Layout, str], ...]:
     """The project and its lanes, each with the task of the lane."""
-    lanes = ((path.parent, read_record(path)) for path in lane_records(layout.root))
+    lanes = ((place, read_record(place)) for place in lane_places(layout.root))
     return ((layout, ""), *((Layout(root), record.task_id) for root, record in lanes if record is not None))
 
 

@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.attempts.spending import read_note
+from aiframe.app.project.lane_stamps import Stamp, file_stamp, is_at_work
 from aiframe.app.project.lanes import Lane as LaneThere
-from aiframe.app.project.lanes import is_at_work, lane_records, read_lane
+from aiframe.app.project.lanes import lane_places, read_lane
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import explain_now
 from aiframe.core.budget import Spent
@@ -37,8 +38,6 @@ _TALK = frozenset({"message", "tool_call", "error", "output", "stderr", "gate_st
 
 _NAMED = 5
 """How many tasks that wait for the same are named."""
-
-Stamp: TypeAlias = tuple[object, ...]
 
 
 class Row(Struct, frozen=True):
@@ -101,7 +100,7 @@ class RowReader:
         titles = {task.id: task.title for task in plan}
         known, self._known = self._known, {}
         found = []
-        for path in (site.root, *lane_records(site.root)):
+        for path in (site.root, *lane_places(site.root)):
             row = self._row(path, known.get(path))
             if row is not None:
                 found.append(replace(row, title=titles.get(row.task, row.title)))
@@ -130,42 +129,33 @@ class RowReader:
         )
 
     def _row(self, path: Path, known: tuple[Stamp, float, Row | None] | None) -> Row | None:
-        """The row of the project itself, or of the lane whose record is *path*."""
-        root = path if path == self._site.root else path.parent
+        """The row of the project itself, or of the lane in *path*."""
         run_id = known[2].run_id if known is not None and known[2] is not None else ""
-        stamp, at = _stamp(root, path, run_id), time.monotonic()
+        stamp, at = _stamp(path, run_id), time.monotonic()
         if known is not None and known[0] == stamp and at - known[1] < _STALE_S:
             self._known[path] = known
             return known[2]
         row = None
         with suppress(AiframeError):
             row = _own_row(self._site) if path == self._site.root else _lane_row(self._site, path)
-        self._known[path] = (_stamp(root, path, row.run_id if row else ""), at, row)
+        self._known[path] = (_stamp(path, row.run_id if row else ""), at, row)
         return row
 
     def _tasks(self) -> tuple[Task, ...]:
-        stamp = _about(self._site.layout.tasks_yaml)
+        stamp = file_stamp(self._site.layout.tasks_yaml)
         if stamp != self._plan[0]:
             with suppress(AiframeError):
                 self._plan = (stamp, load_tasks(self._site.layout.tasks_yaml).tasks)
         return self._plan[1]
 
 
-def _stamp(root: Path, record: Path, run_id: str) -> Stamp:
+def _stamp(root: Path, run_id: str) -> Stamp:
     """What changes when the row of the project in *root* may have changed."""
     layout = Layout(root)
-    files = [record, layout.control_json, layout.state_json, layout.spent_json, layout.tasks_yaml, layout.project_yaml]
+    files = [layout.control_json, layout.state_json, layout.spent_json, layout.tasks_yaml, layout.project_yaml]
     if run_id:
         files.append(layout.step_lines(run_id))
-    return (is_at_work(layout), *(_about(path) for path in files))
-
-
-def _about(path: Path) -> Stamp:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return (is_at_work(layout), *(file_stamp(path) for path in files))
 
 
 def _own_row(site: Site) -> Row | None:

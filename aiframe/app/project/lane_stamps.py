@@ -1,0 +1,40 @@
+"""Whether anything has changed with the lanes of a project: cheap to ask, for whoever waits for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from aiframe.app.project.lanes import lane_places
+from aiframe.core.errors import AiframeError
+from aiframe.store.layout import Layout
+from aiframe.store.locks import is_run_locked
+
+Stamp: TypeAlias = tuple[object, ...]
+
+
+def lanes_stamp(layout: Layout) -> Stamp:
+    """What changes when the lanes, or their project, may have to be looked after."""
+    found: list[object] = []
+    for root in (layout.root, *lane_places(layout.root)):
+        own = Layout(root)
+        files = (own.control_json, own.state_json, own.tasks_yaml, own.project_yaml, own.interrupt_flag)
+        found += [root, is_at_work(own), *(file_stamp(path) for path in files)]
+    return tuple(found)
+
+
+def file_stamp(path: Path) -> Stamp:
+    """What changes when the file does; empty where there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ()
+    return about.st_mtime_ns, about.st_size, about.st_ino
+
+
+def is_at_work(layout: Layout) -> bool | None:
+    """Whether a step lives in the project; None where nobody can tell."""
+    try:
+        return is_run_locked(layout)
+    except AiframeError:
+        return None
