@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
+from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.mending import mend
 from aiframe.app.attempts.recording import write_turn
-from aiframe.app.attempts.results import read_result
+from aiframe.app.attempts.results import Result, read_result
 from aiframe.app.attempts.settling import settle
+from aiframe.app.attempts.turns import LandingTurn
 from aiframe.app.attempts.vaulting import mend_folders
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.log_holds import bring_logs_back
 from aiframe.app.protection.sandboxing import clean_after
 from aiframe.app.protection.secrets import redactor_for
+from aiframe.core.errors import AiframeError
 from aiframe.core.events import Ending
-from aiframe.core.model import Run
+from aiframe.core.landing import Ticket
+from aiframe.core.model import Run, Task
 from aiframe.process import reap
+from aiframe.store.tasks_file import load_tasks
+
+PATIENCE_S = 60.0
+"""How long a dead run's work waits for its turn to land: its own time may be over."""
 
 
 def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
@@ -30,10 +41,27 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
         result = read_result(site.layout, run.run_id)
         if result is not None:
             write_turn(site, run, log)
-        notes = (*logs, *mend(site, run, judged=result is not None))
+        notes = (*logs, *mend(site, run, judged=result is not None and not result.waits))
         for note in notes:
             log.say(f"-- {note}")
         # By the result alone. A commit would prove nothing: an agent knows the name of its run.
-        ending = None if result is None else settle(site, result)
+        ending = None if result is None else _settled_in_turn(site, result)
         log.say("== interrupted" if ending is None else "== its result was there and is settled now", "ending")
     return ending, notes
+
+
+def _settled_in_turn(site: Site, result: Result) -> Ending:
+    """What becomes of *result*, without overtaking who lands just now, unless that takes long: it then has to prove
+    its work again, and nothing else."""
+    with LandingTurn() as turn:
+        if result.kept is not None and result.finished is not None and site.settings.workspace.kind == "worktree":
+            with suppress(AiframeError):  # settling itself says what is wrong with the repository
+                task = _task_of(site, result)
+                ticket = Ticket(result.run_id, result.completed_at, task.priority, task.id, str(site.root), os.getpid())
+                turn.take(site, ticket, Stop(), PATIENCE_S, lambda: None)
+        return settle(site, result)
+
+
+def _task_of(site: Site, result: Result) -> Task:
+    tasks = load_tasks(site.layout.tasks_yaml).tasks
+    return next((task for task in tasks if task.id == result.task_id), Task(result.task_id, ""))

@@ -6,11 +6,15 @@ ended is in result.json before anything is made of it (see settling.py).
 
 from __future__ import annotations
 
+import os
 import shlex
+import time
+from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
-from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.agent_run import Stop, time_left
 from aiframe.app.attempts.approved import bring_back, is_as_approved
 from aiframe.app.attempts.asking import Built, ask, request_for
 from aiframe.app.attempts.attempt import Attempt, Work
@@ -23,15 +27,17 @@ from aiframe.app.attempts.gates_tests import prove_tests
 from aiframe.app.attempts.integration import integrated, is_on_target, mended
 from aiframe.app.attempts.leftovers import agent_ended, begin
 from aiframe.app.attempts.placing import place_of
-from aiframe.app.attempts.proven import take_up
-from aiframe.app.attempts.results import Kept, Result, result_of
+from aiframe.app.attempts.proven import proven_before, take_up
+from aiframe.app.attempts.results import Kept, Result, result_of, write_result
 from aiframe.app.attempts.set_up import set_up
 from aiframe.app.attempts.turns import LandingTurn
 from aiframe.app.attempts.vaulting import check_seal, renewed
 from aiframe.app.project.proposals import inspect, remember
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
+from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.events import Broken, Ending, Finished, Held
+from aiframe.core.landing import Ticket
 from aiframe.core.model import Failure, FailureKind, HeldWork, Project, Run, Task
 from aiframe.core.ports import Answer
 from aiframe.process import now
@@ -42,6 +48,8 @@ from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 INTEGRATIONS = 3
 """How often work is merged and proven anew when its target moves while it is checked."""
+SPARE_S = 10.0
+"""What is left of a step's time, beside that of its checks, when it stops waiting for its turn to land."""
 GATES: tuple[Gate, ...] = (mended, lay_out, verify, prove_tests, scope, audit, doctor)
 """The gates in their order; each is a function from the work to a report."""
 LANDING_GATES: tuple[Gate, ...] = (mended, lay_out, verify, doctor)
@@ -69,12 +77,17 @@ def carry_out(
         return result_of(run, now().wall, Answer(), Broken((proof.failure,)), gates=proof.results)
     attempt = replace(attempt, proof=proof.results)
     approved = _approved(attempt)
-    built = build(attempt) if approved is None else bring_back(attempt, approved)
+    before = proven_before(attempt) if approved is None else None
+    built, proven_at = before or (build(attempt) if approved is None else bring_back(attempt, approved), 0.0)
     if built.broken is not None:
         return _result(attempt, built, built.broken)
+    waits: Result | None = None
     for _ in range(INTEGRATIONS):
+        began = time.monotonic()
         try:
             attempt, built, clash = integrated(attempt, built)
+            if waits is not None:
+                write_result(site.layout, replace(waits, key=built.sealed.key))  # under the new seal it still counts
             work = measure(attempt)
         except EmbeddedRepositories as error:
             return _result(attempt, built, _embedded(attempt, error))
@@ -85,10 +98,35 @@ def carry_out(
         if report.failure is not None or report.held or attempt.place.kind == "inplace":
             break
         log.stage("wait_to_land")
-        turn.take(site, stop)
+        proven_at = proven_at or now().wall
+        write = partial(write_proven, work, built, report)
+        wait_for_turn(turn, attempt, proven_at, time.monotonic() - began, write)
         if is_on_target(attempt):
             break
+        waits = write()
     return conclude(work, built, report)
+
+
+def wait_for_turn(
+    turn: LandingTurn, attempt: Attempt, proven_at: float, took_s: float, before_waiting: Callable[[], Result]
+) -> None:
+    """Have *turn*, however long that takes, but for the time in which the checks could run once more (*took_s*).
+
+    Raises TurnAwaited.
+    """
+    site, run, task = attempt.site, attempt.run, attempt.task
+    ticket = Ticket(run.run_id, proven_at, task.priority, task.id, str(site.root), os.getpid())
+    turn.take(site, ticket, attempt.stop, time_left(run) - 1.5 * took_s - SPARE_S, before_waiting)
+
+
+def write_proven(work: Work, built: Built, report: GateReport) -> Result:
+    """Write down what is proven and does not land at once: whatever becomes of the runner, no agent is asked for it
+    again. Raises StorageError."""
+    site = work.attempt.site
+    work.attempt.log.say("-- proven; it waits for its turn to land")
+    result: Result = redactor_for(site.environ).value(replace(conclude(work, built, report), waits=True))
+    write_result(site.layout, result)
+    return result
 
 
 def _embedded(attempt: Attempt, error: EmbeddedRepositories) -> Broken:

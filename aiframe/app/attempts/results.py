@@ -58,7 +58,8 @@ class Result(Struct, frozen=True):
     *input_key* names the task as it was worked on. *ignored_inputs*: the gates ran in a folder with files that git
     ignores, which they may have read and which are not in the commit. *unverified* are the checks of a task that was
     taken without anybody having made them. *key* tells that no agent has written the result. *commit* is there once
-    it is made. *instead_of* is the agent whose quota was used up.
+    it is made. *instead_of* is the agent whose quota was used up. *waits*: it was written before its turn to land came,
+    and more checks may have run since.
     """
 
     run_id: str
@@ -88,6 +89,7 @@ class Result(Struct, frozen=True):
     usage: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     key: str = ""
+    waits: bool = False
 
     @property
     def ending(self) -> Ending:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from aiframe.app.attempts.leftovers import put_by
 from aiframe.app.attempts.placing import land, place_of
 from aiframe.app.attempts.results import Kept, Result, publish_result
+from aiframe.app.attempts.turns import TurnAwaited
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held, Proposal
@@ -58,7 +59,7 @@ def _waiting(result: Result, kept: Kept, error: TargetBusy) -> Result:
 
 
 def refused(error: AiframeError) -> Broken:
-    """The ending of a step that *error* stopped: somebody else's git passes, all else needs a person."""
-    passes = isinstance(error, HeadMoved | GitBusy | GitKilled)
+    """The ending of a step that *error* stopped: somebody else's git or landing passes, all else needs a person."""
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | TurnAwaited)
     kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
     return Broken((Failure(kind, error.message, error.hint),))
