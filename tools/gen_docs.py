@@ -46,7 +46,7 @@ def failure_table() -> str:
     rows = []
     for kind in FailureKind:
         dev, diagnose = fate_of(kind, Role.DEV), fate_of(kind, Role.DIAGNOSE)
-        of_diagnose = "only of a task" if kind in JUDGED or kind is K.NO_PROGRESS else diagnose.line
+        of_diagnose = "only of a task" if kind in JUDGED | {K.NO_PROGRESS, K.MERGE_FAILED} else diagnose.line
         rows.append((kind.value, dev.line, "yes" if dev.attempts else "no", of_diagnose))
     return table(("failure", "of a DEV step, again and again", "costs an attempt", "of a DIAGNOSE step"), rows)
 

@@ -168,7 +168,7 @@ def _open(site: Site, effect: OpenLane) -> str:
         return f"{effect.task_id} begins{_with(effect)}"
     write_record(root, record)
     lane = open_site(root, site.environ)
-    if commands.state_of(lane) is State.ERROR:
+    if commands.state_of(lane) in (State.ERROR, State.PAUSED):
         commands.retry(lane, effect.task_id)
     return f"{effect.task_id} goes on{_with(effect)}"
 

@@ -54,7 +54,7 @@ def _settled_in_turn(site: Site, result: Result) -> Ending:
     """What becomes of *result*, without overtaking who lands just now, unless that takes long: it then has to prove
     its work again, and nothing else."""
     with LandingTurn() as turn:
-        if result.kept is not None and result.finished is not None and site.settings.workspace.kind == "worktree":
+        if result.kept is not None and result.finished is not None and site.settings.workspace.kind != "inplace":
             with suppress(AiframeError):  # settling itself says what is wrong with the repository
                 task = _task_of(site, result)
                 ticket = Ticket(result.run_id, result.completed_at, task.priority, task.id, str(site.root), os.getpid())

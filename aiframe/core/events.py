@@ -113,13 +113,14 @@ class Finished(Struct, frozen=True):
 
 class Broken(Struct, frozen=True):
     """The step did not succeed. *findings* is for the next try, *tree* names the work that was judged, *session* the
-    agent's conversation."""
+    agent's conversation. *causes* are what failed, by names that are the same when it fails again."""
 
     failures: tuple[Failure, ...]
     findings: str = ""
     tree: str = ""
     question: Question | None = None
     session: Session | None = None
+    causes: tuple[str, ...] = ()
 
 
 class Held(Struct, frozen=True):

@@ -32,6 +32,7 @@ from aiframe.core.model import (
 from aiframe.core.scheduling import CLOSED, all_closed
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.holding import undecided
+from aiframe.core.transitions.merging import waits_for_word
 
 TICK = "aiframe tick"
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
@@ -309,6 +310,7 @@ def _interrupted(project: Project, seen: Seen) -> Explanation:
 def _paused(project: Project) -> Explanation:
     failure = project.failure
     stopped = failure is not None and failure.kind in (FailureKind.CANCELLED, FailureKind.BUDGET)
+    stopped = stopped or waits_for_word(project)
     if project.planning is not None and project.planning.made:
         shown, dropped = "aiframe accept --diff (shows it)", "aiframe accept --discard (keeps the old one)"
         return Explanation("A new plan waits for your word", "you", cures=(shown, "aiframe accept", dropped))

@@ -85,6 +85,7 @@ class FailureKind(StrEnum):
     STALLED = "stalled"
     TRANSIENT = "transient"
     INVALID_OUTPUT = "invalid_output"
+    MERGE_FAILED = "merge_failed"
     VERIFY_FAILED = "verify_failed"
     AUDIT_REJECTED = "audit_rejected"
     NO_PROGRESS = "no_progress"
@@ -356,7 +357,9 @@ class Project(Struct, frozen=True):
     candidates that wait for a person's word or for their landing (by task), *handed* the work that is in a person's
     hands instead of an agent's, *planned_spec* the hash of SPEC.md when the plan was made, *planning* a plan that
     is being made from a document, *session* the conversation of the step before, where that ended with a verdict on its
-    work. *closed_lanes* names the tasks whose spending, in a project of their own, is counted here already.
+    work. *returned* says for which causes the work of a task was sent back, each time that it did not go together with
+    what had landed meanwhile. *closed_lanes* names the tasks whose spending, in a project of their own, is counted here
+    already.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -391,6 +394,7 @@ class Project(Struct, frozen=True):
     planned_spec: str = ""
     planning: Planning | None = None
     session: Session | None = None
+    returned: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     closed_lanes: tuple[str, ...] = ()
     generation: int = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -78,6 +78,14 @@ def rebase_work(linked: Linked, tree: str, onto: str, message: str, date: float)
         keep_work(linked, write_commit(linked, tree, (at,), f"unverified: {message}", {}, date), onto, date)
     move_work(linked, tree, merge.tree, onto, date)
     return merge
+
+
+def landed_between(repo: Repository, old: str, new: str, files: Sequence[str], count: int) -> tuple[str, ...]:
+    """The newest *count* commits of *new* that *old* has not, a line each: those that changed *files* (empty: any)."""
+    paths = [f":(top,literal){file}" for file in files]
+    out = repo.run("log", f"-{int(count)}", "--no-show-signature", "--no-ext-diff", "--no-textconv", "-z",
+                   "--format=%h %s", "--end-of-options", f"{old}..{new}", "--", *paths)  # fmt: skip
+    return tuple(line.decode("utf-8", "replace").strip() for line in out.split(b"\0") if line)
 
 
 def unmended(repo: Repository, base: str, tree: str) -> tuple[str, ...]:

@@ -169,6 +169,10 @@ def test_a_conflict_that_the_agent_leaves_in_a_file_never_lands(tmp_path: Path) 
     bench.tick()
     second = bench.results()[1]
     assert "a.txt" in second["error"], bench.log()
+    assert bench.where == "PAUSED", "once more for the same cause, and a person has the word"
+    assert "conflict markers are left in a.txt" in bench.do("why").said
+    bench.do("retry", "T1")
+    bench.tick()
     assert "conflict markers" in bench.prompts()[2]
     assert bench.where == "DONE", bench.log()
     assert git(repo, "show", f"{TARGET}:a.txt") == "theirs\nmine"

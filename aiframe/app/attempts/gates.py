@@ -34,7 +34,8 @@ class GateReport(Struct, frozen=True):
 
     *held* is what only a person may let pass, each in words, and *reason* says in short why; the work is kept for them.
     *answers* are those of agents that judged the work, *found* tells them what other gates say of it in words, *notes*
-    tell people what was put back after them, or could not be looked at.
+    tell people what was put back after them, or could not be looked at. *causes* name what failed, the same way each
+    time.
     """
 
     results: tuple[GateResult, ...] = ()
@@ -45,6 +46,7 @@ class GateReport(Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     notes: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
 
 class Ran(Struct, frozen=True):
@@ -86,6 +88,7 @@ def run_gates(work: Work, gates: Sequence[Gate]) -> GateReport:
             (*so_far.answers, *report.answers),
             (*so_far.notes, *report.notes),
             (*so_far.found, *report.found),
+            report.causes,
         )
         if report.failure is not None:
             break
@@ -127,7 +130,7 @@ def run_commands(
         results.append(ran.result)
         if ran.failure is not None:
             findings = _findings(line, ran.ended, ran.tail, ran.result.log_file)
-            return GateReport(tuple(results), ran.failure, findings)
+            return GateReport(tuple(results), ran.failure, findings, causes=(name,))
     return GateReport(tuple(results))
 
 

@@ -24,10 +24,10 @@ from aiframe.app.attempts.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.attempts.gates_doctor import prove_doctor
 from aiframe.app.attempts.gates_scope import scope
 from aiframe.app.attempts.gates_tests import prove_tests
-from aiframe.app.attempts.integration import integrated, is_on_target, mended
+from aiframe.app.attempts.integration import integrated, is_on_target, mended, with_what_landed
 from aiframe.app.attempts.leftovers import agent_ended, begin
 from aiframe.app.attempts.placing import place_of
-from aiframe.app.attempts.proven import proven_before, take_up
+from aiframe.app.attempts.proven import Before, proven_before, take_up
 from aiframe.app.attempts.results import Kept, Result, result_of, write_result
 from aiframe.app.attempts.set_up import set_up
 from aiframe.app.attempts.turns import LandingTurn
@@ -78,16 +78,27 @@ def carry_out(
     attempt = replace(attempt, proof=proof.results)
     approved = _approved(attempt)
     before = proven_before(attempt) if approved is None else None
-    built, proven_at = before or (build(attempt) if approved is None else bring_back(attempt, approved), 0.0)
+    if before is not None:
+        built = before.built
+    else:
+        built = build(attempt) if approved is None else bring_back(attempt, approved)
     if built.broken is not None:
         return _result(attempt, built, built.broken)
+    return prove(attempt, built, turn, approved, before)
+
+
+def prove(
+    attempt: Attempt, built: Built, turn: LandingTurn, approved: HeldWork | None, before: Before | None
+) -> Result:
+    """Check the work on top of its target until it is proven there, and nobody else lands before it does."""
+    passed_on, proven_at = (before.base, before.proven_at) if before is not None else ("", 0.0)
     waits: Result | None = None
     for _ in range(INTEGRATIONS):
         began = time.monotonic()
         try:
             attempt, built, clash = integrated(attempt, built)
             if waits is not None:
-                write_result(site.layout, replace(waits, key=built.sealed.key))  # under the new seal it still counts
+                write_result(attempt.site.layout, replace(waits, key=built.sealed.key))  # under the new seal it counts
             work = measure(attempt)
         except EmbeddedRepositories as error:
             return _result(attempt, built, _embedded(attempt, error))
@@ -97,14 +108,14 @@ def carry_out(
         report, built = check(work, built, LANDING_GATES if as_approved else GATES)
         if report.failure is not None or report.held or attempt.place.kind == "inplace":
             break
-        log.stage("wait_to_land")
-        proven_at = proven_at or now().wall
+        attempt.log.stage("wait_to_land")
+        passed_on, proven_at = attempt.base.commit, proven_at or now().wall
         write = partial(write_proven, work, built, report)
         wait_for_turn(turn, attempt, proven_at, time.monotonic() - began, write)
         if is_on_target(attempt):
             break
         waits = write()
-    return conclude(work, built, report)
+    return conclude(work, built, with_what_landed(attempt, report, passed_on))
 
 
 def wait_for_turn(
@@ -207,7 +218,7 @@ def conclude(work: Work, built: Built, report: GateReport) -> Result:
     attempt, tree, proposal = work.attempt, work.candidate.tree, built.verdict.proposal
     if report.failure is not None:
         left = work_of(attempt.place.repo, tree, attempt.place.control)
-        broken = Broken((report.failure,), report.findings, left, proposal.question)
+        broken = Broken((report.failure,), report.findings, left, proposal.question, causes=report.causes)
         return _result(attempt, built, broken, report, work)
     if report.held:
         return _result(attempt, built, Held(report.reason, report.held, tree, "", proposal=proposal), report, work)

@@ -5,6 +5,7 @@ The next attempt at the same task takes it up, instead of buying the same work a
 
 from __future__ import annotations
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.attempts.asking import Built
@@ -56,14 +57,22 @@ def take_up(site: Site, place: Place, run: Run, base: Head) -> Result | None:
     )
 
 
-def proven_before(attempt: Attempt) -> tuple[Built, float] | None:
-    """What an earlier run of the same task has proven on top of another target, and when (epoch seconds).
+class Before(Struct, frozen=True):
+    """What an earlier run has proven, as this one's work: on top of commit *base*, at *proven_at* (epoch seconds)."""
+
+    built: Built
+    base: str
+    proven_at: float
+
+
+def proven_before(attempt: Attempt) -> Before | None:
+    """What an earlier run of the same task has proven on top of another target.
 
     It lies in the workspace, merged with the target as that is now, or about to be; its checks are due again, and its
     agent is not. None where anything else lies there. Raises StepError.
     """
     site, place, run, base = attempt.site, attempt.place, attempt.run, attempt.base
-    found = _left(site, place, run) if place.kind == "worktree" else None
+    found = _left(site, place, run) if place.kind != "inplace" else None
     if found is None:
         return None
     left, kept = found
@@ -79,7 +88,8 @@ def proven_before(attempt: Attempt) -> tuple[Built, float] | None:
     attempt.log.say(f"-- {note}")
     proposal = left.finished.proposal if left.finished is not None else Proposal()
     sealed = seal_project(site, run, place.root)
-    return Built(left.agent, left.model, Answer(), Verdict(proposal), sealed, (note,)), left.completed_at
+    built = Built(left.agent, left.model, Answer(), Verdict(proposal), sealed, (note,))
+    return Before(built, kept.base, left.completed_at)
 
 
 def _left(site: Site, place: Place, run: Run) -> tuple[Result, Kept] | None:

@@ -10,6 +10,7 @@ from aiframe.core.scheduling import all_closed
 from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held, to_land
+from aiframe.core.transitions.merging import not_returned, waits_for_word
 from aiframe.core.transitions.notes import answer_of, question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
 from aiframe.core.transitions.planning import check_no_plan_waits, open_again, plan_taken
@@ -82,6 +83,8 @@ def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision
     match project.state:
         case State.RUNNING:
             return Decision(project.evolve(pause_requested=False))
+        case State.PAUSED if waits_for_word(project):
+            return Decision(went_back(project.evolve(failure=None, last_error=""), seen))
         case State.PAUSED | State.PAUSE_INTERACT:
             return Decision(went_back(project, seen))
         case State.ERROR:
@@ -114,7 +117,9 @@ def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     trees = {name: tree for name, tree in project.trees.items() if name not in named}
     tries = _tries_left_by_retry(project, named, every=not task_id)
     effects = tuple(SetStatus(name, TaskStatus.TODO) for name in named)
-    after = not_held(project, *named).evolve(attempts=attempts, audits=audits, tries=tries, trees=trees, session=None)
+    after = not_returned(not_held(project, *named), *named).evolve(
+        attempts=attempts, audits=audits, tries=tries, trees=trees, session=None
+    )
     if after.handed is not None and after.handed.task_id in named:
         after = after.evolve(handed=None)
     if project.state is State.ERROR or named:

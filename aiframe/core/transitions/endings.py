@@ -38,6 +38,7 @@ from aiframe.core.transitions.budgets import recorded, until_budget
 from aiframe.core.transitions.failures import on_broken
 from aiframe.core.transitions.handing import is_handed, on_handed
 from aiframe.core.transitions.holding import not_held, on_held
+from aiframe.core.transitions.merging import not_returned
 from aiframe.core.transitions.notes import counted, subject_of, with_question, without
 from aiframe.core.transitions.paths import Refused, in_error, way_back
 from aiframe.core.transitions.planning import plan_made
@@ -166,7 +167,7 @@ def _may_put(project: Project, proposal: Proposal) -> bool:
 def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> Decision:
     """The gates passed and the commit is kept: done, or in review where a person has to look."""
     if run.task_id in project.held:  # a person has looked at it, and it has landed
-        landed = not_held(project, run.task_id).evolve(state=State.DEV_READY)
+        landed = not_returned(not_held(project, run.task_id), run.task_id).evolve(state=State.DEV_READY)
         return Decision(landed, (SetStatus(run.task_id, TaskStatus.DONE), GoOn()))
     interactive, proposal = project.settings.interactive_mode, ending.proposal
     if interactive and proposal.question is not None:
@@ -181,7 +182,7 @@ def _task_finished(project: Project, run: Run, seen: Seen, ending: Finished) -> 
         to_look_at={**project.to_look_at, run.task_id: proposal.to_look_at},
         trees=without(project.trees, run.task_id),
     )
-    project = with_question(project, run, proposal.question)
+    project = with_question(not_returned(project, run.task_id), run, proposal.question)
     effects: tuple[Effect, ...] = (SetStatus(run.task_id, status),)
     every = project.settings.review_every_n_tasks
     review_due = needs_person or 0 < every <= len(items) or proposal.state is State.REVIEW_READY

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
 from aiframe.core.transitions.holding import not_held, told
+from aiframe.core.transitions.merging import is_again, on_merge_failed
 from aiframe.core.transitions.notes import counted, is_landing, one_more, subject_of, with_question
 from aiframe.core.transitions.paths import in_error
 from aiframe.core.transitions.players import all_rest, chain_of
@@ -33,11 +34,11 @@ JUDGED = frozenset({FailureKind.VERIFY_FAILED, FailureKind.AUDIT_REJECTED})
 """The failures of a candidate that was looked at: the same tree once more is no progress."""
 
 
-FINISHES_STEP = JUDGED | {FailureKind.NO_PROGRESS}
+FINISHES_STEP = JUDGED | {FailureKind.NO_PROGRESS, FailureKind.MERGE_FAILED}
 """The failures of a step that ran to its end: they end a streak of crashes and waits."""
 
 
-KEEPS_SESSION = JUDGED | {FailureKind.INVALID_OUTPUT}
+KEEPS_SESSION = JUDGED | {FailureKind.INVALID_OUTPUT, FailureKind.MERGE_FAILED}
 """The failures after which the agent goes on in its conversation: it is told what was wrong with what it did."""
 
 
@@ -46,6 +47,8 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
     failure = min(ending.failures, key=lambda each: SEVERITY[each.kind])
     tree = ending.tree
     asks = ending.question is not None and project.settings.interactive_mode
+    if failure.kind is FailureKind.VERIFY_FAILED and run.task_id and is_again(project, run, ending):
+        failure = replace(failure, kind=FailureKind.MERGE_FAILED)
     if failure.kind in JUDGED and not asks and tree and project.trees.get(run.task_id) == tree:
         failure = Failure(FailureKind.NO_PROGRESS, f"a second attempt left the same files, and {failure.message}")
     project = project.evolve(failure=failure, session=ending.session if failure.kind in KEEPS_SESSION else None)
@@ -56,7 +59,11 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
     project = with_question(project, run, ending.question)
     if failure.kind in FINISHES_STEP:
         project = project.evolve(streaks={})
-    decision = _after_failure(_used(project, run, failure.kind), run, seen, failure, rules)
+    used = _used(project, run, failure.kind)
+    if failure.kind is FailureKind.MERGE_FAILED and run.task_id:
+        decision = on_merge_failed(used, run, failure, ending, rules)
+    else:
+        decision = _after_failure(used, run, seen, failure, rules)
     if failure.kind in FINISHES_STEP:
         decision = replace(decision, project=_begun_anew(decision.project, run, failure))
     if run.task_id and not _sets_status(decision, run.task_id):
@@ -88,7 +95,7 @@ def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rul
             return Decision(_diagnose(project, run, failure))
         case FailureKind.AUDIT_REJECTED if _audits_used_up(project, run, rules):
             return give_up(project, run.task_id, failure, rules)
-        case FailureKind.VERIFY_FAILED | FailureKind.AUDIT_REJECTED:
+        case FailureKind.VERIFY_FAILED | FailureKind.AUDIT_REJECTED | FailureKind.MERGE_FAILED:
             if not _asks(project, run) and _attempts_used_up(project, run, rules):
                 return give_up(project, run.task_id, failure, rules)
             return Decision(project.evolve(state=ready, last_error=failure.message), (GoOn(),))
@@ -198,7 +205,7 @@ def _used(project: Project, run: Run, kind: FailureKind) -> Project:
         project = project.evolve(audits=one_more(project.audits, run.input_key))
     if kind in USES_ATTEMPT:
         return counted(project, run)
-    if kind is FailureKind.INVALID_OUTPUT:
+    if kind in (FailureKind.INVALID_OUTPUT, FailureKind.MERGE_FAILED):
         return project.evolve(shown=one_more(project.shown, subject_of(run)))
     return project
 

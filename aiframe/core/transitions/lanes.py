@@ -93,7 +93,9 @@ def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
         for lane in seen.lanes
         if lane.granted and lane.failure is None and lane.task_id in tasks
     ]
-    apart = {lane.task_id for lane in seen.lanes if lane.rests}
+    # One that a person has set to todo again is to be taken up, whatever it waits for.
+    again = {task.id for task in seen.tasks if task.status is TaskStatus.TODO}
+    apart = {lane.task_id for lane in seen.lanes if lane.rests and lane.task_id not in again}
     start = roster(seen.tasks, holding, rules.resources, rules.capacity, agents=agents, apart=apart).start
     effects: list[Effect] = []
     for lane in start:
