@@ -39,7 +39,7 @@ from aiframe.workspaces.create import ensure_repository
 
 COPIED = ("SPEC.md", "ROLES.md", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts")
 """What the agent of a lane is told besides its task: copies, so that no lane changes what the others read."""
-_OF_THE_WHOLE = ("parallel", "notify", "on_task_failure", "budget")
+_OF_THE_WHOLE = ("parallel", "notify", "on_task_failure", "budget", "push")
 """Settings that hold for all lanes together, or for the person: a lane has none of its own."""
 _VARIABLE = "AIFRAME_RESOURCE_"
 _HALTING = (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)

@@ -22,6 +22,7 @@ from aiframe.app.attempts.spending import spent_by
 from aiframe.app.project.advance import Chain, advance
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.site import Site, open_site
+from aiframe.app.pushing import push_landed
 from aiframe.app.recovery import recover
 from aiframe.app.reports.notify import tell_person
 from aiframe.app.steps import perform
@@ -71,6 +72,7 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
             tell_person(site, step.project, step.effects)
+            push_landed(site)
             _tidy(site)
         if step.recover is not None:
             (make_event, notes), after_step = _recovered(site, step.project), False

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from aiframe.app.project.advance import Look, look
 from aiframe.app.project.lane_stamps import lanes_stamp
 from aiframe.app.project.observe import read_text
+from aiframe.app.project.pushes import next_push
 from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey
 from aiframe.app.project.steplog import plain
@@ -108,12 +109,16 @@ def _is_side_by_side(site: Site, seen: Look) -> bool:
 def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None]) -> TickReport:
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
     from aiframe.app.lanes import check_settings, tend, turn
+    from aiframe.app.pushing import push_landed
 
     check_settings(site)
+    push_landed(site)  # a kill may have come in between
     while True:
         looked, seen = time.monotonic(), lanes_stamp(site.layout)
         with turn(site) as mine:
             tended = tend(site, _begin_lane) if mine else None
+        if tended is not None and tended.news:
+            tended = replace(tended, news=(*tended.news, *filter(None, [push_landed(site)])))
         for line in tended.news if tended else ():
             out(line)
         if not wait or (tended is not None and not tended.running and not tended.news):
@@ -229,8 +234,12 @@ def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
     """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap."""
     state = seen.loaded.project.state
     code = 2 if isinstance(state, Unknown) else 1 if state is State.ERROR else 0
+    if site.settings.push.branches:
+        from aiframe.app.pushing import push_landed
+
+        push_landed(site)
     message = _load_message()(site)
-    leave_stamp(site, seen, message, code, surveyed)
+    leave_stamp(site, seen, message, code, surveyed, next_push(site))
     return TickReport(code, message)
 
 

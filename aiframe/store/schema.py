@@ -134,6 +134,15 @@ def _project() -> Schema:
                 "description": "Names of further environment variables for agents and checks; checks get no secret.",
                 "anyOf": [env, {"type": "array", "items": env}, {"type": "null"}],
             },
+            "push": {
+                "description": "Push the branch that work lands on to a remote, if a pattern names it.",
+                "type": ["object", "null"],
+                "additionalProperties": False,
+                "properties": {
+                    "remote": _text("The remote, as `git remote` lists it; origin if left out."),
+                    "branches": _texts("Patterns of the branches that are pushed."),
+                },
+            },
             "notify": {
                 "description": "Addresses that notices go to, as the library apprise writes them.",
                 "anyOf": [address, {"type": "array", "items": address}, {"type": "null"}],

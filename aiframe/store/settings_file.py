@@ -25,7 +25,7 @@ PARALLEL = "AIFRAME_PARALLEL"
 """How many tasks `aiframe run --parallel N` works at side by side, whatever PROJECT.yaml says."""
 KEYS = (
     "agent", "agents", "limits", "budget", "on_task_failure", "sandbox", "env", "gates", "workspace", "notify",
-    "parallel", "resources",
+    "parallel", "resources", "push",
 )  # fmt: skip
 GATE_KEYS = (
     "clean_checkout", "timeout_min", "protect", "max_deleted_files", "doctor", "prove_doctor", "doctor_probe",
@@ -33,6 +33,7 @@ GATE_KEYS = (
 )  # fmt: skip
 AUDIT_KEYS = ("agent", "model", "effort", "rounds")
 WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
+PUSH_KEYS = ("remote", "branches")
 WORKSPACES = ("inplace", "worktree", "clone")
 SANDBOXES = ("auto", "bubblewrap", "container", "none")
 SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
@@ -123,6 +124,13 @@ class WorkspaceSettings(Struct, frozen=True):
     setup_timeout_s: float = 600
 
 
+class PushSettings(Struct, frozen=True):
+    """Where the branch that work lands on is pushed to, if one of the patterns *branches* names it; none: nowhere."""
+
+    remote: str = "origin"
+    branches: tuple[str, ...] = ()
+
+
 class ProjectSettings(Struct, frozen=True):
     """What PROJECT.yaml says, defaults filled in. *env* names further variables that children get from ours.
 
@@ -137,6 +145,7 @@ class ProjectSettings(Struct, frozen=True):
     gates: GateSettings = field(default_factory=GateSettings)
     workspace: WorkspaceSettings = field(default_factory=WorkspaceSettings)
     notify: tuple[str, ...] = ()
+    push: PushSettings = field(default_factory=PushSettings)
     path: Path | None = None
     cost_limit: tuple[int, int] = (0, 0)
 
@@ -198,6 +207,7 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
         gates=replace(_gates(top), audit=audit),
         workspace=_workspace(top),
         notify=_notify(top),
+        push=_push(top),
         path=path,
         cost_limit=cost_limit,
     )
@@ -416,6 +426,24 @@ def _env(top: Fields) -> tuple[str, ...]:
             cure = "list names only, such as `env: [OPENAI_API_KEY]`; their values come from your shell"
             top.complain(node, f"env: {name.partition('=')[0][:80]!r} is no name of a variable", cure)
     return names
+
+
+def _push(top: Fields) -> PushSettings:
+    default, inner = PushSettings(), top.inner("push")
+    if inner is None:
+        return default
+    inner.only(PUSH_KEYS)
+    remote, branches = inner.text("remote", default.remote).strip(), inner.texts("branches")
+    if not branches:
+        inner.complain(inner.node, "no branch is named", "add `branches: [main]`, or patterns such as `release/*`")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", remote):
+        inner.complain(inner.node, f"{remote[:80]!r} is no name of a remote", "`git remote` lists their names")
+    workspace = top.node.get("workspace")
+    kind = workspace.get("kind") if isinstance(workspace, Mapping) else None
+    if not isinstance(kind, Scalar) or kind.value not in WORKSPACES[1:]:
+        cure = "add `workspace: {kind: worktree, repo: PATH}`, or take `push` out"
+        inner.complain(inner.node, "there is no branch that work lands on", cure)
+    return PushSettings(remote, branches)
 
 
 def _notify(top: Fields) -> tuple[str, ...]:

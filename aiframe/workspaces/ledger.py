@@ -49,6 +49,11 @@ def strangers(host: Repository, repo: Repository, old: str, new: str) -> tuple[s
     return tuple(commit for commit in between if commit not in ours)
 
 
+def entered(host: Repository) -> frozenset[str]:
+    """All commits that aiframe has landed, or was about to."""
+    return _read(_path(host))
+
+
 def _path(host: Repository) -> Path:
     return host.common_dir / "aiframe" / LEDGER
 

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from support.lanes import TARGET, asked, landed, lay_lanes, person_commits, person_repository
-from support.projects import Bench, dev, git, lay_project, task, wait_for
+from support.lanes import TARGET, asked, landed, lay_lanes, lay_serial, person_commits
+from support.projects import Bench, dev, git, task, wait_for
 
 DOCTOR = "! { test -e one.txt && test -e d.txt && ! grep -q d one.txt; }"
 """Red where one.txt and d.txt do not know of each other: each alone is fine."""
-
-
-def lay(folder: Path, *tasks: dict[str, Any], turns: list[Any], **settings: Any) -> tuple[Bench, Path]:
-    """A project with one task at a time, whose scripted agent plays *turns*."""
-    repo = person_repository(folder)
-    workspace = {"kind": "worktree", "repo": str(repo), "target": TARGET}
-    bench = lay_project(folder, *tasks, turns=turns, settings={"workspace": workspace, **settings})
-    git(repo, "branch", TARGET)
-    return replace(bench, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")}), repo
 
 
 def once(mark: Path, line: str) -> str:
@@ -34,7 +23,7 @@ def test_a_conflict_is_told_with_files_and_commits_and_costs_no_attempt(tmp_path
         dev("T1", files={"a.txt": "mine\n"}, run=[person_commits(repo, "a.txt", "theirs\\n")]),
         dev("T1", attempt=2, run=["grep -q '<<<<<<<' a.txt && printf 'theirs\\nmine\\n' >a.txt"]),
     ]
-    bench, _ = lay(tmp_path, task("T1", "grep -q mine a.txt"), turns=turns, limits={"max_attempts": 1})
+    bench, _ = lay_serial(tmp_path, task("T1", "grep -q mine a.txt"), turns=turns, limits={"max_attempts": 1})
     bench.tick()
     assert bench.where == "DONE", bench.log()
     assert landed(repo) == ["T1"]
@@ -52,7 +41,7 @@ def test_a_second_conflict_in_the_same_file_is_for_a_person_and_no_work_is_lost(
         dev("T1", attempt=2, files={"a.txt": "theirs\nmine\n"}, run=[person_commits(repo, "a.txt", "once more\\n")]),
         dev("T1", attempt=3, files={"a.txt": "once more\nmine\n"}),
     ]
-    bench, _ = lay(tmp_path, task("T1", "grep -q mine a.txt"), task("T2", "true"), turns=turns)
+    bench, _ = lay_serial(tmp_path, task("T1", "grep -q mine a.txt"), task("T2", "true"), turns=turns)
     bench.tick()
     assert bench.where == "PAUSED", bench.log()
     why = bench.do("why").said
@@ -77,7 +66,7 @@ def semantic(folder: Path, *turns: Any, **settings: Any) -> tuple[Bench, Path]:
     """T1 passes alone; while it is checked, somebody lands what it does not go together with."""
     check = once(folder / "moved", person_commits(folder / "app", "d.txt", "d\\n"))
     gates = {"doctor": DOCTOR, "prove_doctor": False}
-    return lay(folder, task("T1", f"{check}; test -e one.txt"), turns=list(turns), gates=gates, **settings)
+    return lay_serial(folder, task("T1", f"{check}; test -e one.txt"), turns=list(turns), gates=gates, **settings)
 
 
 def test_a_doctor_that_is_red_only_together_goes_back_with_its_log_and_what_landed(tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ def test_everything_set() -> None:
         (b"sandbox: {kind: container}", "1:10: sandbox: a container needs an image", "kind: container, image: NAME"),
         (b"on_task_failure: no", "1:18: on_task_failure `no` is unknown", "stop, continue"),
         (b"env: [A, KEY=secret]", "1:6: env: 'KEY' is no name of a variable", "names only"),
+        (b"push: {branches: [main]}", "1:7: push: there is no branch that work lands on", "worktree"),
+        (b"workspace: {kind: clone, repo: x}\npush: {remote: origin}", "2:7: push: no branch is named", "branches:"),
+        (
+            b"workspace: {kind: clone, repo: x}\npush: {remote: -x, branches: a}",
+            "2:7: push: '-x' is no name",
+            "git remote",
+        ),
+        (
+            b"workspace: {kind: clone, repo: x}\npush: {force: true, branches: a}",
+            "2:8: push: the key 'force' is unknown",
+            "remote",
+        ),
         (b"notify: [json://a, hunter2-secret]", "1:20: entry 2 of notify is no address", "apprise"),
         (b"notify: 'json:// secret'", "1:9: entry 1 of notify is no address", "apprise"),
         (b"notify: {json://secret: 1}", "1:9: notify must be a list", "begin each"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,17 @@ def lay_lanes(
     bench = lay_project(folder, *tasks, settings=more, name=name)
     bench.edit_state(state="DEV_READY", interactive_mode=False)
     return replace(bench, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")})
+
+
+def lay_serial(
+    folder: Path, *tasks: Mapping[str, Any], turns: Sequence[Mapping[str, Any]], **settings: Any
+) -> tuple[Bench, Path]:
+    """A project with one task at a time, whose scripted agent plays *turns*; and the repository."""
+    repo = person_repository(folder)
+    git(repo, "branch", TARGET)
+    workspace = {"kind": "worktree", "repo": str(repo), "target": TARGET}
+    bench = lay_project(folder, *tasks, turns=turns, settings={"workspace": workspace, **settings})
+    return replace(bench, env={**os.environ, "XDG_STATE_HOME": str(folder / "state")}), repo
 
 
 def asked(folder: Path) -> list[str]:

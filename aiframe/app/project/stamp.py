@@ -57,16 +57,20 @@ def survey(layout: Layout) -> Survey | None:
     return _survey(str(layout.root), lambda _: _watched(layout))
 
 
-def leave_stamp(site: Site, found: Look, message: str, exit_code: int, before: Survey | None) -> bool:
+def leave_stamp(
+    site: Site, found: Look, message: str, exit_code: int, before: Survey | None, look_again_at: float = 0.0
+) -> bool:
     """Leave a stamp for a look that *found* nothing to do; whether there is one now.
 
-    *before* is the survey from before that look. A failure to write is none: the next tick looks again. A folder that
+    *before* is the survey from before that look, *look_again_at* (epoch seconds) when to look anew at the latest, 0 for
+    never. A failure to write is none: the next tick looks again. A folder that
     has no repository yet gets none for this.
     """
     if before is None or found.has_work or found.seen.lock_held or found.decision.project.state is State.RUNNING:
         return False  # a runner that still closes its books may be killed over it, and leave work
     wait = found.decision.project.wait
     wake = wait.until if wait is not None and wait.until > found.seen.clock.wall else 0.0
+    wake = min((at for at in (wake, look_again_at) if at), default=0.0)
     needed = replace(before, watched=tuple(line for line in before.watched if _bears_on(line, found)))
     return _write(site.layout.idle_stamp, needed, wake, exit_code, message, site.environ)
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from msgspec import Struct, to_builtins
 
+from aiframe.app.project.pushes import read_pushes
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Effect, SetStatus
@@ -34,7 +35,7 @@ _REVIEWS = (State.REVIEW_READY, State.REVIEW_WAITING)
 class Notice(Struct, frozen=True):
     """One thing to tell; a *key* is told once.
 
-    *kind* is question, review, interview, work, budget, merge, wait, error or done.
+    *kind* is question, review, interview, work, budget, merge, push, wait, error or done.
     """
 
     kind: str
@@ -71,6 +72,10 @@ def notices(site: Site, project: Project, effects: Sequence[Effect]) -> Iterator
             if isinstance(effect, SetStatus) and effect.status is TaskStatus.REVIEW:
                 text = f"{effect.task_id} waits for your review, while other tasks go on: see `aiframe digest`."
                 yield Notice("review", f"review:{effect.task_id}:{run}", title, text)
+    record = read_pushes(site.layout)
+    if record is not None and record.problem:
+        text = f"{record.branch} could not be pushed to {record.remote}: `aiframe why` says what to do."
+        yield Notice("push", f"push:{record.since}", title, text)
     rest = _resting(project)
     if rest is not None:
         kind, text = rest

@@ -17,6 +17,7 @@ from aiframe.app.attempts.playing import next_agent
 from aiframe.app.project.intake import open_questions
 from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.project.offers import waiting
+from aiframe.app.project.pushes import unpushed
 from aiframe.app.project.site import Site, held_in, open_site
 from aiframe.app.reports.follow import last_lines, newest_log
 from aiframe.core.budget import Spent
@@ -274,7 +275,7 @@ def _task_line(task: Task, project: Project) -> TaskLine:
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
     blank = _open_form_questions(site, project)
     said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site))
-    return replace(said, cures=(*said.cures, *waiting(site)))
+    return replace(said, cures=(*said.cures, *waiting(site), *unpushed(site.layout, held_in(site))))
 
 
 def _explain_or_blame(site: Site, project: Project, seen: Seen, readings: _Readings) -> Explanation:

@@ -1,0 +1,195 @@
+"""What has landed is pushed where PROJECT.yaml says so, never forced; what hinders it is told, and hinders nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.lanes import TARGET, landed, lay_lanes, lay_serial
+from support.projects import Bench, dev, git, task, wait_for
+
+PUSH = {"remote": "origin", "branches": ["land*"]}
+KILL_RUNNER = """#!/bin/sh
+test -e {mark} && exit 0
+touch {mark}
+pid=$PPID
+until tr '\\0' ' ' </proc/$pid/cmdline | grep -q aiframe.app.runner; do
+    victims="$victims $pid"
+    pid=$(awk '/^PPid/ {{print $2}}' /proc/$pid/status)
+    test "$pid" -gt 1 || exit 1
+done
+kill -9 $pid $victims
+exit 1
+"""
+"""A hook of the remote: the first time, whoever pushes is killed, and the runner that started it."""
+
+
+def remote_of(repo: Path, name: str = "origin") -> Path:
+    """A bare repository as the remote *name* of *repo*."""
+    bare = repo.parent / f"{name}.git"
+    git(repo.parent, "clone", "-q", "--bare", str(repo), str(bare))
+    git(repo, "remote", "add", name, str(bare))
+    return bare
+
+
+def hook(bare: Path, text: str) -> None:
+    path = bare / "hooks" / "pre-receive"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def lay(folder: Path, *names: str, push: Any = None) -> tuple[Bench, Path, Path]:
+    """Tasks that each make a file; the repository has a remote."""
+    turns = [dev(name, files={f"{name}.txt": f"{name}\n"}) for name in names]
+    tasks = [task(name, f"test -e {name}.txt") for name in names]
+    bench, repo = lay_serial(folder, *tasks, turns=turns, push=push or PUSH)
+    return bench, repo, remote_of(repo)
+
+
+def at(repo: Path, branch: str = TARGET) -> str:
+    return git(repo, "rev-parse", branch)
+
+
+def told(bench: Bench) -> list[str]:
+    return [event["kind"] for event in bench.events if event["kind"].startswith("push")]
+
+
+def test_what_has_landed_is_pushed_and_nothing_else(tmp_path: Path) -> None:
+    bench, repo, bare = lay(tmp_path, "T1", "T2")
+    git(repo, "tag", "v1")
+    evil = tmp_path / "evil"
+    for name in ("pre-push", "reference-transaction"):
+        path = repo / ".git" / "hooks" / name
+        path.write_text(f"#!/bin/sh\ntouch {evil}\n")
+        path.chmod(0o755)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert at(bare) == at(repo)
+    assert landed(bare) == ["T1", "T2"]
+    assert git(bare, "for-each-ref", "--format=%(refname)").splitlines() == ["refs/heads/landed", "refs/heads/main"]
+    assert not evil.exists(), "a hook of the repository ran"
+    assert told(bench) == ["pushed", "pushed"]
+    assert "push" not in bench.do("why").said
+
+
+@pytest.mark.parametrize(
+    "push",
+    [
+        pytest.param({"branches": ["main", "release/*"]}, id="another branch"),
+        pytest.param({}, id="nothing is said"),
+    ],
+)
+def test_a_branch_that_no_pattern_names_is_not_pushed(tmp_path: Path, push: dict[str, Any]) -> None:
+    bench, _, bare = lay(tmp_path, "T1", push=push or None)
+    if not push:
+        settings = json.loads(bench.text("PROJECT.yaml"))
+        del settings["push"]
+        bench.write("PROJECT.yaml", json.dumps(settings))
+    bench.tick()
+    assert bench.where == "DONE"
+    assert landed(bare) == []
+    assert told(bench) == []
+
+
+def test_nothing_is_pushed_before_anything_has_landed(tmp_path: Path) -> None:
+    bench, repo, bare = lay(tmp_path, "T1")
+    before = at(bare)
+    git(repo, "commit", "-q", "--allow-empty", "-m", "a person's own")
+    git(repo, "branch", "-f", TARGET, "main")
+    bench.write("TASKS.yaml", bench.text("TASKS.yaml").replace("test -e T1.txt", "false"))
+    bench.tick()
+    assert at(bare) == before
+
+
+def test_a_rejected_push_is_told_once_and_tried_again(tmp_path: Path) -> None:
+    bench, repo, bare = lay(tmp_path, "T1", "T2")
+    theirs = tmp_path / "theirs"
+    git(tmp_path, "clone", "-q", "-b", TARGET, str(bare), str(theirs))
+    git(theirs, "commit", "-q", "--allow-empty", "-m", "of somebody else")
+    git(theirs, "push", "-q")
+    ahead = at(bare)
+    bench.tick()
+    assert bench.where == "DONE", "what is in the way of a push is in the way of nothing else"
+    assert landed(repo) == ["T1", "T2"]
+    assert at(bare) == ahead, "never forced"
+    assert told(bench) == ["push_failed"]
+    assert "fetch first" in bench.do("why").said
+    assert f"push origin {TARGET}" in bench.do("status").said
+    record = bench.control_dir / "push.json"
+    tries = json.loads(record.read_text())["tries"]
+    assert tries == 2, "at each landing"
+    bench.tick()
+    assert json.loads(record.read_text())["tries"] == tries, "but not at each tick"
+    git(bare, "update-ref", f"refs/heads/{TARGET}", at(repo, "main"))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "next_at": time.time()}))
+    (bench.control_dir / "idle").unlink(missing_ok=True)
+    bench.tick()
+    assert at(bare) == at(repo)
+    assert told(bench) == ["push_failed", "pushed"]
+    assert "push" not in bench.do("why").said
+
+
+def test_a_tick_at_rest_wakes_when_the_next_push_is_due(tmp_path: Path) -> None:
+    """Though nothing has changed, and a stamp says so."""
+    bench, repo, bare = lay(tmp_path, "T1")
+    away = bare.rename(tmp_path / "away.git")
+    bench.tick()
+    record = bench.control_dir / "push.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "next_at": time.time() + 2}))
+    wait_for(lambda: (bench.tick(), (bench.control_dir / "idle").exists())[1], "a stamp")
+    away.rename(bare)
+    time.sleep(2)
+    bench.tick()
+    assert at(bare) == at(repo)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        pytest.param("", "no remote origin", id="no such remote"),
+        pytest.param("nowhere.git", "not appear to be a git repository", id="nothing there"),
+        pytest.param("http://me:hunter2@127.0.0.1:9/x.git", "unable to access", id="no network"),
+        pytest.param("ext::sh -c 'touch evil'", "not allowed", id="an address that is a program"),
+    ],
+)
+def test_what_hinders_is_told_without_secrets(tmp_path: Path, address: str, said: str) -> None:
+    bench, repo, _ = lay(tmp_path, "T1")
+    git(repo, "remote", "remove", "origin")
+    if address:
+        git(repo, "config", "remote.origin.url", address)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    why = bench.do("why").said
+    assert said in why
+    assert "hunter2" not in why + bench.text("logs/events.ndjson") + (bench.control_dir / "push.json").read_text()
+    assert not (repo / "evil").exists()
+
+
+def test_killed_between_landing_and_push_it_is_pushed_at_the_next_tick(tmp_path: Path) -> None:
+    bench, repo, bare = lay(tmp_path, "T1")
+    hook(bare, KILL_RUNNER.format(mark=tmp_path / "killed"))
+    before = at(bare)
+    bench.tick()
+    assert (tmp_path / "killed").exists()
+    assert landed(repo) == ["T1"]
+    assert at(bare) == before
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert at(bare) == at(repo)
+    assert len(bench.prompts()) == 1
+
+
+def test_lanes_push_as_one_project(tmp_path: Path) -> None:
+    names = ("T1", "T2")
+    tasks = [task(name, f"test -e {name}.txt") for name in names]
+    bench = lay_lanes(tmp_path, *tasks, work={name: f"touch {name}.txt" for name in names}, push=PUSH)
+    repo = tmp_path / "app"
+    bare = remote_of(repo)
+    ended = bench.do("run")
+    assert bench.where == "DONE", ended.said
+    assert at(bare) == at(repo)
+    assert "landed is pushed to origin" in ended.said
