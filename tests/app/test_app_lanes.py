@@ -275,11 +275,14 @@ def test_a_lock_on_an_unknown_resource_is_told_before_anything_starts(tmp_path: 
 
 def test_a_pause_lets_the_steps_end_and_a_resume_goes_on(tmp_path: Path) -> None:
     plan = [proven("T1"), proven("T2"), proven("T3", blocked_by=["T1"])]
-    bench = lay(tmp_path, *plan, seconds=2)
+    yard = lay_yard(tmp_path, *plan)
+    bench = yard.bench
+    play(bench, [yard.turn(each["id"]) for each in plan])
     bench.do("tick", "--no-wait")
-    wait_for(lambda: len(list((tmp_path / "marks").glob("began-*"))) == 2, "two steps")
+    wait_for(lambda: len(yard.arrived()) == 2, "two steps")
     said = bench.do("pause").said
     assert "T1, T2 may end their step" in said
+    (yard.marks / "go").touch()
     bench.tick()
     assert bench.where == "PAUSED"
     assert bench.statuses() == {"T1": "done", "T2": "done", "T3": "todo"}
