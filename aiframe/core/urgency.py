@@ -44,7 +44,7 @@ def urgencies(tasks: Sequence[Task], resources: Resources, busy: Iterable[str] =
 
 def work(task: Task) -> int:
     """About how much work a task is: by its size, which is of the middle where it says none."""
-    return _WORK.get(task.size.strip().upper(), _WORK["M"])
+    return _WORK.get(task.size, _WORK["M"])
 
 
 def in_order(tasks: Sequence[Task]) -> list[Task]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping as ReadOnly
+from functools import lru_cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -47,6 +48,7 @@ def load_tasks(path: Path) -> TaskFile:
     return parse_tasks(path, data)
 
 
+@lru_cache(maxsize=4)  # a step asks some ten times for the same bytes
 def parse_tasks(path: Path, data: bytes) -> TaskFile:
     """The tasks in the TASKS.yaml whose bytes are *data*. Raises UnreadableFile with every mistake and its place."""
     source = read_yaml(path, data)

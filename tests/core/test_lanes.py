@@ -89,7 +89,7 @@ def lane(of: Task, **values: str) -> Lane:
             ["B"],
             id="what stands in the way of two, before each of them",
         ),
-        pytest.param([task("A", size="S"), task("B", size="L"), task("C", size="m")], ["B", "C", "A"], id="by size"),
+        pytest.param([task("A", size="S"), task("B", size="L"), task("C", size="M")], ["B", "C", "A"], id="by size"),
         pytest.param([task("A", blocked_by=("B",)), task("B")], ["B"], id="what it waits for"),
         pytest.param([task("A", status=TaskStatus.DONE), task("B", blocked_by=("A",))], ["B"], id="done before"),
     ],
