@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.gates import measure_gates
 from bench.makespan import measure_makespan
+from bench.many import measure_many
 from bench.measuring import Row
 from bench.resting import measure_one, measure_thousand
 from bench.stepping import measure_steps
@@ -22,6 +23,7 @@ MEASURES: tuple[tuple[str, Measure], ...] = (
     ("a tick over 1,000 projects at rest", measure_thousand),
     ("a step that does nothing", measure_steps),
     ("attempts on 10,000 files", measure_gates),
+    ("200 tasks that do nothing", measure_many),
     ("plans whose tasks run side by side", measure_makespan),
     ("watch: from a saved file to the agent", measure_latency),
     ("watch: 1,000 projects at rest", measure_idle_watch),

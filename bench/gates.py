@@ -8,35 +8,45 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aiframe.store.settings_file import WORKSPACES
 from bench.measuring import AIFRAME, Row, ms, run_once
-from bench.projects import CLOCK, lay_project, open_again
+from bench.projects import CLOCK, git, lay_project, open_again
 
 FILES = 10_000
-ROUNDS = 7
-LIMIT_MS = 300
+ROUNDS = 5
+LIMITS_MS = {"in place": 300, "worktree": 300}
+IMAGE = "BENCH_IMAGE"
+"""The variable that names an image with git and a shell, for workspaces in containers: to fetch one takes a network."""
 AGENT = f"/bin/sh -c '{CLOCK} | tee -a made-{{task}}.txt'"
 CHECK = f'{CLOCK}; test "$(wc -l < made-{{task}}.txt)" -ge 2'
-GIT = ("git", "-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "core.fsync=none")
 
 
 def measure_gates(folder: Path) -> list[Row]:
-    """In place, in a worktree, in a clone, and with a clean checkout: that one apart, the first and those after it."""
+    """In each kind of workspace, and with a clean checkout: that one apart, the first and those after it."""
     os.environ["XDG_STATE_HOME"], os.environ["XDG_CACHE_HOME"] = str(folder / "state"), str(folder / "cache")
-    title = f"pipeline, {FILES:,} files"
-    in_place = _lay(folder / "in-place")
-    linked = _lay(folder / "linked", repo=_fill(folder / "repository"))
-    cloned = _lay(folder / "cloned", repo=_fill(folder / "source"), kind="clone")
+    title, repo = f"pipeline, {FILES:,} files", str(_fill(folder / "repository"))
+    places = {
+        "in place": _lay(folder / "in-place"),
+        "worktree": _lay(folder / "linked", {"kind": "worktree", "repo": repo}),
+        "clone": _lay(folder / "cloned", {"kind": "clone", "repo": repo}),
+    }
+    lack = _lacks_for_containers()
+    if not lack:
+        inside = {"kind": "container", "repo": repo, "image": os.environ[IMAGE]}
+        places["container"] = _lay(folder / "contained", inside)
+    rows: list[Row] = []
+    for kind, root in places.items():
+        rows += _rows(
+            f"{title}, {kind}", [_attempts(root, number) for number in range(1, ROUNDS + 1)], LIMITS_MS.get(kind)
+        )
+    rows += [Row(f"{title}, container", "left out", lack, 0, "ms")] if lack else []
     clean = _lay(folder / "clean", gates={"clean_checkout": True})
-    rows = [
-        *_rows(f"{title}, in place", [_attempts(in_place, number) for number in range(1, ROUNDS + 1)], LIMIT_MS),
-        *_rows(f"{title}, worktree", [_attempts(linked, number) for number in range(1, ROUNDS + 1)], LIMIT_MS),
-        *_rows(f"{title}, clone", [_attempts(cloned, number) for number in range(1, ROUNDS + 1)], None),
-    ]
     cold, *warm = [_attempts(clean, number) for number in range(1, ROUNDS + 1)]
     return [
         *rows,
@@ -45,14 +55,23 @@ def measure_gates(folder: Path) -> list[Row]:
     ]
 
 
-def _lay(root: Path, repo: Path | None = None, kind: str = "worktree", **more: Any) -> Path:
-    """A project whose code is large: its own, or that of *repo*."""
+def _lacks_for_containers() -> str:
+    """What keeps containers from being measured; empty where nothing does."""
+    if "container" not in WORKSPACES:
+        return "no such kind"
+    if not any(map(shutil.which, ("podman", "docker"))):
+        return "no engine"
+    return "" if os.environ.get(IMAGE) else f"{IMAGE} not set"
+
+
+def _lay(root: Path, workspace: Mapping[str, str] | None = None, **more: Any) -> Path:
+    """A project whose code is large: its own, or that of the repository in *workspace*."""
     lay_project(root)
-    if repo is None:
+    if workspace is None:
         _fill(root)
-    workspace = {"workspace": {"kind": kind, "repo": str(repo)}} if repo else {}
+    place = {"workspace": workspace} if workspace else {}
     agent = {"name": "command", "line": AGENT}
-    (root / "PROJECT.yaml").write_text(json.dumps({"agent": agent, "sandbox": "none", **workspace, **more}))
+    (root / "PROJECT.yaml").write_text(json.dumps({"agent": agent, "sandbox": "none", **place, **more}))
     return root
 
 
@@ -64,14 +83,10 @@ def _fill(root: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"line {number}\n" * 20)
     if not (root / ".git").exists():
-        _git(root, "init", "-q", "-b", "main")
-    _git(root, "add", "code")
-    _git(root, "commit", "-qm", "much code")
+        git(root, "init", "-q", "-b", "main")
+    git(root, "add", "code")
+    git(root, "commit", "-qm", "much code")
     return root
-
-
-def _git(root: Path, *words: str) -> None:
-    run_once(["/usr/bin/env", *GIT, *words], root)
 
 
 def _attempts(root: Path, number: int) -> Mapping[str, float]:

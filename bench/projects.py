@@ -19,6 +19,13 @@ CLOCK = "date +%s%N" if sys.platform == "linux" else f'{PYTHON} -c "import time;
 AGENT = f"/bin/sh -c '{CLOCK} | tee made.txt'"
 """It leaves a file, so that there is something to commit."""
 
+GIT = ("git", "-c", "user.name=Bench", "-c", "user.email=bench@example.org", "-c", "core.fsync=none")
+
+
+def git(root: Path, *words: str) -> None:
+    """Run git in *root*. Raises RuntimeError when it fails."""
+    run_once(["/usr/bin/env", *GIT, *words], root)
+
 
 def lay_frame(folder: Path) -> Path:
     """A new, empty frame in *folder*."""

@@ -48,9 +48,13 @@ def load_tasks(path: Path) -> TaskFile:
     return parse_tasks(path, data)
 
 
-@lru_cache(maxsize=4)  # a step asks some ten times for the same bytes
 def parse_tasks(path: Path, data: bytes) -> TaskFile:
     """The tasks in the TASKS.yaml whose bytes are *data*. Raises UnreadableFile with every mistake and its place."""
+    return _parsed(path, data)
+
+
+@lru_cache(maxsize=4)  # a step asks some ten times for the same bytes
+def _parsed(path: Path, data: bytes) -> TaskFile:
     source = read_yaml(path, data)
     tasks: list[tuple[Task, Mapping]] = [(_task(source, node), node) for node in task_nodes(source)]
     _check_ids(source, tasks)
