@@ -17,11 +17,16 @@ TARGET = "aiframe/shop/landed"
 KIND = {"kind": "worktree"}
 
 
-@pytest.fixture(autouse=True, params=["worktree", "clone"])
+BOTH = pytest.mark.parametrize("kind", ["worktree", "clone"], indirect=True)
+"""For what hangs on how files get from a workspace to the person's repository and back."""
+
+
+@pytest.fixture(autouse=True)
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both kinds of workspace of a person's repository: what holds for one holds for the other."""
-    monkeypatch.setitem(KIND, "kind", request.param)
-    return str(request.param)
+    """The kind of workspace of a person's repository."""
+    named = str(getattr(request, "param", "worktree"))
+    monkeypatch.setitem(KIND, "kind", named)
+    return named
 
 
 def repository(folder: Path, files: Mapping[str, str] | None = None) -> Path:
@@ -63,6 +68,7 @@ def commit(repo: Path, branch: str, **files: str) -> None:
     git(repo, "worktree", "remove", "-f", str(theirs))
 
 
+@BOTH
 def test_two_tasks_land_and_the_checkout_is_untouched(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     (repo / "a.txt").write_text("a person is at work\n")
@@ -93,6 +99,7 @@ def test_prompts_name_the_workspace_and_the_projects_own_documents(tmp_path: Pat
     assert str(bench.root / "notes" / "context_snapshot.md") in prompt
 
 
+@BOTH
 def test_red_checks_leave_an_unverified_commit_and_the_next_attempt_goes_on(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     turns = [
@@ -107,6 +114,7 @@ def test_red_checks_leave_an_unverified_commit_and_the_next_attempt_goes_on(tmp_
     assert [git(repo, "show", f"{ref}:one.txt") for ref in kept] == ["half"]
 
 
+@BOTH
 @pytest.mark.parametrize("ending", ["timeout", "stopped"])
 def test_what_a_stopped_attempt_left_is_on_the_branch(tmp_path: Path, ending: str) -> None:
     repo = repository(tmp_path)
@@ -126,6 +134,7 @@ def test_what_a_stopped_attempt_left_is_on_the_branch(tmp_path: Path, ending: st
     assert git(repo, "rev-parse", TARGET) == git(repo, "rev-parse", "master")
 
 
+@BOTH
 def test_a_target_that_moved_meanwhile_is_merged_and_proven(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     moves = f"cd '{repo}' && git worktree add -q ../t {TARGET} && echo d >../t/d.txt && git -C ../t add -A &&"
@@ -137,6 +146,7 @@ def test_a_target_that_moved_meanwhile_is_merged_and_proven(tmp_path: Path) -> N
     assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "person", "first"]
 
 
+@BOTH
 def test_a_conflict_goes_back_to_the_agent_with_both_versions(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     moves = f"cd '{repo}' && git worktree add -q ../t {TARGET} && echo theirs >../t/a.txt && git -C ../t add -A &&"
@@ -261,6 +271,7 @@ def test_undo_takes_the_work_back_on_the_target(tmp_path: Path) -> None:
     assert shown(repo) == before
 
 
+@BOTH
 def test_undo_lands_nothing_that_a_later_attempt_left(tmp_path: Path) -> None:
     """F4. Only what has landed is taken back; what is not proven stays in a backup ref."""
     repo = repository(tmp_path)
@@ -286,6 +297,7 @@ def test_undo_lands_nothing_that_a_later_attempt_left(tmp_path: Path) -> None:
     assert git(repo, "ls-tree", "--name-only", TARGET).splitlines() == [".gitignore", "a.txt", "b.txt", "one.txt"]
 
 
+@BOTH
 def test_work_that_exceeds_its_scope_is_held_and_lands_on_a_persons_word(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     turns = [dev("T1", files={"one.txt": "one\n", "b.txt": "more\n"}), dev("T2", files={"two.txt": "two\n"})]
@@ -300,6 +312,7 @@ def test_work_that_exceeds_its_scope_is_held_and_lands_on_a_persons_word(tmp_pat
     assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "T2: Task T2", "first"]
 
 
+@BOTH
 def test_an_agent_that_moves_the_target_is_held_to_its_scope(tmp_path: Path) -> None:
     """F5. What lands by another way counts as the attempt's own."""
     repo = repository(tmp_path)
@@ -324,6 +337,7 @@ def test_a_clean_checkout_of_the_target_moves_along(tmp_path: Path) -> None:
     assert git(repo, "log", "--format=%s").splitlines() == ["T1: Task T1", "first"]
 
 
+@BOTH
 def test_planted_hooks_and_settings_never_run(tmp_path: Path) -> None:
     """F26 for linked worktrees."""
     repo, evil = repository(tmp_path), tmp_path / "evil"
@@ -392,6 +406,7 @@ def test_setup_that_fails_stops_the_step_before_an_agent_is_paid(tmp_path: Path,
     assert bench.state["failure"]["hint"]
 
 
+@BOTH
 @pytest.mark.parametrize("setup", ["echo x >>a.txt; echo x >new.txt", "rm b.txt; echo x >>a.txt; exit 3"])
 def test_what_a_setup_spoiled_is_never_taken_for_work(tmp_path: Path, setup: str) -> None:
     repo = repository(tmp_path)
@@ -405,6 +420,7 @@ def test_what_a_setup_spoiled_is_never_taken_for_work(tmp_path: Path, setup: str
     assert git(repo, "diff", "--name-status", "master", TARGET).split() == ["A", "one.txt"]
 
 
+@BOTH
 def test_what_a_setup_spoiled_that_was_killed_is_never_taken_for_work(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     setup = "echo x >>a.txt; touch ../begun; sleep 60"
@@ -429,6 +445,7 @@ def test_a_setup_that_a_person_stops_is_no_error(tmp_path: Path) -> None:
     assert (bench.where, bench.state["failure"]["kind"]) == ("PAUSED", "cancelled"), bench.log()
 
 
+@BOTH
 def test_checks_in_a_clean_checkout(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     turns = [dev("T1", files={"one.txt": "one\n", "left.log": "x\n"})]
