@@ -29,7 +29,7 @@ from aiframe.store.locks import RunLock, is_run_locked
 from aiframe.workspaces.create import ensure_repository
 
 _LANES_S = 0.3
-"""How often the lanes are looked at while somebody waits for them."""
+"""How often the lanes are looked at while somebody waits for them, besides the end of a step of one."""
 _LANES_UNSEEN_S = 3.0
 """How often they are looked at although none of their files has changed: a wait may be over."""
 _RACE_S = 0.5
@@ -109,6 +109,7 @@ def _is_side_by_side(site: Site, seen: Look) -> bool:
 def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None]) -> TickReport:
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
     from aiframe.app.lanes import check_settings, tend, turn
+    from aiframe.app.project.lanes import await_an_end
     from aiframe.app.pushing import push_landed
 
     check_settings(site)
@@ -125,8 +126,8 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
             break
         while True:
             glance()
-            time.sleep(_LANES_S)
-            if lanes_stamp(site.layout) != seen or time.monotonic() - looked >= _LANES_UNSEEN_S:
+            ended = await_an_end(site.root, _LANES_S)
+            if ended or lanes_stamp(site.layout) != seen or time.monotonic() - looked >= _LANES_UNSEEN_S:
                 break
     after = look(site)
     failed = after.loaded.project.state is State.ERROR

@@ -7,6 +7,7 @@ already, and `--project PROJECT/lanes/NAME` shows and steers it like any other.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from aiframe.workspaces.paths import safe_part
 
 FOLDER = "lanes"
 RECORD = "lane.json"
+_GLANCE_S = 0.02
+"""How often the locks of steps are looked at: a hundredth of a millisecond each."""
 _FOR_A_PERSON = frozenset(
     {State.QUESTION_WAITING, State.REVIEW_WAITING, State.WORK_WAITING, State.PAUSED, State.PAUSE_INTERACT}
 )
@@ -90,6 +93,26 @@ def read_lane(place: Path, clock: Moment) -> Lane | None:
     """The lane in the folder *place*; None for one that is being put away."""
     record = read_record(place)
     return _read(place, record, clock) if record is not None else None
+
+
+def await_an_end(root: Path, within_s: float) -> bool:
+    """Sleep for *within_s* seconds, or until a step ends that lives in a lane of *root* now; whether one has."""
+    lanes = [Layout(path.parent) for path in (root / FOLDER).glob(f"*/{RECORD}")]
+    alive = [lane for lane in lanes if _lives(lane)]
+    until = time.monotonic() + within_s
+    while all(map(_lives, alive)):
+        if (left := until - time.monotonic()) <= 0:
+            return False
+        time.sleep(min(left, _GLANCE_S))
+    return True
+
+
+def _lives(lane: Layout) -> bool:
+    """Whether a step lives there; a look at the lanes says what is wrong with one that cannot be read."""
+    try:
+        return is_run_locked(lane)
+    except AiframeError:
+        return False
 
 
 def write_record(root: Path, record: LaneRecord) -> None:
