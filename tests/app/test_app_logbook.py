@@ -130,6 +130,15 @@ def test_a_line_that_was_told_twice_is_told_once(layout: Layout) -> None:
     assert times(last(layout, Wanted(), 9)) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("name", ["logs", "logs/runs"])
+def test_a_folder_of_logs_that_is_a_link_is_not_followed(layout: Layout, tmp_path: Path, name: str) -> None:
+    put(tmp_path / "elsewhere" / "runs" / "r1" / "log.jsonl", line(1))
+    put(tmp_path / "elsewhere" / "r1" / "log.jsonl", line(1))
+    (layout.root / name).parent.mkdir(exist_ok=True)
+    (layout.root / name).symlink_to(tmp_path / "elsewhere")
+    assert times(read(layout, Wanted())) == []
+
+
 def test_links_are_not_followed(layout: Layout, tmp_path: Path) -> None:
     put(tmp_path / "secret.jsonl", line(1))
     for name in ("file", "folder"):
@@ -165,7 +174,7 @@ def test_a_huge_log_takes_little_memory(layout: Layout, way: str) -> None:
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
-        pytest.param(Wanted(), [1, 2, 3, 4, 5], id="all"),
+        pytest.param(Wanted(), [1, 2, 3, 4, 5, 6], id="all"),
         pytest.param(Wanted(task="T1"), [1, 2, 3], id="task"),
         pytest.param(Wanted(task="T"), [], id="no part of a name"),
         pytest.param(Wanted(run="r2"), [4, 5], id="run"),
@@ -177,7 +186,7 @@ def test_a_huge_log_takes_little_memory(layout: Layout, way: str) -> None:
     ],
 )
 def test_filters_combine(layout: Layout, wanted: Wanted, found: list[float]) -> None:
-    put(layout.events, event(1))
+    put(layout.events, event(1), event(6, run="r3", task_id="T3", message="as r2 said of T1"))
     put(layout.step_lines("r1"), line(2, "gate_started"), line(3, "gate_ended"))
     put(layout.step_lines("r2"), line(4, run="r2", task_id="T2"), line(5, run="r2", task_id="T2", text="T1 and r1"))
     assert times(read(layout, wanted)) == found
@@ -259,8 +268,8 @@ def test_tasks_side_by_side_are_logged_and_followed_as_one(tmp_path: Path) -> No
     git(repo, "init", "-q", "-b", "main")
     git(repo, "commit", "-q", "--allow-empty", "-m", "first")
     turns = [
-        dev("T1", say="hello from T1", run=["sleep 1"], usage={"input_tokens": 5, "output_tokens": 2}),
-        dev("T2", say="hello from T2", run=["sleep 2"]),
+        dev("T1", say="hello from T1", run=["sleep 0.3"], usage={"input_tokens": 5, "output_tokens": 2}),
+        dev("T2", say="hello from T2", run=["sleep 0.6"]),
     ]
     more = {"workspace": {"kind": "worktree", "repo": str(repo)}, "parallel": 2}
     bench = lay_project(tmp_path, task("T1", "true"), task("T2", "true"), turns=turns, settings=more)

@@ -12,9 +12,14 @@ import pytest
 from support.projects import Bench, dev, git, lay_project, task, wait_for
 
 from aiframe.app.project.site import open_site
-from aiframe.app.project.steplines import KINDS, STAGES
+from aiframe.app.project.steplines import KINDS, LIMIT_BYTES, STAGES
+from aiframe.app.project.steplog import StepLog
 from aiframe.app.reports.rows import Row, RowReader, rows
+from aiframe.core.model import Moment, Role, Run, Runner
+from aiframe.core.redaction import Redactor
+from aiframe.store.layout import Layout
 
+RUN = Run("r1", Role.PO, Moment(1.0), 60, Runner(1, 1.0))
 UNTIL = "while [ ! -e {} ]; do sleep 0.05; done"
 
 
@@ -92,7 +97,7 @@ def lines_of(bench: Bench, run: Path) -> list[dict[str, Any]]:
 
 def test_a_step_tells_its_stages_and_checks_as_data(tmp_path: Path) -> None:
     turns = [dev("T1", say="I work with hunter2hunter2", run=["echo out"], usage={"input_tokens": 7}, cost_usd=0.5)]
-    bench = lay_project(tmp_path, task("T1", "echo proven"), turns=turns)
+    bench = lay_project(tmp_path, task("T1", "echo hunter2hunter2"), turns=turns)
     assert bench.tick(MY_API_KEY="hunter2hunter2").code == 0
     (run,) = bench.runs()
     lines = lines_of(bench, run)
@@ -115,17 +120,27 @@ def test_a_step_tells_its_stages_and_checks_as_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("torn", [b'{"ts":1,"kind":"mess', b""], ids=["torn", "empty"])
 def test_a_torn_last_line_stays_alone(tmp_path: Path, torn: bytes) -> None:
-    from aiframe.app.project.steplog import StepLog
-    from aiframe.core.model import Role, Run, Runner
-    from aiframe.core.redaction import Redactor
-    from aiframe.process import now
-    from aiframe.store.layout import Layout
-
     layout = Layout(tmp_path)
     path = layout.step_lines("r1")
     path.parent.mkdir(parents=True)
     path.write_bytes(torn)
-    with StepLog(layout, Run("r1", Role.PO, now(), 60, Runner(1, 1.0)), Redactor()) as log:
+    with StepLog(layout, RUN, Redactor()) as log:
         log.say("hello")
     told = path.read_bytes().split(b"\n")[1 if torn else 0 :]
     assert [json.loads(line)["kind"] for line in told if line] == ["stage_started", "note", "stage_ended"]
+
+
+def test_an_agent_without_end_fills_its_log_and_the_rest_is_told(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    with StepLog(layout, RUN, Redactor()) as log:
+        for _ in range(2200):
+            log.say("words" * 1640, "output")
+        log.stage("verify")
+        log.say("it passed", "gate_ended", passed=True)
+    lines = [json.loads(line) for line in layout.step_lines("r1").read_text().splitlines()]
+    assert LIMIT_BYTES < layout.step_lines("r1").stat().st_size < LIMIT_BYTES + 20_000
+    assert all(line["cut"] and len(line["text"]) == 8192 for line in lines if line["kind"] == "output")
+    kinds = [line["kind"] for line in lines]
+    assert kinds.count("log_full") == 1
+    after = ["log_full", "stage_ended", "stage_started", "gate_ended", "stage_ended"]
+    assert kinds[-5:] == after, "stages and checks are told all the same"

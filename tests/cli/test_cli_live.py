@@ -132,10 +132,11 @@ def test_ctrl_c_leaves_all_steps_and_a_second_one_stops_them(tmp_path: Path) -> 
 
 def test_one_step_is_shown_with_what_it_says_above_its_row(tmp_path: Path) -> None:
     flood = "for i in $(seq 300); do echo line $i; sleep 0.005; done"
-    turns = [dev("T1", say="one\ntwo", run=[f"while [ ! -e {tmp_path}/go ]; do sleep 0.1; done", flood])]
-    bench = lay_project(tmp_path, task("T1", "true"), turns=turns)
+    line = f"echo one; echo two; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done; {flood}; touch made"
+    agent = {"name": "command", "argv": ["/bin/sh", "-c", line]}
+    bench = lay_project(tmp_path, task("T1", "true"), agent=agent)
     with at_terminal(bench, "tick", columns=300) as seen:
-        shown = seen.wait_for(lambda text: "while [ ! -e" in text.partition("─")[2], "the row")
+        shown = seen.wait_for(lambda text: "  two" in text.partition("─")[2], "the row")
         above, _, below = shown.partition("─")
         assert above.splitlines()[0].startswith("== DEV task T1 attempt 1")
         assert above.splitlines()[1:3] == ["one", "two"]

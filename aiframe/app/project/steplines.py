@@ -54,13 +54,13 @@ class StepLines:
         self._is_full = self._size > LIMIT_BYTES
         self.stage("prepare")
 
-    def add(self, kind: str, **fields: Any) -> None:
-        """Add a line of *kind*; of what an agent says no more than fits."""
+    def add(self, kind: str, text: str = "", **fields: Any) -> None:
+        """Add a line of *kind*; of what an agent says no more than fits. *text* has no secrets any more."""
         if kind in TALK and self._is_full:
             return
-        text = fields.get("text")
-        if isinstance(text, str) and len(text) > TEXT_CHARACTERS:
-            fields = {**fields, "text": text[:TEXT_CHARACTERS], "cut": True}
+        fields = self._redactor.value(fields)
+        fields |= {"text": text[:TEXT_CHARACTERS]} if text else {}
+        fields |= {"cut": True} if len(text) > TEXT_CHARACTERS else {}
         self._write(kind, fields)
         if self._size > LIMIT_BYTES and not self._is_full:
             self._is_full = True
@@ -87,7 +87,7 @@ class StepLines:
 
     def _write(self, kind: str, fields: dict[str, Any]) -> None:
         line = {"ts": round(now().wall, 3), "kind": kind, **self._about, "stage": self._stage}
-        line |= self._redactor.value(fields)
+        line |= fields
         data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
         with storage_errors(self.path, "write"):
             self._file.write(data)
