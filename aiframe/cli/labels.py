@@ -8,7 +8,7 @@ LANGUAGES = ("en", "zh")
 
 PANEL = (
     "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "spent", "quota", "diagnosis", "error",
-    "waits", "to_do", "problem", "log",
+    "waits", "to_do", "clash", "problem", "log",
 )  # fmt: skip
 """The lines of the panel; the other words stand in them."""
 
@@ -27,6 +27,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "error": "last error",
         "waits": "waits for",
         "to_do": "to do",
+        "clash": "conflict",
+        "will_conflict": "{one} and {other} will conflict in {files}",
+        "and_more": " and {number} more",
         "problem": "problem",
         "log": "log",
         "ago": "{age} ago",
@@ -59,6 +62,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "error": "最近错误",
         "waits": "等待",
         "to_do": "下一步",
+        "clash": "冲突",
+        "will_conflict": "{one} 与 {other} 将在 {files} 中冲突",
+        "and_more": " 等另外 {number} 个文件",
         "problem": "问题",
         "log": "日志",
         "ago": "{age} 前",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from aiframe.core.explain import Explanation
 
 _NOTHING = "-"
+_FEW = 3
+"""How many files that will be in conflict are named."""
 _COLOURS = {"ERROR": "red", "RUNNING": "cyan", "DONE": "green"}
 _HOME_AND_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
@@ -92,6 +94,10 @@ def _rows(
     yield "waits", _waits(snapshot, labels, tongue)
     for cure in waits.cures:
         yield "to_do", typed(tongue.sentence(cure))
+    for clash in snapshot.clashes:
+        more = len(clash.files) - _FEW
+        files = ", ".join(clash.files[:_FEW]) + (labels["and_more"].format(number=more) if more > 0 else "")
+        yield "clash", labels["will_conflict"].format(one=clash.task_id, other=clash.other, files=files)
     for problem in snapshot.problems:
         place = f"{problem.path}:{problem.line}" if problem.line else problem.path
         yield "problem", f"{place}: {problem.message}" if place else problem.message

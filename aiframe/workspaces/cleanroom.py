@@ -39,6 +39,7 @@ PLAIN_VALUES = frozenset(
 OWN_INDEX = "core.fsync=all,-index"
 """The private index need not survive a power cut: it is removed, or kept as a cache that may be torn."""
 
+SCRATCH_TIMEOUT_S = 5.0
 STALE_AFTER_S = 86_400.0
 ROOM_PREFIX = "room-"
 TRUE = frozenset({"true", "yes", "on", "1"})
@@ -49,12 +50,14 @@ _HELD: dict[Path, tuple[str, tuple[int, ...]]] = {}
 class CleanRoom:
     """Git over the files of *repo*, or a *folder* of its own for them, without the configuration of *repo*.
 
-    *index* is the private index, empty at first; *loaded* is the tree or commit that it was set to.
+    *index* is the private index, empty at first; *loaded* is the tree or commit that it was set to. *scratch* is a
+    folder for new objects, where those are not to be kept; git is given less time then.
     """
 
-    __slots__ = ("folder", "home", "index", "loaded", "repo")
+    __slots__ = ("folder", "home", "index", "loaded", "repo", "scratch")
 
-    def __init__(self, repo: Repository, home: Path, folder: Path | None = None) -> None:
+    def __init__(self, repo: Repository, home: Path, folder: Path | None = None, scratch: Path | None = None) -> None:
+        self.scratch = scratch
         self.repo = repo
         self.home = home
         self.index = home / "index"
@@ -77,6 +80,10 @@ class CleanRoom:
             "GIT_OBJECT_DIRECTORY": str(objects or self.repo.common_dir / "objects"),
             "GIT_INDEX_FILE": str(index or self.index),
         }
+        if self.scratch is not None:
+            env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = env["GIT_OBJECT_DIRECTORY"]
+            env["GIT_OBJECT_DIRECTORY"] = str(self.scratch)
+            timeout_s = min(timeout_s, SCRATCH_TIMEOUT_S)
         if (self.repo.common_dir / "shallow").is_file():
             env["GIT_SHALLOW_FILE"] = str(self.repo.common_dir / "shallow")
         done = capture([*argv, *args], cwd=self.folder, env=env, stdin=stdin, timeout_s=timeout_s, keep_fds=keep_fds)
@@ -141,6 +148,23 @@ def clean_room(repo: Repository, folder: Path | None = None) -> Iterator[CleanRo
         yield CleanRoom(repo, home, folder)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def scratch_room(repo: Repository, scratch: Path | None = None) -> Iterator[CleanRoom]:
+    """A clean room over the files of *repo* that leaves nothing behind: not in the repository, nor anywhere else.
+
+    New objects go to *scratch*, or away with the room. Raises GitError where it cannot be made.
+    """
+    repo.assert_own()
+    try:
+        with tempfile.TemporaryDirectory(prefix="aiframe-", ignore_cleanup_errors=True) as home:
+            furnish(repo, Path(home))
+            own = Path(home, "objects")
+            own.mkdir()
+            yield CleanRoom(repo, Path(home), scratch=scratch or own)
+    except OSError as error:
+        raise GitError("prepare", f"{error.filename}: {error.strerror or error}") from error
 
 
 def furnish(repo: Repository, home: Path) -> None:

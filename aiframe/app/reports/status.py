@@ -19,6 +19,7 @@ from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.project.offers import waiting
 from aiframe.app.project.pushes import unpushed
 from aiframe.app.project.site import Site, held_in, open_site
+from aiframe.app.reports.clashes import find_clashes
 from aiframe.app.reports.follow import last_lines, newest_log
 from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, UnreadableFile
@@ -35,6 +36,7 @@ from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
 from aiframe.store.settings_file import ProjectSettings
 from aiframe.store.tasks_file import load_tasks
+from aiframe.workspaces.probing import Clash
 
 T = TypeVar("T")
 
@@ -73,7 +75,8 @@ class Snapshot(Struct, frozen=True):
     *heartbeat_age_s* are those of the step that runs, *timeout_s* its limit or else the setting; *alive*: a runner
     holds the run lock. *agent* is who plays the role that is on, *instead_of* the agent for which it stands in.
     *resting* are the agents whose quota is used up, with the time at which it is there again. *spent* is what the
-    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet.
+    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet. *clashes* are tasks
+    worked at side by side that will not go together.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Snapshot(Struct, frozen=True):
     log_file: str = ""
     log_tail: tuple[str, ...] = ()
     problems: tuple[Trouble, ...] = ()
+    clashes: tuple[Clash, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values that JSON can carry."""
@@ -165,6 +169,7 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         log_file=f"logs/{log.name}" if log is not None else "",
         log_tail=readings.take(lambda: last_lines(log, tail), ()) if log is not None else (),
         problems=readings.problems(),
+        clashes=find_clashes(site),
     )
 
 
