@@ -15,9 +15,9 @@ from msgspec import Struct
 from aiframe.app.cleaning.keeping import Item, Known, why_run_stays
 from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_workspaces
 from aiframe.app.lanes import turn
-from aiframe.app.project.lanes import has_lanes, read_lanes
+from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
 from aiframe.app.project.site import Site
-from aiframe.app.reports.history import read_history
+from aiframe.app.reports.history import RUNNING, UNKNOWN, read_history
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.process import now
 from aiframe.sandbox.leftovers import LeftContainer, find_containers, remove_container
@@ -54,17 +54,19 @@ def clean(site: Site, *, run: str = "", older_than_days: float | None = None, dr
     if not site.layout.git_dir.exists():
         return Cleaned(())
     before = None if older_than_days is None else time.time() - older_than_days * _DAY_S
+    containers, silent = find_containers(site.environ)  # before: those of a step that begins later are not among them
     with _at_rest(site, dry_run=dry_run) as busy:
         known = _known(site, busy)
         if run and run not in {each.run_id for each in known.runs}:
             raise UsageError(f"there is no run {run!r}", hint="`aiframe history` lists the runs")
+        whole = not run and before is None
         items = [*_logs(site, known, run, before, remove=not dry_run)]
-        if not run and before is None:
-            items += clean_lanes(site, known, remove=not dry_run)
-            items += clean_workspaces(site, known, remove=not dry_run)
-            items += clean_backups(site, known, remove=not dry_run)
-        containers, silent = find_containers(site.environ)
-        items += [*_containers(site, known, containers, run, remove=not dry_run)]
+        items += clean_lanes(site, known, remove=not dry_run) if whole else ()
+    # From here on steps may begin: what follows proves by itself that nothing of them goes.
+    if whole:
+        items += clean_workspaces(site, known, remove=not dry_run)
+        items += clean_backups(site, known, remove=not dry_run)
+    items += _containers(site, known, containers, run, remove=not dry_run)
     notes = [f"{name} does not answer: its containers were not looked at" for name in silent]
     return Cleaned(tuple(items), tuple(notes))
 
@@ -113,26 +115,23 @@ def _logs(site: Site, known: Known, wanted: str, before: float | None, *, remove
 
 
 def _containers(site: Site, known: Known, found: list[LeftContainer], wanted: str, *, remove: bool) -> Iterator[Item]:
-    """Those of the project's runs and of its lanes that are gone. A run that is over has no use for one."""
-    over = {run.run_id for run in known.runs if not _why_live(known, run.run_id)}
-    lanes = f"{site.root}/lanes/"
+    """Those of the project's runs, and of its lanes."""
+    runs, lanes = {run.run_id for run in known.runs}, f"{site.root}/{FOLDER}/"
     for each in found:
-        ours = each.run_id in {run.run_id for run in known.runs} or each.project == str(site.root)
-        if (not ours and not each.project.startswith(lanes)) or (wanted and each.run_id != wanted):
+        ours = each.run_id in runs or each.project == str(site.root) or each.project.startswith(lanes)
+        if not ours or (wanted and each.run_id != wanted):
             continue
-        kept = ""
-        if each.project.startswith(lanes) and known.lanes:
-            kept = "a lane is open"
-        elif each.run_id not in over and (known.busy or each.run_id):
-            kept = known.busy or "its run is not over"
+        kept = _why_container_stays(known, each.run_id)
         if not kept and remove and not remove_container(site.environ, each):
             kept = "the engine did not remove it"
         yield Item("container", each.id[:12], 0, kept)
 
 
-def _why_live(known: Known, run_id: str) -> str:
-    """Why a container of the run may be at work still; empty where it cannot."""
-    current = known.project.run
-    if current is not None and current.run_id == run_id:
-        return "it is under way"
-    return STEP_RUNS if known.busy and run_id == known.last_run else ""
+def _why_container_stays(known: Known, run_id: str) -> str:
+    """Why a container of the run, which may be unknown or empty, may be at work still; empty where it cannot."""
+    run = next((run for run in known.runs if run.run_id == run_id), None)
+    if run is not None and run.outcome not in (RUNNING, UNKNOWN):
+        return ""
+    if known.busy:
+        return known.busy
+    return "a lane is open, and it may be its" if known.lanes else ""
