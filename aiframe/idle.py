@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = "aiframe idle 1"
-VARIABLES = ("AIFRAME_UNATTENDED", "DEV_CHAIN_LIMIT", "TZ")
+VARIABLES = ("AIFRAME_PARALLEL", "AIFRAME_UNATTENDED", "DEV_CHAIN_LIMIT", "TZ")
 """What in the environment may change what a tick does or says."""
 
 STAMP = ".git/aiframe/idle"

@@ -10,9 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import find_landed, read_origin, wanted_base
-from aiframe.app.lanes import check_settings
+from aiframe.app.lanes.checks import check_settings
 from aiframe.app.project.advance import look
-from aiframe.app.project.lanes import read_lanes
 from aiframe.app.project.resources import files_below
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import explain_now
@@ -24,7 +23,6 @@ from aiframe.core.patterns import matches_any
 from aiframe.core.scheduling import CLOSED
 from aiframe.core.transitions.players import named_agents
 from aiframe.core.urgency import in_order
-from aiframe.process import now
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.git import Repository, names
 
@@ -64,12 +62,7 @@ def _goes_on_at(site: Site, *, acts: bool) -> float | None:
     """When the project goes on by itself, in epoch seconds; 0 for at once, None for never."""
     if acts:
         return 0.0
-    waits = [explain_now(site).until]
-    for lane in read_lanes(site.root, now()):
-        if lane.running:
-            return 0.0
-        waits.append(explain_now(open_site(lane.root, site.environ)).until)
-    return min((until for until in waits if until is not None), default=None)
+    return explain_now(site).until
 
 
 class Forecast(Struct, frozen=True):

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look, look
-from aiframe.app.project.lane_stamps import lanes_stamp
+from aiframe.app.project.lane_stamps import await_an_end, lanes_stamp
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.pushes import next_push
 from aiframe.app.project.site import RECORD, Site, open_site
@@ -23,11 +24,14 @@ from aiframe.app.project.steplog import plain
 from aiframe.app.reports.follow import follow_run, log_names
 from aiframe.core.events import CloseLane, OpenLane, StartStep, StopRunner
 from aiframe.core.model import Run, State, Unknown
+from aiframe.core.timing import remaining
 from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock, is_run_locked
 from aiframe.workspaces.create import ensure_repository
 
+LANES = "lanes"
+"""What stands for a run where several tasks are worked at side by side."""
 _LANES_S = 0.3
 """How often the lanes are looked at while somebody waits for them, besides the end of a step of one."""
 _LANES_UNSEEN_S = 3.0
@@ -70,7 +74,7 @@ def tick(
             seen = look(site)
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
         return _follow(site, wait, out, glance)
-    if _is_side_by_side(site, seen):
+    if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen)):
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
         return _rest(site, seen, surveyed)
@@ -93,12 +97,12 @@ def tick(
 def _check_locks(site: Site, seen: Look) -> None:
     """Raise UnreadableFile for a lock that names nothing, before a task is begun under it."""
     if site.rules.resources and any(isinstance(effect, StartStep) for effect in seen.decision.effects):
-        from aiframe.app.lanes import check_locks
+        from aiframe.app.lanes.checks import check_locks
 
         check_locks(site, seen.seen.tasks)
 
 
-def _is_side_by_side(site: Site, seen: Look) -> bool:
+def _is_side_by_side(seen: Look) -> bool:
     """Whether what is to be done is worked at in lanes."""
     decided = seen.decision
     if decided.project.state is State.RUNNING or any(isinstance(effect, StartStep) for effect in decided.effects):
@@ -108,8 +112,8 @@ def _is_side_by_side(site: Site, seen: Look) -> bool:
 
 def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None]) -> TickReport:
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
-    from aiframe.app.lanes import check_settings, tend, turn
-    from aiframe.app.project.lanes import await_an_end
+    from aiframe.app.lanes.checks import check_settings
+    from aiframe.app.lanes.tending import tend, turn
     from aiframe.app.pushing import push_landed
 
     check_settings(site)
@@ -132,7 +136,17 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
     after = look(site)
     failed = after.loaded.project.state is State.ERROR
     running = tended is None or tended.running > 0
-    return TickReport(1 if failed else 0, _load_message()(site), "lanes" if running else "", running)
+    return TickReport(1 if failed else 0, _load_message()(site), LANES if running else "", running)
+
+
+def _are_quiet(found: Look) -> bool:
+    """Whether the lanes stay as they are until a person acts or a wait is over."""
+    project = found.loaded.project
+    goes_on = project.state is State.DEV_READY and remaining(project.wait, found.seen.clock) == 0
+    return not any(
+        lane.running or (goes_on and not (lane.rests or lane.waits) and lane.failure is None)
+        for lane in found.seen.lanes
+    )
 
 
 def _begin_lane(root: Path, environ: Mapping[str, str]) -> None:
@@ -239,17 +253,30 @@ def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
         from aiframe.app.pushing import push_landed
 
         push_landed(site)
-    message = _load_message()(site)
-    leave_stamp(site, seen, message, code, surveyed, next_push(site))
+    message = _load_message()(site, seen)
+    leave_stamp(site, seen, message, code, surveyed, (*_wakes(site, seen), next_push(site)))
     return TickReport(code, message)
 
 
-def _load_message() -> Callable[[Site], str]:
-    """Load what says how a project stands. A tick that waits does so while its step runs, where it costs nothing."""
-    from aiframe.app.reports.status import explain_now
+def _wakes(site: Site, seen: Look) -> tuple[float, ...]:
+    if not seen.seen.lanes:
+        return ()
+    from aiframe.app.project.lanes import wakes_of
 
-    def message(site: Site) -> str:
-        explained = explain_now(site)
+    return wakes_of(site.root, seen.seen.clock)
+
+
+class _Message(Protocol):
+    def __call__(self, site: Site, found: Look | None = None) -> str:
+        """How the project stands; *found* is a look at it that has just found nothing to do."""
+
+
+def _load_message() -> _Message:
+    """Load what says how a project stands. A tick that waits does so while its step runs, where it costs nothing."""
+    from aiframe.app.reports.status import explain_now, explain_seen
+
+    def message(site: Site, found: Look | None = None) -> str:
+        explained = explain_now(site) if found is None else explain_seen(site, found.loaded, found.seen)
         # It carries words of agents, and the idle stamp shows it again without another look.
         return plain("\n".join([explained.headline, *(f"  {cure}" for cure in explained.cures)]))
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from msgspec import to_builtins
 
 from aiframe.app import commands
+from aiframe.app.lanes.steering import answer_question
+from aiframe.app.lanes.steering import questions as open_questions
 from aiframe.app.project.answers import OpenQuestion, form_question_ids, open_now, write_answers
 from aiframe.app.project.site import Site
 from aiframe.cli import where
@@ -24,7 +26,7 @@ from aiframe.core.model import State
 
 def questions(args: Namespace) -> int:
     """List the questions that wait for the person."""
-    waiting = open_now(where.site(args))
+    waiting = open_questions(where.site(args))
     if args.json:
         print(json.dumps([to_builtins(question) for question in waiting]))
     elif waiting:
@@ -55,7 +57,7 @@ def answer(args: Namespace) -> int:
     on_terminal = is_terminal(sys.stdin) and is_terminal(sys.stdout)
     if args.id is not None and (args.text or not on_terminal):
         return then(args, _answer_one(site, args.id, " ".join(args.text)))
-    waiting = open_now(site)
+    waiting = open_questions(site)
     if args.id is not None:
         one = tuple(question for question in waiting if question.id == args.id)
         if not one:
@@ -79,7 +81,7 @@ def _answer_one(site: Site, question_id: str, text: str) -> str:
         raise UsageError(f"no answer to {question_id} was given", hint=f'aiframe answer {question_id} "your answer"')
     if question_id in form_question_ids(site):
         return write_answers(site, {question_id: text})
-    return commands.answer_question(site, question_id, text)
+    return answer_question(site, question_id, text)
 
 
 def _say_where(site: Site, args: Namespace, waiting: tuple[OpenQuestion, ...]) -> int:
@@ -116,7 +118,7 @@ def _ask(site: Site, args: Namespace, waiting: tuple[OpenQuestion, ...]) -> int:
         if text.strip() or question.default:
             given[question.id] = text.strip()
     in_form = {question.id for question in waiting if question.in_form}
-    told = [commands.answer_question(site, name, text) for name, text in given.items() if name not in in_form]
+    told = [answer_question(site, name, text) for name, text in given.items() if name not in in_form]
     form = {name: text for name, text in given.items() if name in in_form}
     left = in_form - set(form)
     if in_form:

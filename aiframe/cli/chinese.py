@@ -57,6 +57,15 @@ SENTENCES: Mapping[str, str] = {
     "A step went wrong ({why}) and is to be diagnosed": "一个步骤出了问题（{why}），将进行诊断",
     "Work is ready for a review": "有工作可以评审",
     "The plan is there to be worked off": "计划已有，可以执行",
+    # Side by side
+    "Side by side: {items} at work": "并行：{items} 正在进行",
+    "Side by side: {items} waiting": "并行：{items} 在等待",
+    "Side by side: {items} at work; {items2} waiting": "并行：{items} 正在进行；{items2} 在等待",
+    "the steps": "这些步骤",
+    "what those tasks wait for": "这些任务所等待的",
+    "It rests with its project": "随项目一起休息",
+    "a slot": "空位",
+    "a slot of {name}": "{name} 的空位",
     # For a person
     "The interview waits for you in INTAKE_ANSWERS.md": "访谈在 INTAKE_ANSWERS.md 中等你",
     "{number} question waits for you in INTAKE_ANSWERS.md": "INTAKE_ANSWERS.md 中有 {number} 个问题等你回答",
@@ -128,6 +137,7 @@ _FIELDS = {
     "command": r"aiframe [^()]+",
     "host": r"[^ ;]+",
     "items": r"[^;]+",
+    "items2": r"[^;]+",
     "key": r"budget\.[a-z_.]+",
 }
 _STEP = re.compile(r"[Tt]he (?P<role>[A-Z]+) step(?: on (?P<task>\S+))? \(attempt (?P<number>[0-9]+)\)")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 LANGUAGES = ("en", "zh")
 
 PANEL = (
-    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "spent", "quota", "diagnosis", "error",
-    "waits", "to_do", "clash", "problem", "log",
+    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "lane", "spent", "quota", "diagnosis",
+    "error", "waits", "to_do", "clash", "problem", "log",
 )  # fmt: skip
 """The lines of the panel; the other words stand in them."""
 
@@ -21,6 +21,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "timeout": "timeout",
         "heartbeat": "heartbeat",
         "tasks": "tasks",
+        "lane": "at work",
+        "in_use": "waits for {what}, which {holder} has",
+        "wanted": "waits for {what}",
         "spent": "spent",
         "quota": "quota",
         "diagnosis": "diagnosis",
@@ -56,6 +59,9 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "timeout": "超时",
         "heartbeat": "心跳",
         "tasks": "任务",
+        "lane": "并行",
+        "in_use": "等待 {what}，{holder} 正在使用",
+        "wanted": "等待 {what}",
         "spent": "已用",
         "quota": "配额",
         "diagnosis": "诊断",

@@ -56,11 +56,17 @@ def _tail(args: Namespace) -> int:
 
 def why(args: Namespace) -> int:
     """Say what the project waits for, since when, until when, and what to do."""
-    from aiframe.app.reports.status import explain_now
+    from aiframe.app.project.lanes import has_lanes
+    from aiframe.app.reports.status import explain_now, take_snapshot
     from aiframe.cli import render
 
-    language, said = _language(args), explain_now(where.site(args))
+    language, site = _language(args), where.site(args)
+    said = explain_now(site)
     print(paint(render.Tongue(language).sentence(said.headline), "bold"))
+    if has_lanes(site.root):
+        shown = take_snapshot(site.root, os.environ, tail=0)
+        for line in render.lanes_told(shown.lanes, shown.queue, language):
+            print(line)
     for line in render.reasons(said, language, partial(typed, args=args)):
         print(line)
     return 0

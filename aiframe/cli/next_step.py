@@ -7,27 +7,30 @@ from argparse import Namespace
 
 from aiframe.cli import where
 from aiframe.core.errors import AiframeError
+from aiframe.core.explain import TICK
 
 
-def then(args: Namespace, said: str) -> int:
-    """Print what a command did and what is next, on one line."""
-    print(f"{said}. {_next(args)}".rstrip())
+def then(args: Namespace, said: str, *, tick: str = "") -> int:
+    """Print what a command did and what is next, on one line; *tick* is what is typed in the place of a tick."""
+    print(f"{said}. {_next(args, tick)}".rstrip())
     return 0
 
 
-def _next(args: Namespace) -> str:
+def _next(args: Namespace, tick: str) -> str:
     from aiframe.app.reports.status import explain_now
 
     try:
         cures = explain_now(where.site(args)).cures
     except AiframeError:  # a file that cannot be read is told by whoever needs it
         return "Next: aiframe why"
-    return f"Next: {typed(cures[0], args)}" if cures else ""
+    if not cures:
+        return ""
+    return f"Next: {typed(tick if tick and cures[0] == TICK else cures[0], args)}"
 
 
 def typed(cure: str, args: Namespace) -> str:
     """*cure* as it is typed here: with the project, where the person has to name it."""
-    if args.project is None or not cure.startswith("aiframe "):
-        return cure
     command, space, remark = cure.partition(" (")
+    if args.project is None or not cure.startswith("aiframe ") or " --project " in command:
+        return cure
     return f"{command} --project {shlex.quote(args.project)}{space}{remark}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aiframe.cli import where
 from aiframe.cli.next_step import then, typed
 from aiframe.cli.reporting import CANCELLED, harmless
+from aiframe.core.explain import GO_ON
 from aiframe.core.model import PlanMode, Planning, State, TaskStatus
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _listed(args: Namespace, site: Site, said: str) -> int:
         status = "" if task.status is TaskStatus.TODO else f"  {task.status}"
         after = f"  blocked_by: {', '.join(task.blocked_by)}" if task.blocked_by else ""
         print(harmless(f"  {task.id}  {' '.join(task.title.split())}{after}{status}"))
-    return then(args, said)
+    return then(args, said, tick=GO_ON)
 
 
 def _can_ask() -> bool:

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiframe.cli.chinese import in_chinese, with_word
@@ -15,9 +15,11 @@ from aiframe.cli.paint import is_terminal, paint
 from aiframe.cli.reporting import harmless
 
 if TYPE_CHECKING:
+    from aiframe.app.reports.lanes import LaneLine
     from aiframe.app.reports.status import Snapshot
     from aiframe.core.budget import Spent
     from aiframe.core.explain import Explanation
+    from aiframe.core.lanes import Waiting
 
 _NOTHING = "-"
 _FEW = 3
@@ -86,6 +88,10 @@ def _rows(
     yield "timeout", duration(snapshot.timeout_s)
     yield "heartbeat", _age(snapshot.heartbeat_age_s, labels)
     yield "tasks", _tasks(snapshot, labels, tongue)
+    for lane in snapshot.lanes:
+        yield "lane", _lane(lane, labels, tongue)
+    for waiting in snapshot.queue:
+        yield "lane", _queued(waiting, labels, tongue)
     yield "spent", _spent(snapshot, labels)
     for name, until in snapshot.resting.items():
         yield "quota", labels["used_up"].format(agent=name, time=clock_time(until))
@@ -140,6 +146,30 @@ def _role(snapshot: Snapshot, labels: Mapping[str, str], tongue: Tongue) -> str:
         agent = labels["instead_of"].format(agent=agent, first=snapshot.instead_of)
     parts = [snapshot.task, labels["attempt"].format(number=snapshot.attempt), agent]
     return f"{tongue.word(snapshot.role)} ({', '.join(part for part in parts if part)})"
+
+
+def _lane(lane: LaneLine, labels: Mapping[str, str], tongue: Tongue) -> str:
+    """A task that is worked at beside others: its step, or what it waits for."""
+    if lane.role:
+        parts = [tongue.word(lane.role), labels["attempt"].format(number=lane.attempt), lane.agent]
+        return "  ".join(
+            filter(None, [lane.task, ", ".join(filter(None, parts)), duration(lane.runtime_s), lane.stage])
+        )
+    until = f" ({labels['until'].format(time=clock_time(lane.waits.until))})" if lane.waits.until is not None else ""
+    return f"{lane.task}  {tongue.word(lane.state)}  {tongue.sentence(lane.waits.headline)}{until}"
+
+
+def _queued(waiting: Waiting, labels: Mapping[str, str], tongue: Tongue) -> str:
+    name = "in_use" if waiting.holder else "wanted"
+    return f"{waiting.task_id}  {labels[name].format(what=tongue.sentence(waiting.what), holder=waiting.holder)}"
+
+
+def lanes_told(lanes: Sequence[LaneLine], queue: Sequence[Waiting], language: str) -> Iterator[str]:
+    """The tasks that are worked at side by side, and those that wait for them, line by line."""
+    labels, tongue = LABELS[language], Tongue(language)
+    told = [*(_lane(lane, labels, tongue) for lane in lanes), *(_queued(each, labels, tongue) for each in queue)]
+    for number, line in enumerate(told):
+        yield _reason(labels["lane"] if number == 0 else "", harmless(line))
 
 
 def _spent(snapshot: Snapshot, labels: Mapping[str, str]) -> str:

@@ -136,7 +136,7 @@ def _language(parser: argparse.ArgumentParser) -> None:
 
 
 def _answer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", nargs="?", help="the question to answer")
+    parser.add_argument("id", metavar="ID", nargs="?", help="the question to answer (see `aiframe questions`)")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="the answer to it, or the number of a choice")
     parser.add_argument("--done", action="store_true", help="go on with the answers as they are")
     _project(parser)
@@ -202,6 +202,7 @@ def _set(parser: argparse.ArgumentParser) -> None:
 
 def _note(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("text", metavar="TEXT", nargs="+", help="what you want to say")
+    parser.add_argument("--task", metavar="T", default="", help="only to this one of the tasks that are at work")
     _project(parser)
 
 

@@ -34,7 +34,7 @@ def tick(args: Namespace) -> int:
 
 def done(args: Namespace) -> int:
     """Hand in what was done by hand, and have it checked."""
-    from aiframe.app.commands import hand_in
+    from aiframe.app.lanes.steering import hand_in
 
     _progress(args)(hand_in(where.site(args), args.task))
     return _tick_one(args)
@@ -150,12 +150,12 @@ def detached(args: Namespace, root: Path) -> int:
             time.sleep(STOP_WITHIN_S)
     except KeyboardInterrupt:
         from aiframe.app.commands import stop
-        from aiframe.app.lanes import halt
+        from aiframe.app.lanes.tending import halt_all
         from aiframe.app.project.site import open_site
 
         print(f"stopping {'it' if alive == 1 else 'them'}", flush=True)
         print(stop(root, os.environ))
-        halted = halt(open_site(root, os.environ), at_once=True) if has_lanes(root) else ()
+        halted = halt_all(open_site(root, os.environ), at_once=True) if has_lanes(root) else ()
         if halted:
             print(f"{', '.join(halted)} stopped")
     return CANCELLED

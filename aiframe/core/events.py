@@ -37,8 +37,10 @@ class SeenLane(Struct, frozen=True):
     """What the project of one task, which is worked at beside others, says at one moment.
 
     *granted*: it holds its locks, its slot and *values*. *rests*: nothing goes on there until a person acts or a wait
-    is over. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has spent, *place* its
-    folder.
+    is over. *halted*: it rests because its project does. *waits*: nothing is due there before a certain time.
+    *running*: a step lives there. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has
+    spent, *place* its folder, *state* where its project stands, *words* the key of the task's words that it works by
+    (empty: not known).
     """
 
     task_id: str
@@ -50,6 +52,11 @@ class SeenLane(Struct, frozen=True):
     values: Mapping[str, str] = field(default_factory=dict)
     spending: Spending = field(default_factory=Spending)
     place: str = ""
+    halted: bool = False
+    waits: bool = False
+    running: bool = False
+    state: str = ""
+    words: str = ""
 
 
 class Seen(Struct, frozen=True):

@@ -6,7 +6,6 @@ Pure: nothing here reads a clock. Times are epoch seconds; whoever shows them re
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -35,6 +34,7 @@ from aiframe.core.transitions.holding import undecided
 from aiframe.core.transitions.merging import waits_for_word
 
 TICK = "aiframe tick"
+GO_ON = "aiframe run"
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
 """The states that a person may write into STATE.json."""
 _SHOWN = 5
@@ -180,18 +180,18 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
         return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, cures)
     if seen.lanes and project.state is State.DEV_READY:
         return _side_by_side(seen)
-    return Explanation(_headline(project), _next(project, seen, rules), cures=(TICK,))
+    together = rules.capacity.slots > 1 and project.state is State.DEV_READY
+    return Explanation(_headline(project), _next(project, seen, rules), cures=(GO_ON if together else TICK,))
 
 
 def _side_by_side(seen: Seen) -> Explanation:
-    """Tasks that are worked at in lanes: which go on, and where to look for those that rest."""
+    """Tasks that are worked at in lanes: which go on, and which rest. What each waits for its own project says."""
     at_work = [lane.task_id for lane in seen.lanes if not lane.rests and lane.failure is None]
-    rest = [lane for lane in seen.lanes if lane.rests or lane.failure is not None]
+    rest = [lane.task_id for lane in seen.lanes if lane.rests or lane.failure is not None]
     said = [f"{', '.join(at_work)} at work"] if at_work else []
-    said += [f"{', '.join(lane.task_id for lane in rest)} waiting"] if rest else []
-    looks = tuple(f"aiframe why --project {shlex.quote(lane.place)}" for lane in rest)
-    waiting = "" if at_work else "what those tasks wait for"
-    return Explanation(f"Side by side: {'; '.join(said)}", waiting, cures=(*looks, TICK) if at_work else looks)
+    said += [f"{', '.join(rest)} waiting"] if rest else []
+    waiting = "the steps" if at_work else "what those tasks wait for"
+    return Explanation(f"Side by side: {'; '.join(said)}", waiting, cures=(GO_ON,) if at_work else ())
 
 
 def _headline(project: Project) -> str:

@@ -120,6 +120,21 @@ class Layout:
         return self.notes / "interrupt.flag"
 
     @property
+    def lanes(self) -> Path:
+        """The projects of the tasks that are worked at side by side."""
+        return self.root / "lanes"
+
+    @property
+    def lane_record(self) -> Path:
+        """What a lane is for; no other project has one."""
+        return self.control_dir / "lane.json"
+
+    @property
+    def is_lane(self) -> bool:
+        """Whether this is the project of one task of another project's."""
+        return self.root.parent.name == "lanes" and self.lane_record.is_file()
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
@@ -212,8 +227,14 @@ class Layout:
 
     @property
     def doctor_proof(self) -> Path:
-        """Which command for the whole project has been seen to notice a planted fault."""
-        return self.control_dir / "doctor-proof.json"
+        """Which command for the whole project has been seen to notice a planted fault; its lanes share it."""
+        home = Layout(self.root.parent.parent) if self.is_lane else self
+        return home.control_dir / "doctor-proof.json"
+
+    @property
+    def workspace_owner(self) -> Path:
+        """By which id the project claims its folder of workspaces; written before that is claimed."""
+        return self.control_dir / "workspace-owner"
 
     @property
     def workspace_record(self) -> Path:

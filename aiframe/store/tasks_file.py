@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping as ReadOnly
 from pathlib import Path
 
@@ -16,13 +17,15 @@ from aiframe.store.source_text import BOM
 from aiframe.store.task_reader import TaskFile, load_tasks, parse_tasks, task_id, task_nodes
 from aiframe.store.yaml_nodes import Mapping, Scalar, read_yaml
 
-__all__ = ["TaskFile", "load_tasks", "parse_tasks", "set_statuses"]
+__all__ = ["Splice", "TaskFile", "line_end", "load_tasks", "parse_tasks", "reads_as", "set_statuses", "spliced"]
 
 _FILE = Path("TASKS.yaml")
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
-class _Splice(Struct, frozen=True):
+class Splice(Struct, frozen=True):
+    """What stands from *start* to *end*, in characters after a byte order mark, is to be *text*."""
+
     start: int
     end: int
     text: str
@@ -44,33 +47,38 @@ def set_statuses(text: str, statuses: ReadOnly[str, TaskStatus]) -> str:
     wanted = {name: status for name, status in statuses.items() if status is not current[name]}
     nodes = {task_id(node): node for node in task_nodes(source)}
     splices = [_splice(source.text, nodes[name], status) for name, status in wanted.items()]
-    changed = source.text
-    for splice in sorted(splices, key=lambda one: one.start, reverse=True):
-        changed = changed[: splice.start] + splice.text + changed[splice.end :]
-    result = bom + changed
+    result = bom + spliced(source.text, splices)
     expected = tuple(replace(task, status=wanted.get(task.id, task.status)) for task in before.tasks)
-    if not _reads_as(result, expected):
+    if not reads_as(result, expected):
         names = ", ".join(wanted)
         cure = "write each task with a `status:` line of its own, as the template does"
         raise StorageError(f"cannot set the status of {names} in TASKS.yaml without changing more", hint=cure)
     return result
 
 
-def _reads_as(text: str, expected: tuple[object, ...]) -> bool:
+def spliced(text: str, splices: Iterable[Splice]) -> str:
+    """*text* with all *splices*, none of which overlap."""
+    for splice in sorted(splices, key=lambda one: one.start, reverse=True):
+        text = text[: splice.start] + splice.text + text[splice.end :]
+    return text
+
+
+def reads_as(text: str, expected: tuple[object, ...]) -> bool:
+    """Whether *text* is a TASKS.yaml with just the tasks *expected*."""
     try:
         return parse_tasks(_FILE, text.encode()).tasks == expected
     except UnreadableFile:
         return False
 
 
-def _splice(text: str, node: Mapping, status: TaskStatus) -> _Splice:
+def _splice(text: str, node: Mapping, status: TaskStatus) -> Splice:
     value = next((value for key, value in node.pairs if key.value == "status"), None)
     if isinstance(value, Scalar):
         return _replaced(text, value, status)
     return _inserted(text, node, status)
 
 
-def _replaced(text: str, value: Scalar, status: TaskStatus) -> _Splice:
+def _replaced(text: str, value: Scalar, status: TaskStatus) -> Splice:
     old = text[value.start : value.end]
     quote = value.style if value.style in ("'", '"') else ""
     new = f"{quote}{status}{quote}"
@@ -81,10 +89,10 @@ def _replaced(text: str, value: Scalar, status: TaskStatus) -> _Splice:
     if value.style in ("|", ">"):
         end = re.search(r"\s*\Z", old)
         new += end[0] if end else ""
-    return _Splice(value.start, value.end, new)
+    return Splice(value.start, value.end, new)
 
 
-def _inserted(text: str, node: Mapping, status: TaskStatus) -> _Splice:
+def _inserted(text: str, node: Mapping, status: TaskStatus) -> Splice:
     key = node.key("id")
     found = node.get("id")
     if key is None or found is None:
@@ -92,16 +100,17 @@ def _inserted(text: str, node: Mapping, status: TaskStatus) -> _Splice:
     quote = key.style if key.style in ("'", '"') else ""
     line = f"{quote}status{quote}: {quote}{status}{quote}"
     if node.flow:
-        return _Splice(found.end, found.end, f", {line}")
+        return Splice(found.end, found.end, f", {line}")
     indented = " " * node.column + line
     if text[found.end - 1 : found.end] in ("\n", "\r"):  # a block scalar ends with its line
-        return _Splice(found.end, found.end, indented + _line_end(text, found.start))
+        return Splice(found.end, found.end, indented + line_end(text, found.start))
     end = _LINE_END.search(text, found.end)
     if end is None:
-        return _Splice(len(text), len(text), _line_end(text, 0) + indented)
-    return _Splice(end.end(), end.end(), indented + end[0])
+        return Splice(len(text), len(text), line_end(text, 0) + indented)
+    return Splice(end.end(), end.end(), indented + end[0])
 
 
-def _line_end(text: str, offset: int) -> str:
+def line_end(text: str, offset: int) -> str:
+    """How the line at *offset* ends, or else the first one that does."""
     found = _LINE_END.search(text, offset) or _LINE_END.search(text)
     return found[0] if found else "\n"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiframe.app.project.lanes import LaneRecord, await_an_end, lane_root, write_record
+from aiframe.app.project.lane_stamps import await_an_end
+from aiframe.app.project.lanes import LaneRecord, lane_root, write_record
 from aiframe.store.layout import Layout
 from aiframe.store.locks import RunLock
 
@@ -16,11 +17,10 @@ LONG_S = 20.0
 
 
 def lane(root: Path, name: str) -> Layout:
-    place = lane_root(root, name)
-    place.mkdir(parents=True)
-    write_record(place, LaneRecord(name))
-    (place / ".git").mkdir()
-    return Layout(place)
+    made = Layout(lane_root(root, name))
+    made.control_dir.mkdir(parents=True)
+    write_record(made.root, LaneRecord(name))
+    return made
 
 
 def alive(of: Layout) -> RunLock:

@@ -43,10 +43,10 @@ def put(path: Path, *lines: Mapping[str, Any] | bytes) -> None:
 
 def lane(layout: Layout, task_id: str) -> Layout:
     """A lane of the project, with nothing in it."""
-    root = lane_root(layout.root, task_id)
-    root.mkdir(parents=True)
-    write_record(root, LaneRecord(task_id))
-    return Layout(root)
+    made = Layout(lane_root(layout.root, task_id))
+    made.control_dir.mkdir(parents=True)
+    write_record(made.root, LaneRecord(task_id))
+    return made
 
 
 def times(told: Sequence[Told] | Any) -> list[float]:

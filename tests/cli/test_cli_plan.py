@@ -78,7 +78,7 @@ def test_a_document_becomes_a_plan_without_an_interview(tmp_path: Path) -> None:
     assert lines[-3:] == [
         "  T1  Task T1",
         "  T2  Task T2  blocked_by: T1",
-        f"Planned. Next: aiframe tick --project {bench.root}",
+        f"Planned. Next: aiframe run --project {bench.root}",
     ]
     assert any(line.startswith("== PO") for line in lines)  # the step was shown
     assert "aiframe: PO recorded" in bench.git("log", "--format=%s")

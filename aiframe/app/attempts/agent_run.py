@@ -86,6 +86,9 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
     redactor = redactor_for(site.environ)
     output, errors, stderr = redactor.stream(), redactor.stream(), bytearray()
     meter = Meter(site, run)
+    if meter.is_over():  # others have spent what was left since this step began
+        meter.void()
+        return Answer(failure=meter.failure())
 
     def hear(line: str) -> None:
         said = reader.feed(line)

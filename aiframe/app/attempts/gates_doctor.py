@@ -5,9 +5,15 @@ Only then does its word count. All of it happens in a checkout of its own, which
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from aiframe.app.attempts.agent_run import beat
 from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.gates import GateReport, Ran, run_command
 from aiframe.app.attempts.gates_checkout import aside, make_ready
@@ -25,6 +31,7 @@ from aiframe.workspaces.planting import Source, faulty_tree, source_file, source
 TRIES = 3
 """In how many files a fault is planted, one after the other, until it is noticed."""
 _TAIL_LINES = 20
+_POLL_S, _BEAT_S = 0.2, 30.0
 BASE = "the base"
 SWITCH = "`gates: {prove_doctor: false}` relies on it as it is; then `aiframe resume`"
 
@@ -37,6 +44,40 @@ def prove_doctor(attempt: Attempt) -> GateReport:
     site, gates = attempt.site, attempt.site.settings.gates
     if not gates.doctor or not gates.prove_doctor or _is_proven(site):
         return GateReport()
+    if not site.layout.is_lane:
+        return _prove(attempt)
+    with _alone(attempt):
+        return GateReport() if _is_proven(site) else _prove(attempt)
+
+
+@contextmanager
+def _alone(attempt: Attempt) -> Iterator[None]:
+    """Be the only one of several tasks side by side that tries the command; what the others find holds for all."""
+    path = attempt.site.layout.doctor_proof.with_suffix(".lock")
+    with storage_errors(path, "lock"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        next_beat = 0.0
+        while not _has_lock(descriptor) and not attempt.stop():
+            if time.monotonic() >= next_beat:
+                beat(attempt.site)
+                next_beat = time.monotonic() + _BEAT_S
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _has_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _prove(attempt: Attempt) -> GateReport:
+    site, gates = attempt.site, attempt.site.settings.gates
     repo, tree = attempt.place.repo, attempt.place.repo.tree_of(attempt.base.commit)
     if gates.doctor_probe:
         named = source_file(repo, tree, gates.doctor_probe)

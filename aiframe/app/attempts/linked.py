@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct, to_builtins
 
 from aiframe.app.attempts.results import Kept
+from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site, repo_path
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.model import TaskStatus
@@ -144,8 +145,12 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
 
 def _claimed(site: Site, old: Origin | None) -> tuple[str, str]:
     """The project's id and its folder of workspaces; a copy of a project gets both of its own."""
-    home = workspaces_home(site.environ)
-    for owner in ((old.owner,) if old is not None else ()) + (uuid.uuid4().hex,):
+    home, path = workspaces_home(site.environ), site.layout.workspace_owner
+    known = old.owner if old is not None else read_text(path).strip()  # killed behind the claim it finds it again
+    for owner in filter(None, (known, uuid.uuid4().hex)):
+        if owner != known:
+            make_folder(path.parent)
+            write_durable(path, owner + "\n")
         key = claim(home, site.root.name, owner, site.root)
         if key is not None:
             return owner, key

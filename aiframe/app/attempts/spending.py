@@ -7,13 +7,16 @@ because a run ends once.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
+from aiframe.app.project.lanes import lane_places, project_of, read_record, write_record
 from aiframe.app.project.observe import local_day, read_text
 from aiframe.app.project.site import Site
 from aiframe.core.budget import Budget, Reached, Spending, Spent, reached, without_attempts
@@ -23,7 +26,12 @@ from aiframe.core.ports import Answer, Usage
 from aiframe.core.timing import elapsed
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_atomic
+from aiframe.store.layout import Layout
+from aiframe.store.project_store import ProjectStore
+from aiframe.store.settings_file import load_settings
 
+_LOOK_S = 5.0
+"""How often a task that is worked at beside others looks what all of them have spent."""
 _SESSIONS = 20
 """How many sessions of agents are remembered, the newest."""
 
@@ -50,8 +58,12 @@ class Note(Struct, frozen=True):
 
 def read_note(site: Site) -> Note:
     """The note of the last run; an empty one where there is none that can be read."""
+    return _note_at(site.layout)
+
+
+def _note_at(layout: Layout) -> Note:
     try:
-        return msgspec.convert(json.loads(read_text(site.layout.spent_json)), Note)
+        return msgspec.convert(json.loads(read_text(layout.spent_json)), Note)
     except (AiframeError, ValueError, RecursionError):
         return Note()
 
@@ -62,6 +74,52 @@ def spent_by(site: Site, run: Run, *, recovered: bool = False) -> Spent:
     spent = note.spent if note.run_id == run.run_id else Spent()
     seconds = max(0.0, site.store.heartbeat() - run.started.wall) if recovered else elapsed(run.started, now())
     return replace(spent, wall_s=round(min(seconds, run.timeout_s + site.rules.hung_grace_sec), 3))
+
+
+class Whole:
+    """The budget of a project whose tasks are worked at side by side, seen from one of them; looked at now and then."""
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._layout = site, project_of(site.layout)
+        self._others, self._budget, self._look_at = Spending(), Budget(), 0.0
+
+    def over(self, own: Spending, spent: Spent) -> Reached | None:
+        """The limit that all together reach, with *own* for what this lane spent before its run and *spent* in it.
+
+        The lane is then to rest with its project.
+        """
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_S
+            with suppress(AiframeError):  # a file that is broken just now is told by whoever looks after the lanes
+                self._look()
+        if self._budget == Budget():
+            return None
+        day, _ = local_day(now().wall)
+        over = reached(self._others.plus(own).with_run(spent, day, ""), self._budget, day)
+        record = read_record(self._site.root) if over is not None else None
+        if record is not None and not record.halted:
+            write_record(self._site.root, replace(record, halted=True))
+        return over
+
+    def _look(self) -> None:
+        """What the project has spent apart from this lane, with the steps that run, and what it may spend."""
+        settings = load_settings(self._layout.project_yaml, self._site.environ)
+        budget = without_attempts(settings.rules.budget)
+        self._budget = Budget(budget.project, budget.day)
+        if self._budget == Budget():
+            return
+        project = ProjectStore(self._layout).load(tolerate_unreadable=True).project
+        total, day = project.spending, local_day(now().wall)[0]
+        for place in lane_places(self._layout.root):
+            record = read_record(place)
+            if record is None or place == self._site.root or record.task_id in project.closed_lanes:
+                continue
+            other = ProjectStore(Layout(place)).load(tolerate_unreadable=True).project
+            total = total.plus(other.spending)
+            note = _note_at(Layout(place))
+            if other.run is not None and note.run_id == other.run.run_id:
+                total = total.with_run(replace(note.spent, wall_s=elapsed(other.run.started, now())), day, "")
+        self._others = total
 
 
 class Meter:
@@ -80,6 +138,7 @@ class Meter:
         self._spending: Spending = project.spending
         self._budget: Budget = without_attempts(site.rules.budget)
         self.over: Reached | None = None
+        self._whole = Whole(site) if site.layout.is_lane else None
         self._note(self._told)
 
     def take(self, usage: Usage, cost_usd: float | None) -> bool:
@@ -102,6 +161,9 @@ class Meter:
             day, _ = local_day(now().wall)
             spending = self._spending.with_run(spent, day, self._run.task_id)
             self.over = reached(spending, self._budget, day, self._run.task_id)
+        if self.over is None and self._whole is not None:
+            spent = replace(self._sum(self._told), wall_s=elapsed(self._run.started, now()))
+            self.over = self._whole.over(self._spending, spent)
         return self.over is not None
 
     def end(self, answer: Answer) -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from aiframe.app.cleaning.keeping import Item, Known, why_run_stays
 from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_workspaces
-from aiframe.app.lanes import turn
+from aiframe.app.lanes.tending import turn
 from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
 from aiframe.app.project.site import Site
 from aiframe.app.reports.history import RUNNING, UNKNOWN, read_history
@@ -97,7 +97,7 @@ def _known(site: Site, busy: str) -> Known:
         busy = "a step was interrupted, and is not settled: `aiframe tick` does that"
     lanes = [lane.record.task_id for lane in read_lanes(site.root, now())]
     tasks = load_tasks(site.layout.tasks_yaml).tasks
-    return Known(project, tasks, read_history(site.layout, site.environ).attempts, lanes, busy)
+    return Known(project, tasks, read_history(site.layout, site.environ, lanes=False).attempts, lanes, busy)
 
 
 def _logs(site: Site, known: Known, wanted: str, before: float | None, *, remove: bool) -> Iterator[Item]:

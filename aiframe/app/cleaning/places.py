@@ -12,11 +12,12 @@ from pathlib import Path
 from aiframe.app.attempts.leftovers import HELD
 from aiframe.app.attempts.linked import find_landed, host_of, read_origin, remove_workspace, workspaces_over
 from aiframe.app.cleaning.keeping import Item, Known, why_task_stays
-from aiframe.app.project.lanes import FOLDER, RECORD, lane_root
+from aiframe.app.project.lanes import FOLDER, lane_root
 from aiframe.app.project.site import Site, open_site
 from aiframe.core.errors import AiframeError
 from aiframe.process import now
 from aiframe.store.atomic import storage_errors
+from aiframe.store.layout import Layout
 from aiframe.workspaces.backups import Kept, drop_ref, kept_refs
 from aiframe.workspaces.commits import safe_ref
 from aiframe.workspaces.git import Repository
@@ -71,7 +72,7 @@ def clean_lanes(site: Site, known: Known, *, remove: bool) -> Iterator[Item]:
     for root in _folders(site.root / FOLDER):
         if root.name.startswith("."):
             continue  # the next look at the lanes removes it
-        kept = known.busy or ("it is open" if (root / RECORD).exists() else _unmerged(site, root))
+        kept = known.busy or ("it is open" if Layout(root).lane_record.exists() else _unmerged(site, root))
         size = size_of(root)
         if not kept and remove:
             with storage_errors(root, "remove"):

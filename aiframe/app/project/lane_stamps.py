@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +12,8 @@ from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 
 Stamp: TypeAlias = tuple[object, ...]
+_GLANCE_S = 0.02
+"""How often the locks of steps are looked at: a hundredth of a millisecond each."""
 
 
 def lanes_stamp(layout: Layout) -> Stamp:
@@ -38,3 +41,14 @@ def is_at_work(layout: Layout) -> bool | None:
         return is_run_locked(layout)
     except AiframeError:
         return None
+
+
+def await_an_end(root: Path, within_s: float) -> bool:
+    """Sleep for *within_s* seconds, or until a step ends that lives in a lane of *root* now; whether one has."""
+    alive = [lane for lane in map(Layout, lane_places(root)) if is_at_work(lane)]
+    until = time.monotonic() + within_s
+    while all(map(is_at_work, alive)):
+        if (left := until - time.monotonic()) <= 0:
+            return False
+        time.sleep(min(left, _GLANCE_S))
+    return True

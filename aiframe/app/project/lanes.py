@@ -7,28 +7,28 @@ already, and `--project PROJECT/lanes/NAME` shows and steers it like any other.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
+from aiframe.app.project.observe import observe, tasks_now
+from aiframe.app.project.site import Site, open_site
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import SeenLane
-from aiframe.core.model import Failure, FailureKind, Moment, Project, State, TaskStatus
+from aiframe.core.events import SeenLane, Tick
+from aiframe.core.machine import decide
+from aiframe.core.model import Failure, FailureKind, Moment, Project, Rules, State, Task, TaskStatus
 from aiframe.core.timing import remaining
 from aiframe.store.atomic import read_bounded, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
-from aiframe.store.project_store import ProjectStore
-from aiframe.store.tasks_file import load_tasks
+from aiframe.store.project_store import Loaded, ProjectStore
+from aiframe.store.settings_file import PARALLEL, ProjectSettings
 from aiframe.workspaces.paths import safe_part
 
 FOLDER = "lanes"
-RECORD = "lane.json"
-_GLANCE_S = 0.02
-"""How often the locks of steps are looked at: a hundredth of a millisecond each."""
 _FOR_A_PERSON = frozenset(
     {State.QUESTION_WAITING, State.REVIEW_WAITING, State.WORK_WAITING, State.PAUSED, State.PAUSE_INTERACT}
 )
@@ -37,7 +37,9 @@ _FOR_A_PERSON = frozenset(
 class LaneRecord(Struct, frozen=True):
     """What a lane is for, and what it has got. *granted*: it holds its locks, its slot and its *values*.
 
-    *halted*: it was made to rest because its project does, and goes on with it.
+    *halted*: it was made to rest because its project does, and goes on with it. *words* is the key of the task's words
+    as the lane got them, *given* names what it was given of its project, by hashes of the contents; *collected* are the
+    proposals of its agents that its project has taken over.
     """
 
     task_id: str
@@ -45,16 +47,37 @@ class LaneRecord(Struct, frozen=True):
     values: Mapping[str, str] = field(default_factory=dict)
     granted: bool = True
     halted: bool = False
+    words: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    collected: tuple[str, ...] = ()
 
 
 class Lane(Struct, frozen=True):
-    """A lane that is there: its folder, its record, and what its own project says. *running*: a step lives there."""
+    """A lane that is there: its folder, its record, and what its own project says.
+
+    *loaded* and *tasks* are that project as it was read; None and empty where that was not possible.
+    """
 
     root: Path
     record: LaneRecord
     seen: SeenLane
-    running: bool = False
-    state: str = ""
+    loaded: Loaded | None = None
+    tasks: tuple[Task, ...] = ()
+
+    @property
+    def project(self) -> Project | None:
+        """Its own project."""
+        return self.loaded.project if self.loaded is not None else None
+
+    @property
+    def task_id(self) -> str:
+        """What is worked at there."""
+        return self.record.task_id
+
+    @property
+    def running(self) -> bool:
+        """Whether a step lives there."""
+        return self.seen.running
 
 
 def lane_root(root: Path, task_id: str) -> Path:
@@ -64,21 +87,36 @@ def lane_root(root: Path, task_id: str) -> Path:
 
 def has_lanes(root: Path) -> bool:
     """Whether there may be any lane: most projects never have one."""
-    return (root / FOLDER).is_dir()
+    return Layout(root).lanes.is_dir()
+
+
+def project_of(lane: Layout) -> Layout:
+    """The project whose task is worked at in *lane*."""
+    return Layout(lane.root.parent.parent)
+
+
+def open_lane(root: Path, environ: Mapping[str, str]) -> Site:
+    """The lane in *root*, opened: how many tasks its project works at at once is not for it. Raises as `open_site`."""
+    return open_site(root, {name: value for name, value in environ.items() if name != PARALLEL})
 
 
 def read_record(root: Path) -> LaneRecord | None:
     """What the lane in *root* is for; None where it is none, or is being put away."""
     try:
-        return msgspec.convert(json.loads(read_bounded(root / RECORD)), LaneRecord)
+        return msgspec.convert(json.loads(read_bounded(Layout(root).lane_record)), LaneRecord)
     except (OSError, AiframeError, ValueError, msgspec.ValidationError):
         return None
+
+
+def write_record(root: Path, record: LaneRecord) -> None:
+    """Say what the lane in *root* is for. Raises StorageError."""
+    write_durable(Layout(root).lane_record, json.dumps(to_builtins(record), indent=2) + "\n")
 
 
 def lane_places(root: Path) -> list[Path]:
     """The folders of the lanes of the project in *root*, those that were made to their end."""
     try:
-        return sorted(path.parent for path in (root / FOLDER).glob(f"[!.]*/{RECORD}"))
+        return sorted(place for place in (root / FOLDER).glob("[!.]*") if Layout(place).lane_record.exists())
     except OSError:
         return []
 
@@ -95,64 +133,55 @@ def read_lane(place: Path, clock: Moment) -> Lane | None:
     return _read(place, record, clock) if record is not None else None
 
 
-def await_an_end(root: Path, within_s: float) -> bool:
-    """Sleep for *within_s* seconds, or until a step ends that lives in a lane of *root* now; whether one has."""
-    lanes = [Layout(path.parent) for path in (root / FOLDER).glob(f"*/{RECORD}")]
-    alive = [lane for lane in lanes if _lives(lane)]
-    until = time.monotonic() + within_s
-    while all(map(_lives, alive)):
-        if (left := until - time.monotonic()) <= 0:
-            return False
-        time.sleep(min(left, _GLANCE_S))
-    return True
-
-
-def _lives(lane: Layout) -> bool:
-    """Whether a step lives there; a look at the lanes says what is wrong with one that cannot be read."""
-    try:
-        return is_run_locked(lane)
-    except AiframeError:
-        return False
-
-
-def write_record(root: Path, record: LaneRecord) -> None:
-    """Say what the lane in *root* is for. Raises StorageError."""
-    write_durable(root / RECORD, json.dumps(to_builtins(record), indent=2) + "\n")
+def wakes_of(root: Path, clock: Moment) -> tuple[float, ...]:
+    """When the waits in the lanes of the project in *root* end, in epoch seconds; those that are not over."""
+    projects = (ProjectStore(Layout(place)).load(tolerate_unreadable=True).project for place in lane_places(root))
+    waits = (project.wait for project in projects if project.wait is not None)
+    return tuple(wait.until for wait in waits if wait.until > clock.wall)
 
 
 def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
     layout = Layout(root)
+    seen = SeenLane(
+        record.task_id, record.agent, record.granted, values=record.values, place=str(root), halted=record.halted,
+        words=record.words,
+    )  # fmt: skip
     try:
-        project = ProjectStore(layout).load(tolerate_unreadable=True).project
-        status = next((t.status for t in load_tasks(layout.tasks_yaml).tasks if t.id == record.task_id), None)
+        site = Site(layout, ProjectStore(layout), ProjectSettings(), {})
+        loaded = site.store.load(tolerate_unreadable=True)
+        project = loaded.project
+        tasks = tasks_now(site, project)
         running = is_run_locked(layout)
+        is_done = any(task.status is TaskStatus.DONE for task in tasks)
+        landed = is_done and project.state is not State.RUNNING and not running
+        rests = not landed and not running and not record.halted and _rests(site, loaded, tasks, clock)
     except AiframeError as error:
         failure = Failure(FailureKind.SETUP, f"the lane cannot be read: {error.message}", error.hint)
-        seen = SeenLane(
-            record.task_id, record.agent, record.granted, failure=failure, values=record.values, place=str(root)
-        )
-        return Lane(root, record, seen)
-    landed = status is TaskStatus.DONE and project.state is not State.RUNNING and not running
-    seen = SeenLane(
-        task_id=record.task_id,
-        agent=record.agent,
-        granted=record.granted,
-        rests=not landed and not running and not record.halted and _rests(project, clock),
+        return Lane(root, record, replace(seen, failure=failure))
+    seen = replace(
+        seen,
+        rests=rests,
         landed=landed,
         failure=project.failure if project.state is State.ERROR and not landed else None,
-        values=record.values,
         spending=project.spending,
-        place=str(root),
+        waits=not running and remaining(project.wait, clock) > 0,
+        running=running,
+        state=str(project.state),
     )
-    return Lane(root, record, seen, running, str(project.state))
+    return Lane(root, record, seen, loaded, tasks)
 
 
-def _rests(project: Project, clock: Moment) -> bool:
+def _rests(site: Site, loaded: Loaded, tasks: tuple[Task, ...], clock: Moment) -> bool:
     """Whether nothing goes on there until a person has acted, or a quota is there again.
 
     A service in trouble is waited for in place, some minutes at most: what the lane has half done lies in files that
     its locks keep from others.
     """
-    if project.failure is not None and project.failure.kind is FailureKind.TRANSIENT:
+    project = loaded.project
+    if project.run is None and loaded.edits.changed:
         return False
-    return project.state in _FOR_A_PERSON or remaining(project.wait, clock) > 0
+    if project.state not in _FOR_A_PERSON:
+        in_trouble = project.failure is not None and project.failure.kind is FailureKind.TRANSIENT
+        return remaining(project.wait, clock) > 0 and not in_trouble
+    seen = observe(site, project, clock, lock_held=False, tasks=tasks)
+    return decide(project, Tick(seen, may_start=False), Rules()).project.state == project.state

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from aiframe.app.project.intake import form_done
-from aiframe.app.project.lanes import has_lanes, read_lanes
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import HandSet, Rejection, Seen
+from aiframe.core.events import HandSet, Rejection, Seen, SeenLane
 from aiframe.core.model import Moment, Project, State, Task, Wait
 from aiframe.core.problem import Problem
 from aiframe.store.atomic import read_bounded
@@ -20,15 +20,17 @@ from aiframe.store.quarantine import last_good
 from aiframe.store.tasks_file import load_tasks, parse_tasks
 
 
-def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> Seen:
-    """Everything the machine may want to know.
+def observe(
+    site: Site, project: Project, clock: Moment, *, lock_held: bool, tasks: tuple[Task, ...] | None = None
+) -> Seen:
+    """Everything the machine may want to know; *tasks* where they have been read already.
 
     Raises UnreadableFile for a file that cannot be used. During a run, or after its runner died, an agent may have
     broken it: then the last good tasks count, and any other such file as empty until the step's end puts it back.
     """
     layout, running = site.layout, project.state is State.RUNNING
     spec_hash = _or_empty(text_hash) if running else text_hash
-    tasks = _tasks(site, project)
+    tasks = tasks_now(site, project) if tasks is None else tasks
     own = _or_empty(_own_text) if running else _own_text
     day, day_ends = local_day(clock.wall)
     return Seen(
@@ -42,8 +44,17 @@ def observe(site: Site, project: Project, clock: Moment, *, lock_held: bool) -> 
         spec_hash=spec_hash(layout.spec),
         day=day,
         day_ends=day_ends,
-        lanes=tuple(lane.seen for lane in read_lanes(site.root, clock)) if has_lanes(site.root) else (),
+        lanes=_lanes(site, clock),
     )
+
+
+def _lanes(site: Site, clock: Moment) -> tuple[SeenLane, ...]:
+    """What the lanes say; most projects never have one, and need not know how they are read."""
+    if not site.layout.lanes.is_dir():
+        return ()
+    from aiframe.app.project.lanes import read_lanes
+
+    return tuple(lane.seen for lane in read_lanes(site.root, clock))
 
 
 def local_day(wall: float) -> tuple[str, float]:
@@ -53,16 +64,22 @@ def local_day(wall: float) -> tuple[str, float]:
     return time.strftime("%Y-%m-%d", at), ends
 
 
-def _tasks(site: Site, project: Project) -> tuple[Task, ...]:
-    """The tasks; during a run the last good ones where the file cannot be used."""
+def tasks_now(site: Site, project: Project) -> tuple[Task, ...]:
+    """The tasks; during a run the last good ones where the file cannot be used. In a lane it is the one it is for:
+    others there are an agent's proposals, which the project takes over.
+    """
     path = site.layout.tasks_yaml
     try:
-        return load_tasks(path).tasks
+        tasks = load_tasks(path).tasks
     except UnreadableFile:
         good = last_good(site.layout, path.name) if project.state is State.RUNNING else None
         if good is None:
             raise
-        return parse_tasks(path, good).tasks
+        tasks = parse_tasks(path, good).tasks
+    if not site.layout.is_lane:
+        return tasks
+    own = json.loads(read_bounded(site.layout.lane_record))["task_id"]
+    return tuple(task for task in tasks if task.id == own)
 
 
 def _or_empty(read: Callable[[Path], str]) -> Callable[[Path], str]:

@@ -216,7 +216,7 @@ def _refusal(role: Role, before: Mapping[str, Task], after: Mapping[str, Task]) 
 
 def _too_many(site: Site, role: Role, added: int) -> str:
     """Why no more tasks are taken from an agent: one that adds a task with each task it does would never be done."""
-    if role is Role.PO or not added or _added_before(site) + added <= ADDED_LIMIT:
+    if role is Role.PO or not added or added_before(site) + added <= ADDED_LIMIT:
         return ""
     return f"agents may add {ADDED_LIMIT} tasks to a plan, and this step adds more"
 
@@ -226,10 +226,11 @@ def _count_added(site: Site, role: Role, added: int) -> None:
         with storage_errors(site.layout.added_tasks, "remove"):
             site.layout.added_tasks.unlink(missing_ok=True)
     elif added:
-        write_durable(site.layout.added_tasks, str(_added_before(site) + added))
+        write_durable(site.layout.added_tasks, str(added_before(site) + added))
 
 
-def _added_before(site: Site) -> int:
+def added_before(site: Site) -> int:
+    """How many tasks agents have added since a person last looked at that."""
     said = (_read(site.layout.added_tasks) or b"").strip()
     return int(said) if said.isdigit() else 0
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look
+from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import State
@@ -58,19 +59,18 @@ def survey(layout: Layout) -> Survey | None:
 
 
 def leave_stamp(
-    site: Site, found: Look, message: str, exit_code: int, before: Survey | None, look_again_at: float = 0.0
+    site: Site, found: Look, message: str, exit_code: int, before: Survey | None, wakes: Sequence[float] = ()
 ) -> bool:
     """Leave a stamp for a look that *found* nothing to do; whether there is one now.
 
-    *before* is the survey from before that look, *look_again_at* (epoch seconds) when to look anew at the latest, 0 for
-    never. A failure to write is none: the next tick looks again. A folder that
-    has no repository yet gets none for this.
+    *before* is the survey from before that look; *wakes* are when to look anew at the latest, in epoch seconds, 0 for
+    never. A failure to write is none: the next tick looks again. A folder without a repository gets none for this.
     """
     if before is None or found.has_work or found.seen.lock_held or found.decision.project.state is State.RUNNING:
         return False  # a runner that still closes its books may be killed over it, and leave work
     wait = found.decision.project.wait
-    wake = wait.until if wait is not None and wait.until > found.seen.clock.wall else 0.0
-    wake = min((at for at in (wake, look_again_at) if at), default=0.0)
+    own = wait.until if wait is not None and wait.until > found.seen.clock.wall else 0.0
+    wake = min((at for at in (own, *wakes) if at), default=0.0)
     needed = replace(before, watched=tuple(line for line in before.watched if _bears_on(line, found)))
     return _write(site.layout.idle_stamp, needed, wake, exit_code, message, site.environ)
 
@@ -183,6 +183,13 @@ def _watched(layout: Layout) -> Iterable[str]:
     for path in read:
         if os.path.lexists(path):
             yield os.path.relpath(path, layout.root)
+    if not layout.lanes.is_dir():
+        return
+    yield layout.lanes.name
+    for place in lane_places(layout.root):
+        lane = Layout(place)
+        for name in (*_watched(lane), os.path.relpath(lane.lane_record, place)):
+            yield os.path.normpath(os.path.join(os.path.relpath(place, layout.root), name))
 
 
 def _is_usable(record: Path) -> bool:

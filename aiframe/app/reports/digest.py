@@ -13,6 +13,7 @@ from msgspec import Struct, to_builtins
 
 from aiframe.app.project.site import held_in, open_site
 from aiframe.app.reports.history import DONE, HELD, Attempt, History, Totals, read_history, spent
+from aiframe.app.reports.lanes import LaneLine
 from aiframe.app.reports.status import Snapshot, take_snapshot
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.core.explain import shortened, show_command
@@ -126,6 +127,8 @@ def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately:
         yield Open("interview", waits.headline, commands=waits.cures)
     if snapshot.state == State.WORK_WAITING:
         yield Open("work", waits.headline, commands=waits.cures)
+    for lane in snapshot.lanes:
+        yield from _in_lane(lane, environ)
     for question in snapshot.questions:
         choices = f" ({', '.join(question.choices)})" if question.choices else ""
         command = f'aiframe answer {question.id} "..."'
@@ -134,6 +137,25 @@ def _waiting(snapshot: Snapshot, root: Path, environ: Mapping[str, str], lately:
     yield from _offers(root, environ)
     yield from _unverified(lately)
     yield from _unasked(lately)
+
+
+def _in_lane(lane: LaneLine, environ: Mapping[str, str]) -> Iterator[Open]:
+    """What waits for a person in a task that is worked at beside others."""
+    if not lane.waits.cures:
+        return
+    questions = take_snapshot(Path(lane.place), environ, tail=0).questions if lane.state != State.ERROR else ()
+    for question in questions:
+        choices = f" ({', '.join(question.choices)})" if question.choices else ""
+        name = f"{lane.task}/{question.id}"
+        yield Open("question", f"{name}: {question.text}{choices}", lane.task, (f'aiframe answer {name} "..."',))
+    if not questions:
+        yield Open(_KINDS.get(lane.state, "wait"), lane.waits.headline, lane.task, lane.waits.cures)
+
+
+_KINDS: Mapping[str, str] = {
+    State.ERROR: "error", State.PAUSED: "pause", State.PAUSE_INTERACT: "pause", State.WORK_WAITING: "work",
+    State.REVIEW_WAITING: "review",
+}  # fmt: skip
 
 
 def _reviews(snapshot: Snapshot, root: Path, environ: Mapping[str, str]) -> Iterator[Open]:

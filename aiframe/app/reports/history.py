@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
+from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import FailureKind
@@ -104,9 +105,28 @@ class Totals(Struct, frozen=True):
     unpriced: int = 0
 
 
-def read_history(layout: Layout, environ: Mapping[str, str], *, task: str = "", tail: int | None = None) -> History:
-    """Every run of the project, or those of *task*; of these the last *tail*. Only what is shown is read whole."""
+def read_history(
+    layout: Layout, environ: Mapping[str, str], *, task: str = "", tail: int | None = None, lanes: bool = True
+) -> History:
+    """Every run of the project, with *lanes* of these too, or those of *task*; of these the last *tail*.
+
+    Only what is shown is read whole.
+    """
     problems: list[Problem] = []
+    commits = _commits(layout, environ)
+    found = list(_of_one(layout, commits, task, tail, problems))
+    known = {each.run_id for each in found}
+    for place in lane_places(layout.root) if lanes else ():
+        # One that is being put away may have handed its runs over already.
+        found += [each for each in _of_one(Layout(place), commits, task, tail, problems) if each.run_id not in known]
+    found.sort(key=_when)
+    return History(tuple(found if tail is None else found[len(found) - min(tail, len(found)) :]), tuple(problems))
+
+
+def _of_one(
+    layout: Layout, commits: Mapping[str, str], task: str, tail: int | None, problems: list[Problem]
+) -> Iterator[Attempt]:
+    """The runs that lie in one folder."""
     with _Runs(layout, problems) as runs:
         known = _from_journal(layout, problems)
         for run_id in runs.names():
@@ -116,10 +136,9 @@ def read_history(layout: Layout, environ: Mapping[str, str], *, task: str = "", 
                     known[run_id] = found
         wanted = sorted((each for each in known.values() if not task or each.task == task), key=_when)
         shown = wanted if tail is None else wanted[len(wanted) - min(tail, len(wanted)) :]
-        commits = _commits(layout, environ)
         current = _current_run(layout)
-        whole = [_settled(runs.completed(each) or each, commits, current) for each in shown]
-    return History(tuple(whole), tuple(problems))
+        for each in shown:
+            yield _settled(runs.completed(each) or each, commits, current)
 
 
 def spent(attempts: Iterable[Attempt]) -> Totals:

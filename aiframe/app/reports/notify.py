@@ -44,16 +44,20 @@ class Notice(Struct, frozen=True):
     text: str
 
 
-def tell_person(site: Site, project: Project, effects: Sequence[Effect] = ()) -> None:
+def tell_person(
+    site: Site, project: Project, effects: Sequence[Effect] = (), lanes: Sequence[tuple[Site, Project]] = ()
+) -> None:
     """Send what is new, and return at once. *effects* are those of the decision that led to *project*.
 
+    *lanes* are tasks that are worked at beside others, and have come to rest: what they wait for is told as well.
     Call it with the run lock held, so that nothing is told twice. Never raises: what hinders it is in notify.log.
     """
     if not site.settings.notify:
         return
     with suppress(AiframeError, OSError):
         told = _told(site.layout)
-        fresh = [notice for notice in notices(site, project, effects) if notice.key not in told]
+        found = [*notices(site, project, effects), *(each for lane in lanes for each in notices(*lane, ()))]
+        fresh = [notice for notice in found if notice.key not in told]
         if fresh:
             _remember(site.layout, [*told, *(notice.key for notice in fresh)])
             _send(site, fresh)

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from aiframe.app.attempts.spending import read_note
 from aiframe.app.project.lane_stamps import Stamp, file_stamp, is_at_work
 from aiframe.app.project.lanes import Lane as LaneThere
-from aiframe.app.project.lanes import lane_places, read_lane
-from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.lanes import lane_places, open_lane, read_lane
+from aiframe.app.project.site import Site
 from aiframe.app.reports.status import explain_now
 from aiframe.core.budget import Spent
 from aiframe.core.claims import claims_of
@@ -152,7 +152,14 @@ class RowReader:
 def _stamp(root: Path, run_id: str) -> Stamp:
     """What changes when the row of the project in *root* may have changed."""
     layout = Layout(root)
-    files = [layout.control_json, layout.state_json, layout.spent_json, layout.tasks_yaml, layout.project_yaml]
+    files = [
+        layout.lane_record,
+        layout.control_json,
+        layout.state_json,
+        layout.spent_json,
+        layout.tasks_yaml,
+        layout.project_yaml,
+    ]
     if run_id:
         files.append(layout.step_lines(run_id))
     return (is_at_work(layout), *(file_stamp(path) for path in files))
@@ -173,7 +180,7 @@ def _lane_row(site: Site, path: Path) -> Row | None:
         return None
     row = Row(lane.record.task_id, str(lane.root), agent=lane.record.agent)
     try:
-        own = open_site(lane.root, site.environ)
+        own = open_lane(lane.root, site.environ)
         project = own.store.load(tolerate_unreadable=True).project
         if project.run is not None and lane.running:
             return _running(own, project, project.run, row)

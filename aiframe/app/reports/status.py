@@ -15,20 +15,24 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.playing import next_agent
 from aiframe.app.project.intake import open_questions
+from aiframe.app.project.lanes import Lane, has_lanes, read_lanes
 from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.project.offers import waiting
 from aiframe.app.project.pushes import unpushed
 from aiframe.app.project.site import Site, held_in, open_site
 from aiframe.app.reports.clashes import find_clashes
 from aiframe.app.reports.follow import last_lines, newest_log
-from aiframe.core.budget import Spent
+from aiframe.app.reports.lanes import LaneLine, lane_lines, shown_attempts, together, with_rows
+from aiframe.core.budget import Spending, Spent
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import Seen
 from aiframe.core.explain import Explanation, explain
+from aiframe.core.lanes import Waiting
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
 from aiframe.core.problem import Problem
 from aiframe.core.timing import elapsed, remaining
+from aiframe.core.transitions.lanes import all_spent, roster_of
 from aiframe.process import now
 from aiframe.store.guards import check_project_folder
 from aiframe.store.layout import Layout
@@ -75,8 +79,9 @@ class Snapshot(Struct, frozen=True):
     *heartbeat_age_s* are those of the step that runs, *timeout_s* its limit or else the setting; *alive*: a runner
     holds the run lock. *agent* is who plays the role that is on, *instead_of* the agent for which it stands in.
     *resting* are the agents whose quota is used up, with the time at which it is there again. *spent* is what the
-    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet. *clashes* are tasks
-    worked at side by side that will not go together.
+    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet. *lanes* are the tasks
+    that are worked at side by side, *queue* those that are ready and wait for what others have, *clashes* those that
+    will not go together.
     """
 
     name: str
@@ -100,6 +105,8 @@ class Snapshot(Struct, frozen=True):
     tasks: tuple[TaskLine, ...] = ()
     tasks_by_status: Mapping[str, int] = field(default_factory=dict)
     tasks_total: int = 0
+    lanes: tuple[LaneLine, ...] = ()
+    queue: tuple[Waiting, ...] = ()
     diagnosis: str = ""
     last_error: str = ""
     failure: Failure | None = None
@@ -126,8 +133,25 @@ def explain_now(site: Site) -> Explanation:
     loaded = site.store.load(tolerate_unreadable=True)
     if _is_in_the_way(loaded, alive=alive) and loaded.unreadable is not None:
         raise loaded.unreadable
-    seen = observe(site, loaded.project, now(), lock_held=alive)
-    return _explain(site, _with_hand_edits(site, loaded, seen), seen)
+    return explain_seen(site, loaded, observe(site, loaded.project, now(), lock_held=alive))
+
+
+def explain_seen(site: Site, loaded: Loaded, seen: Seen) -> Explanation:
+    """What the project, which was just *loaded*, waits for by what was *seen*."""
+    said = _explain(site, _with_hand_edits(site, loaded, seen), seen)
+    return together(said, lane_lines(site, _lanes(site, seen), seen.clock, _explain_lane)) if seen.lanes else said
+
+
+def _explain_lane(site: Site, lane: Lane) -> Explanation:
+    """What a lane waits for, whose project is *site*; as it was read."""
+    if lane.loaded is None:
+        return Explanation("")
+    seen = observe(site, lane.loaded.project, now(), lock_held=lane.running, tasks=lane.tasks)
+    return _explain(site, _with_hand_edits(site, lane.loaded, seen), seen)
+
+
+def _lanes(site: Site, seen: Seen) -> tuple[Lane, ...]:
+    return read_lanes(site.root, seen.clock) if has_lanes(site.root) else ()
 
 
 def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> Snapshot:
@@ -143,6 +167,10 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
     project = _with_hand_edits(site, loaded, seen) if loaded is not None else Project()
     log = _log(layout, project.run)
     counts = Counter(task.status for task in seen.tasks)
+    lanes = _lanes(site, seen)
+    lines = lane_lines(site, lanes, seen.clock, _explain_lane)
+    spending = all_spent(project, seen.lanes)
+    shown = {**project.shown, **shown_attempts(lanes)}
     return Snapshot(
         name=layout.root.name,
         path=str(layout.root),
@@ -151,15 +179,17 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         **_about_run(project, seen.clock, readings.take(lambda: _heartbeat(site), 0.0)),
         alive=alive,
         **_about_agents(site, project, seen.clock),
-        spent=project.spending.project,
-        spent_today=project.spending.of("day", local_day(seen.clock.wall)[0], ""),
-        tasks=tuple(_task_line(task, project) for task in seen.tasks),
+        spent=spending.project,
+        spent_today=spending.of("day", local_day(seen.clock.wall)[0], ""),
+        tasks=tuple(_task_line(task, spending, shown) for task in seen.tasks),
         tasks_by_status={status.value: counts[status] for status in TaskStatus if counts[status]},
         tasks_total=len(seen.tasks),
+        lanes=with_rows(site, lines),
+        queue=_queue(site, project, seen),
         diagnosis=project.diagnosis,
         last_error=project.last_error,
         failure=project.failure,
-        waits=_explain_or_blame(site, project, seen, readings),
+        waits=together(_explain_or_blame(site, project, seen, readings), lines),
         settings=project.settings,
         open_form_questions=readings.take(lambda: _open_form_questions(site, project), 0),
         questions=project.open_questions(),
@@ -272,9 +302,15 @@ def _about_agents(site: Site, project: Project, clock: Moment) -> dict[str, Any]
     return {"agent": agent, "instead_of": stands_in, "resting": resting}
 
 
-def _task_line(task: Task, project: Project) -> TaskLine:
-    spent = project.spending.tasks.get(task.id, Spent())
-    return TaskLine(task.id, task.title, task.status.value, project.shown.get(task.id, 0), spent)
+def _task_line(task: Task, spending: Spending, shown: Mapping[str, int]) -> TaskLine:
+    spent = spending.tasks.get(task.id, Spent())
+    return TaskLine(task.id, task.title, task.status.value, shown.get(task.id, 0), spent)
+
+
+def _queue(site: Site, project: Project, seen: Seen) -> tuple[Waiting, ...]:
+    """Who is ready and has to wait for what others have, where tasks are worked at side by side."""
+    by_lanes = seen.lanes and project.state is State.DEV_READY
+    return roster_of(seen, site.rules).waiting if by_lanes else ()
 
 
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:

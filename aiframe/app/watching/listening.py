@@ -55,9 +55,9 @@ class Ears:
         wanted = {folder: number for folder in set(folders) if (number := _number(folder))}
         if wanted != self._wanted:
             self._wanted = wanted
-            if self._tries:
+            if self._listener is not None:
                 self._tell()
-            elif wanted:
+            elif wanted and not self._tries:
                 self._start()
 
     def hear(self, timeout_s: float) -> Heard:

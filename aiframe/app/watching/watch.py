@@ -23,7 +23,7 @@ from aiframe.app.project.site import open_site
 from aiframe.app.project.stamp import resting, survey
 from aiframe.app.project.steplog import plain
 from aiframe.app.reports.follow import NewEvents
-from aiframe.app.tick import load_runner, tick
+from aiframe.app.tick import LANES, load_runner, tick
 from aiframe.app.watching.listening import Ears, Heard
 from aiframe.app.watching.watched import Watched
 from aiframe.core.errors import AiframeError, GuardError, UnreadableFile, UsageError
@@ -153,9 +153,9 @@ class _Watch(Struct):
         folder, name = os.path.split(path)
         above, last = os.path.split(folder)
         if last == "notes" and name in _NOTES:
-            project = self.known.get(Path(above))
+            project = self._of(Path(above))
         elif name in _FILES:
-            project = self.known.get(Path(folder))
+            project = self._of(Path(folder))
         elif name == "notes":
             self.folders_changed = True
             return
@@ -166,6 +166,10 @@ class _Watch(Struct):
             return
         if project is not None and project not in self.live:
             self._enqueue(project)
+
+    def _of(self, root: Path) -> Watched | None:
+        """The project in *root*, or whose task is worked at there."""
+        return self.known.get(root) or (self.known.get(root.parent.parent) if root.parent.name == "lanes" else None)
 
     def _take_times(self) -> None:
         wall, mono = time.time(), time.monotonic()
@@ -216,10 +220,15 @@ class _Watch(Struct):
         else:
             if report.detached or project.is_alive():
                 if project not in self.live:  # a runner without a step is closing its books and may change nothing more
-                    project.record_ns = record_ns if report.detached else -1
+                    of_its_own = report.detached and report.run_id != LANES
+                    project.record_ns = record_ns if of_its_own else -1
                 self.live.setdefault(project)
             else:
                 self._rest(project, report.message)
+        if project.finds_folders():
+            self.folders_changed = True
+        if project.has_lost_step():
+            self._enqueue(project)
         project.tell_news()
 
     def _rest(self, project: Watched, message: str) -> None:
@@ -236,12 +245,14 @@ class _Watch(Struct):
     def _look_after_runs(self) -> None:
         """Tell what the living steps did; a project whose runner is gone gets its turn after those that wait."""
         for project in list(self.live):
-            alive = project.is_alive()
+            alive, one_ended = project.is_alive(), project.has_lost_step()
             project.tell_news()
             if alive:
+                if one_ended:
+                    self._enqueue(project)
                 continue
             del self.live[project]
-            if modified_ns(project.layout.control_json) != project.record_ns:
+            if one_ended or modified_ns(project.layout.control_json) != project.record_ns:
                 self._enqueue(project)
             else:
                 log = project.layout.control_dir / "runner.log"

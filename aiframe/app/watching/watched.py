@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.stamp import Survey, resting, survey
 from aiframe.app.project.steplog import plain
 from aiframe.app.reports.follow import NewEvents
@@ -32,10 +33,17 @@ class Watched(Struct, eq=False):
     said: str = ""
     held_back: bool = False
     folders: tuple[str, ...] = ()
+    lanes: frozenset[Path] = frozenset()  # those in which a step lived when it was last looked at
 
     def __post_init__(self) -> None:
+        self.finds_folders()
+
+    def finds_folders(self) -> bool:
+        """Look again where files lie whose changes matter; whether that is news."""
         above = (str(self.root.parent),) if self.root.parent.name == "projects" else ()
-        self.folders = (str(self.root), str(self.root / "notes"), *above)
+        inner = [folder for place in lane_places(self.root) for folder in (str(place), str(place / "notes"))]
+        before, self.folders = self.folders, (str(self.root), str(self.root / "notes"), *inner, *above)
+        return self.folders != before
 
     @property
     def name(self) -> str:
@@ -55,11 +63,22 @@ class Watched(Struct, eq=False):
         return now is not None and now.watched == before.watched
 
     def is_alive(self) -> bool:
-        """Whether a runner carries it."""
+        """Whether a runner carries it, or one of the tasks that are worked at side by side."""
         try:
-            return is_run_locked(self.layout)
+            return is_run_locked(self.layout) or bool(self._running())
         except AiframeError:
             return False
+
+    def has_lost_step(self) -> bool:
+        """Whether the step of a task that is worked at beside others has ended since this was last asked."""
+        try:
+            before, self.lanes = self.lanes, self._running()
+        except AiframeError:
+            return False
+        return bool(before - self.lanes)
+
+    def _running(self) -> frozenset[Path]:
+        return frozenset(place for place in lane_places(self.root) if is_run_locked(Layout(place)))
 
     def say(self, text: str) -> None:
         """One line, once: what stays as it is needs no saying again."""

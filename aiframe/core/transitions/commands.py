@@ -10,6 +10,7 @@ from aiframe.core.scheduling import all_closed
 from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held, to_land
+from aiframe.core.transitions.lanes import with_lanes
 from aiframe.core.transitions.merging import not_returned, waits_for_word
 from aiframe.core.transitions.notes import answer_of, question_and_answer
 from aiframe.core.transitions.paths import Refused, start_of, way_back, went_back, without_error
@@ -75,7 +76,9 @@ def on_pause(project: Project) -> Decision:
 def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision:
     """Go on from a pause, an error or the end; with *now* without waiting, also for a quota."""
     check_no_plan_waits(project)
-    over = None if to_land(project, seen.tasks) else still_spent(project, seen, rules)  # to land costs nothing
+    over = (
+        None if to_land(project, seen.tasks) else still_spent(with_lanes(project, seen), seen, rules)
+    )  # to land costs nothing
     if over is not None and (now or over.scope != "day"):  # else it would stop again at once
         raise Refused(over.message, hint=f"{over.hint}, then `aiframe resume`")
     if now:

@@ -11,13 +11,17 @@ from msgspec.structs import replace
 from aiframe.core.budget import Spending
 from aiframe.core.claims import claims_of
 from aiframe.core.events import CloseLane, Decision, Effect, OpenLane, ParkLane, Seen, SeenLane, SetStatus, Tick
-from aiframe.core.lanes import Lane, roster
-from aiframe.core.model import Project, Rules, State, Task, TaskStatus
-from aiframe.core.scheduling import CLOSED
+from aiframe.core.lanes import Lane, Roster, roster
+from aiframe.core.model import FailureKind, Project, Rules, State, Task, TaskStatus
+from aiframe.core.scheduling import CLOSED, input_key
 from aiframe.core.transitions.budgets import stopped_by_budget
 from aiframe.core.transitions.failures import give_up
 from aiframe.core.transitions.notes import without
+from aiframe.core.transitions.paths import in_error
 from aiframe.core.transitions.players import named_agents
+
+_OF_THE_WHOLE = (FailureKind.AUTH, FailureKind.SETUP)
+"""Failures that any other task would meet as well."""
 
 
 def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
@@ -33,8 +37,7 @@ def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     parked = tuple(ParkLane(lane.task_id) for lane in seen.lanes if lane.rests and lane.granted)
     if parked:
         return Decision(project, parked)
-    together = project.evolve(spending=all_spent(project, seen.lanes))
-    stopped = stopped_by_budget(together, seen, rules)
+    stopped = stopped_by_budget(with_lanes(project, seen), seen, rules)
     if stopped is not None:
         return replace(stopped, project=stopped.project.evolve(spending=project.spending))
     opened = _opened(event, rules)
@@ -50,6 +53,8 @@ def _ended(project: Project, lane: SeenLane, task: Task | None, rules: Rules) ->
     """What the end of a lane leads to; None for one that has not ended."""
     if task is None or task.status in CLOSED:
         return Decision(_booked(project, lane), (CloseLane(lane.task_id),))
+    if lane.landed and lane.words not in ("", input_key(task)):
+        return _by_new_words(project, lane)
     if lane.landed and project.state is not State.DEV_READY:
         return Decision(project, (SetStatus(task.id, TaskStatus.DONE),))
     if lane.landed:
@@ -60,10 +65,21 @@ def _ended(project: Project, lane: SeenLane, task: Task | None, rules: Rules) ->
             project = project.evolve(state=State.REVIEW_READY)
         return Decision(project, (SetStatus(task.id, TaskStatus.DONE),))
     if lane.failure is not None and task.status is TaskStatus.IN_PROGRESS:
+        if lane.failure.kind in _OF_THE_WHOLE:
+            is_first = project.state is State.DEV_READY
+            after = in_error(project, lane.failure, State.DEV_READY) if is_first else project
+            return Decision(after, (SetStatus(task.id, TaskStatus.TODO),))
         if project.state is State.DEV_READY:
             return give_up(project, task.id, lane.failure, rules)
         return Decision(project, (SetStatus(task.id, TaskStatus.FAILED),))
     return None
+
+
+def _by_new_words(project: Project, lane: SeenLane) -> Decision | None:
+    """What was done is not what the task says by now: it goes on from there, by its new words."""
+    if project.state is not State.DEV_READY:
+        return None
+    return Decision(project, (OpenLane(lane.task_id, lane.agent, lane.values),))
 
 
 def _booked(project: Project, lane: SeenLane) -> Project:
@@ -72,6 +88,11 @@ def _booked(project: Project, lane: SeenLane) -> Project:
         return project
     closed = (*project.closed_lanes, lane.task_id)
     return project.evolve(spending=project.spending.plus(lane.spending), closed_lanes=closed)
+
+
+def with_lanes(project: Project, seen: Seen) -> Project:
+    """*project* as its budgets see it: with what its lanes have spent so far."""
+    return project.evolve(spending=all_spent(project, seen.lanes)) if seen.lanes else project
 
 
 def all_spent(project: Project, lanes: tuple[SeenLane, ...]) -> Spending:
@@ -85,7 +106,14 @@ def all_spent(project: Project, lanes: tuple[SeenLane, ...]) -> Spending:
 
 def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
     """The lanes that may start now, or go on after a rest."""
-    seen = event.seen
+    effects: list[Effect] = []
+    for lane in roster_of(event.seen, rules).start:
+        effects += [SetStatus(lane.task_id, TaskStatus.IN_PROGRESS), OpenLane(lane.task_id, lane.agent, lane.values)]
+    return tuple(effects)
+
+
+def roster_of(seen: Seen, rules: Rules) -> Roster:
+    """Who may start beside the lanes that are there, and who has to wait for what."""
     tasks = {task.id: task for task in seen.tasks}
     agents = named_agents(seen.tasks, rules)
     holding = [
@@ -96,11 +124,7 @@ def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
     # One that a person has set to todo again is to be taken up, whatever it waits for.
     again = {task.id for task in seen.tasks if task.status is TaskStatus.TODO}
     apart = {lane.task_id for lane in seen.lanes if lane.rests and lane.task_id not in again}
-    start = roster(seen.tasks, holding, rules.resources, rules.capacity, agents=agents, apart=apart).start
-    effects: list[Effect] = []
-    for lane in start:
-        effects += [SetStatus(lane.task_id, TaskStatus.IN_PROGRESS), OpenLane(lane.task_id, lane.agent, lane.values)]
-    return tuple(effects)
+    return roster(seen.tasks, holding, rules.resources, rules.capacity, agents=agents, apart=apart)
 
 
 def lanes_after(lanes: tuple[SeenLane, ...], effect: OpenLane | ParkLane | CloseLane) -> tuple[SeenLane, ...]:
@@ -109,7 +133,8 @@ def lanes_after(lanes: tuple[SeenLane, ...], effect: OpenLane | ParkLane | Close
     match effect:
         case OpenLane(task_id, agent, values):
             before = next((lane for lane in lanes if lane.task_id == task_id), SeenLane(task_id))
-            return (*others, replace(before, agent=agent, values=values, granted=True, failure=None))
+            after = replace(before, agent=agent, values=values, granted=True, failure=None, landed=False)
+            return (*others, after)
         case ParkLane(task_id):
             return tuple(replace(lane, granted=False) if lane.task_id == task_id else lane for lane in lanes)
         case CloseLane():

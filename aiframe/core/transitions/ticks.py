@@ -40,7 +40,7 @@ from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stop
 from aiframe.core.transitions.failures import give_up, used_up
 from aiframe.core.transitions.handing import look_work
 from aiframe.core.transitions.holding import to_land, undecided
-from aiframe.core.transitions.lanes import lanes_after, look_lanes, take_over
+from aiframe.core.transitions.lanes import lanes_after, look_lanes, take_over, with_lanes
 from aiframe.core.transitions.paths import in_error, went_back
 from aiframe.core.transitions.players import all_rest, chain_of, played
 from aiframe.core.transitions.reviews import accept_reviewed, archived_words, look_question, look_review
@@ -90,7 +90,7 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
     wait = rebased(project.wait, seen.clock)
     if wait != project.wait:
         project = project.evolve(wait=wait)
-    if may_spend_again(project, seen, rules):
+    if may_spend_again(with_lanes(project, seen), seen, rules):
         project = project.evolve(wait=None, failure=None, last_error="")
     may_go_on = project.state in READY_STATES or (project.state is State.INTAKE_WAITING and _answered(project, seen))
     if may_go_on and seen.interrupt_flag and settings.interactive_mode:

@@ -1,0 +1,198 @@
+"""Looking after tasks side by side: what the machine wants of lanes is done here, and each that may go on is ticked.
+
+Nothing of it lives in memory: whoever looks next, after a kill too, finds the lanes in their folders and goes on. Two
+who look at the same time take turns.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from msgspec import Struct
+from msgspec.structs import replace
+
+from aiframe.app import commands
+from aiframe.app.lanes.closing import close
+from aiframe.app.lanes.collecting import collect
+from aiframe.app.lanes.opening import follow, open_, variable_of
+from aiframe.app.project.advance import held
+from aiframe.app.project.books import keep_books
+from aiframe.app.project.lanes import (
+    FOLDER,
+    lane_places,
+    lane_root,
+    open_lane,
+    read_lane,
+    read_lanes,
+    read_record,
+    write_record,
+)
+from aiframe.app.project.site import Site
+from aiframe.app.reports.notify import tell_person
+from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane, SetStatus, Tick
+from aiframe.core.machine import Refused
+from aiframe.core.model import FailureKind, Project, State
+from aiframe.core.scheduling import input_key
+from aiframe.core.timing import remaining
+from aiframe.process import now
+from aiframe.store.atomic import make_folder
+from aiframe.store.layout import IGNORED, Layout
+from aiframe.store.locks import is_run_locked
+from aiframe.store.settings_file import PARALLEL
+from aiframe.workspaces.create import ensure_repository
+
+_HALTING = (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
+"""Where a project stands while its lanes must not go on."""
+
+Begin = Callable[[Path, Mapping[str, str]], None]
+
+
+class Tended(Struct, frozen=True):
+    """What a look at the lanes has come to: how many steps live, and in words what is new."""
+
+    running: int
+    news: tuple[str, ...] = ()
+
+
+@contextmanager
+def turn(site: Site) -> Iterator[bool]:
+    """Whether this process may look after the lanes for the block; False while another does."""
+    ensure_repository(site.root, IGNORED)  # the lock lies in it, and half a .git would be a broken one
+    make_folder(site.layout.control_dir)
+    lock = FileLock(site.layout.control_dir / "lanes.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def tend(site: Site, begin: Begin) -> Tended:
+    """Take over what has ended, open what may begin, and have every lane that is due ticked by *begin*.
+
+    To be called in one's `turn`. Raises StepError, StorageError, UnreadableFile.
+    """
+    _sweep(site)
+    news = [line for root in lane_places(site.root) for line in collect(site, root)]
+    with held(site) as draft:
+        before = {lane.task_id: lane for lane in draft.seen.lanes}
+        draft.decide(Tick(draft.seen))
+        project, effects = draft.project, tuple(draft.effects)
+        lanes, words = draft.seen.lanes, {task.id: input_key(task) for task in draft.seen.tasks}
+    for effect in effects:
+        news += _carry_out(site, effect, before)
+    settled = [effect.task_id for effect in effects if isinstance(effect, SetStatus)]
+    if settled or news:
+        news += filter(None, [keep_books(site, ", ".join(dict.fromkeys(settled)) or "what lanes have brought")])
+    if _is_halting(project):
+        at_once = project.failure is not None and project.failure.kind is FailureKind.BUDGET
+        halt(site, lanes, at_once=at_once)
+    elif project.state is State.DEV_READY:
+        for lane in lanes:
+            if lane.granted and not (lane.running or lane.waits or lane.landed) and lane.failure is None:
+                news += _go_on(site, lane, begin)
+            elif lane.running and lane.words not in ("", words.get(lane.task_id, lane.words)):
+                halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
+    if effects and site.settings.notify:
+        tell_person(site, project, effects, tuple(_at_rest(site, effects, before)))
+    # One that lived when the look began counts too: its end is taken over by the next look.
+    running = {lane.task_id for lane in before.values() if lane.running}
+    running |= {lane.task_id for lane in lanes if is_run_locked(Layout(_root(site, lane)))}
+    return Tended(len(running), tuple(news))
+
+
+def _sweep(site: Site) -> None:
+    """Remove what a kill has left, half made or half removed."""
+    for left in (site.root / FOLDER).glob(".*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _root(site: Site, lane: SeenLane) -> Path:
+    return Path(lane.place) if lane.place else lane_root(site.root, lane.task_id)
+
+
+def _carry_out(site: Site, effect: Effect, before: Mapping[str, SeenLane]) -> tuple[str, ...]:
+    """Do what the machine wants of a lane; in words, what is new."""
+    match effect:
+        case OpenLane(task_id):
+            return (*collect(site, lane_root(site.root, task_id)), open_(site, effect))
+        case ParkLane(task_id):
+            lane = before[task_id]
+            record = read_record(_root(site, lane))
+            if record is not None:
+                write_record(_root(site, lane), replace(record, granted=False))
+            rests = f"{task_id} rests: {lane.state}; `aiframe why` says what it waits for"
+            return (*collect(site, _root(site, lane)), rests)
+        case CloseLane(task_id):
+            return close(site, before[task_id])
+        case _:
+            return ()
+
+
+def _at_rest(site: Site, effects: Sequence[Effect], before: Mapping[str, SeenLane]) -> Iterator[tuple[Site, Project]]:
+    """The lanes that have come to rest in this look."""
+    for effect in effects:
+        lane = read_lane(_root(site, before[effect.task_id]), now()) if isinstance(effect, ParkLane) else None
+        if lane is not None and lane.project is not None:
+            yield open_lane(lane.root, site.environ), lane.project
+
+
+def _is_halting(project: Project) -> bool:
+    """Whether the lanes have to rest because of where their project stands."""
+    return project.state in _HALTING or (project.state is State.DEV_READY and remaining(project.wait, now()) > 0)
+
+
+def halt(site: Site, lanes: Sequence[SeenLane], *, at_once: bool) -> tuple[str, ...]:
+    """Have *lanes* rest with their project, after the step that runs or *at_once*; the tasks that do so from now on.
+
+    Raises StepError where a step does not end, StorageError.
+    """
+    found = []
+    for lane in lanes:
+        root = _root(site, lane)
+        record = read_record(root)
+        if record is None or lane.landed or lane.rests or lane.failure is not None:
+            continue
+        if record.halted and not (at_once and lane.running):
+            continue
+        write_record(root, replace(record, halted=True))  # first: after a kill it still goes on by itself
+        with suppress(Refused):  # it has come to its end meanwhile
+            if lane.running and at_once:
+                commands.stop(root, site.environ)
+            else:
+                commands.pause(open_lane(root, site.environ))
+        found.append(lane.task_id)
+    return tuple(found)
+
+
+def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:
+    """As `halt`, of all lanes that are there."""
+    return halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
+
+
+def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:
+    """Have a lane go on, with the words and settings that its project has by now; in words, what it has brought."""
+    root = _root(site, lane)
+    brought = collect(site, root)
+    follow(site, root)
+    record = read_record(root)
+    if record is None:
+        return brought
+    if record.halted:
+        its_site = open_lane(root, site.environ)
+        with suppress(Refused):  # it has reached a limit of its own
+            if commands.state_of(its_site) is State.PAUSED:
+                commands.go_on(its_site)
+        write_record(root, replace(record, halted=False))
+    values = {variable_of(name): value for name, value in record.values.items()}
+    ours = {name: value for name, value in site.environ.items() if name != PARALLEL}
+    begin(root, {**ours, **values})
+    return brought

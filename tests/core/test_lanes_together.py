@@ -1,0 +1,89 @@
+"""What lanes spend and meet is their project's: its budgets, its errors, and what its tasks say by now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from core.builders import RULES, seen, task
+from msgspec.structs import replace
+
+from aiframe.core.budget import Budget, Limits, Spending, Spent
+from aiframe.core.events import OpenLane, Resume, SeenLane, SetStatus, Tick
+from aiframe.core.machine import Refused, decide
+from aiframe.core.model import Failure, FailureKind, Project, State, TaskStatus, Wait
+from aiframe.core.resources import Capacity
+from aiframe.core.scheduling import input_key
+
+DEV = Project(state=State.DEV_READY)
+TODAY = "2026-02-28"
+TOGETHER = replace(RULES, capacity=Capacity(4))
+SPENT = Spending().with_run(Spent(tokens=100, attempts=1), TODAY, "T1")
+
+
+def at_work(name: str = "T1", **more: Any) -> SeenLane:
+    return SeenLane(name, spending=SPENT, running=True, **more)
+
+
+def look(lane: SeenLane, **more: Any) -> Any:
+    return replace(seen(task("T1", status=TaskStatus.IN_PROGRESS)), lanes=(lane,), day=TODAY, day_ends=1e9, **more)
+
+
+@pytest.mark.parametrize(
+    ("budget", "state"),
+    [
+        pytest.param(Budget(project=Limits(tokens=100)), State.PAUSED, id="of the project"),
+        pytest.param(Budget(day=Limits(tokens=100)), State.DEV_READY, id="of the day"),
+        pytest.param(Budget(project=Limits(tokens=101)), State.DEV_READY, id="not yet"),
+    ],
+)
+def test_a_budget_counts_what_open_lanes_have_spent(budget: Budget, state: State) -> None:
+    rules = replace(TOGETHER, budget=budget)
+    after = decide(DEV, Tick(look(at_work())), rules).project
+    assert (after.state, after.wait is not None) == (state, budget.day.tokens == 100)
+    assert after.spending == Spending(), "it is booked when the lane is closed"
+    again = decide(after, Tick(look(at_work())), rules)
+    assert (again.project, again.effects) == (after, ()), "and it does not go back and forth"
+    if state is State.PAUSED:
+        with pytest.raises(Refused, match="is spent"):
+            decide(after, Resume(look(at_work())), rules)
+
+
+def test_a_day_that_is_over_lets_them_go_on() -> None:
+    rules = replace(TOGETHER, budget=Budget(day=Limits(tokens=100)))
+    failure = Failure(FailureKind.BUDGET, "spent")
+    waiting = DEV.evolve(failure=failure, wait=Wait(0.0, 1e9))
+    tomorrow = replace(look(at_work()), day="2026-03-01")
+    assert decide(waiting, Tick(tomorrow), rules).project.wait is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "status"),
+    [
+        pytest.param(FailureKind.AUTH, State.ERROR, TaskStatus.TODO, id="any task would meet it"),
+        pytest.param(FailureKind.VERIFY_FAILED, State.DEV_READY, TaskStatus.FAILED, id="this task's own"),
+    ],
+)
+def test_a_failure_that_any_task_would_meet_costs_none(kind: FailureKind, state: State, status: TaskStatus) -> None:
+    failed = at_work(failure=Failure(kind, "no", "mend it"))
+    rules = replace(TOGETHER, continue_on_task_failure=True)
+    two = replace(look(failed), tasks=(*look(failed).tasks, task("T2")))
+    decision = decide(DEV, Tick(two), rules)
+    assert decision.project.state is state
+    assert SetStatus("T1", status) in decision.effects
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        pytest.param("as they are", True, id="the same words"),
+        pytest.param("", True, id="not known"),
+        pytest.param("T1@others", False, id="others by now"),
+    ],
+)
+def test_what_was_done_by_other_words_is_not_done(words: str, taken: bool) -> None:
+    there = task("T1", status=TaskStatus.IN_PROGRESS)
+    lane = replace(at_work(landed=True, words=input_key(there) if words == "as they are" else words), running=False)
+    decision = decide(DEV, Tick(look(lane)), TOGETHER)
+    assert (SetStatus("T1", TaskStatus.DONE) in decision.effects) is taken
+    assert (OpenLane("T1") in decision.effects) is not taken
