@@ -190,7 +190,7 @@ def test_eight_tasks_under_fire_come_to_the_same(tmp_path: Path) -> None:
     yard = replace(laid, bench=replace(laid.bench, env=env))
     play(yard.bench, [yard.turn(name, line, "sleep 0.5", meets=False, files={}) for name, line in WORK.items()])
     hits = 0
-    for _ in range(4):
+    for _ in range(3):
         with subprocess.Popen(yard.bench.argv("run"), cwd=yard.bench.root, env=env, stdout=subprocess.DEVNULL) as run:
             found = wait_for(lambda: runners(yard), "a step")
             time.sleep(chance.uniform(0, 1.5))
@@ -208,7 +208,8 @@ def test_eight_tasks_under_fire_come_to_the_same(tmp_path: Path) -> None:
     assert tree_without_ports(yard.repo, yard.target) == expected(yard.repo)
     assert shown(yard.repo) == before
     assert len(yard.starts()) <= len(PLAN) + hits + killed, "agents were bought although nothing was lost"
-    finished = {result["task_id"]: result["completed_at"] for result in yard.bench.results() if result["success"]}
+    proven = [(result["task_id"], result["completed_at"]) for result in yard.bench.results() if result["success"]]
+    finished = {name: min(at for proven_name, at in proven if proven_name == name) for name, _ in proven}
     assert all(at < finished[name] for name, at in yard.starts()), "an agent was bought for finished work"
 
 

@@ -66,7 +66,7 @@ def hour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hour]:
     late = {first: LATE.format(repo=yard.repo, first=first) for first in HONEST}
     play(yard.bench, [
         yard.turn("T1", files={"T1.txt": "T1\n", "a.txt": "T1\n"}), yard.turn("T2"), yard.turn("T3"),
-        yard.turn("clash", late["T1"], files={"a.txt": "clash\n"}),
+        yard.turn("clash", late["T1"], files={"a.txt": "clash\n"}, attempt=1), yard.turn("clash", files={}),
         yard.turn("astray", f"cp '{yard.workspace('T1')}/.git' .git"),
         yard.turn("liar", closing={"summary": "All checks pass, it is done."}),
         yard.turn("ill", late["T2"]),
