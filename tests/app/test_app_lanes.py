@@ -223,9 +223,11 @@ def test_what_has_just_been_planned_is_worked_at(tmp_path: Path) -> None:
     assert (yard.bench.where, yard.bench.statuses()) == ("DONE", {"T1": "done", "T2": "done"}), said
 
 
-def test_what_others_have_landed_meanwhile_is_nothing_that_a_task_has_changed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["worktree", "clone"])
+def test_what_others_have_landed_meanwhile_is_nothing_that_a_task_has_changed(tmp_path: Path, kind: str) -> None:
     """Each declares what it writes; whoever lands later is not held for what the others did."""
-    bench = lay(tmp_path, *(proven(name, locks={"writes": [f"{name}.txt"]}) for name in ("T1", "T2", "T3")))
+    plan = [proven(name, locks={"writes": [f"{name}.txt"]}) for name in ("T1", "T2")]
+    bench = lay(tmp_path, *plan, workspace={"kind": kind, "repo": str(tmp_path / "app")})
     bench.tick()
     assert bench.where == "DONE", bench.statuses()
 
