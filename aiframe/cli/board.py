@@ -21,7 +21,7 @@ _STAGES = {"wait_to_land": "waiting to land", "merge": "merging", "land": "landi
 _STATES = {"ERROR": "red", "DONE": "green", "PAUSED": "yellow"}
 _BIDI = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Marks that turn the direction of what follows on a line, in which they stand for good."""
-_WIDE, _MIDDLE = 100, 76
+_WIDE, _MIDDLE = 96, 76
 """From so many columns on there is room for the title, and for the agent and the cost."""
 _TITLE = 0.4
 """What titles may take of the room that they share with the last lines."""
