@@ -63,7 +63,7 @@ def push_branch(
             done = capture([*argv, *words], cwd=host.root, env=env, timeout_s=timeout_s)
         except CommandTimeout:
             return NotPushed("late", f"it did not end within {timeout_s:g} s")
-    return _problem(done)
+    return problem_of(done)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +85,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _problem(done: Captured) -> NotPushed | None:
+def problem_of(done: Captured) -> NotPushed | None:
+    """What git said of a push that did not succeed, without the secrets of an address."""
     if done.code == 0:
         return None
     if done.code < 0:
