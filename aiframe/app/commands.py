@@ -124,7 +124,7 @@ def stop(root: Path, environ: Mapping[str, str], *, then_pause: bool = True) -> 
     if then_pause:
         with suppress(UnreadableFile):  # the signal says the same, only a runner that must be killed cannot tell it
             pause(open_site(root, environ))
-    return _end(layout, run)
+    return _end(layout, run, environ)
 
 
 def _pause_instead(site: Site) -> str:
@@ -148,11 +148,16 @@ def _take_over(site: Site, host: str, *, then_pause: bool) -> str:
     return f"The host {host} is given up; the next tick looks after its step"
 
 
-def _end(layout: Layout, run: Run) -> str:
+def _end(layout: Layout, run: Run, environ: Mapping[str, str]) -> str:
     """End *run*, whose runner is on this host."""
+    from aiframe.app.attempts.contained import stop_contained  # much that other commands do without
+
     if not is_run_locked(layout) and not is_alive(run.runner):
+        if stop_contained(layout, environ, run.run_id):
+            return "Stopped the agent, which had lost its runner; the next tick looks after its step"
         return "The step has lost its runner already; the next tick looks after it"
     if end_runner(run.runner, run.run_id, term_grace_s=STOP_PATIENCE_S):
+        stop_contained(layout, environ, run.run_id)
         return f"The runner did not end within {STOP_PATIENCE_S:g} s and was killed; the next tick looks after its step"
     if is_run_locked(layout):
         cure = f"`fuser {layout.run_lock}` names the process that holds it"

@@ -6,12 +6,14 @@ import os
 from contextlib import suppress
 
 from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.contained import left_underway, release, works_in_container
 from aiframe.app.attempts.mending import mend
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, read_result
 from aiframe.app.attempts.settling import settle
 from aiframe.app.attempts.turns import LandingTurn
-from aiframe.app.attempts.vaulting import mend_folders
+from aiframe.app.attempts.underway import Underway
+from aiframe.app.attempts.vaulting import left_seal, mend_folders
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.log_holds import bring_logs_back
@@ -28,6 +30,27 @@ PATIENCE_S = 60.0
 """How long a dead run's work waits for its turn to land: its own time may be over."""
 
 
+def in_container(site: Site, run: Run) -> Underway | None:
+    """The step of *run*, whose runner is dead, where its agent works, or has worked, in a container that is there.
+
+    Nothing of it is touched but its log, which its output fills from the beginning again. The caller holds the run
+    lock. Raises StepError, StorageError.
+    """
+    if not works_in_container(site) or read_result(site.layout, run.run_id) is not None:
+        return None
+    reap(run.run_id)
+    clean_after(site, run.run_id)
+    if left_seal(site, run.run_id) is None:
+        return None
+    begun = left_underway(site, run)
+    if begun is not None:
+        mend_folders(site, run.run_id)
+        bring_logs_back(site)
+        for raw in site.layout.run_dir(run.run_id).glob("**/agent.jsonl"):
+            os.truncate(raw, 0)
+    return begun
+
+
 def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
     """Look after the dead run *run*: its ending where it left one, else None, and in words what was put back.
 
@@ -39,6 +62,7 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
     with StepLog(site.layout, run, redactor_for(site.environ)) as log:
         log.say(f"-- the runner died; {ended} of its processes had to be ended")
         result = read_result(site.layout, run.run_id)
+        log.say(release(site, run.run_id))  # before anything is put back: an agent may be at work in there
         if result is not None:
             write_turn(site, run, log)
         notes = (*logs, *mend(site, run, judged=result is not None and not result.waits))

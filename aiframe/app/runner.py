@@ -19,18 +19,18 @@ from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.linked import tidy
 from aiframe.app.attempts.spending import spent_by
-from aiframe.app.project.advance import Chain, advance
+from aiframe.app.project.advance import Chain, advance, held
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.pushing import push_landed
-from aiframe.app.recovery import recover
+from aiframe.app.recovery import in_container, recover
 from aiframe.app.reports.notify import tell_person
 from aiframe.app.steps import perform
 from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, LockHeld
-from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, Seen, StepEnded
+from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, RunTakenUp, Seen, StepEnded
 from aiframe.core.model import Project, Role, Run
-from aiframe.process import this_process
+from aiframe.process import now, this_process
 from aiframe.store.atomic import StorageError
 from aiframe.store.locks import RunLock
 from aiframe.workspaces.git import personal_settings, program, search_path
@@ -74,25 +74,28 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
             tell_person(site, step.project, step.effects)
             push_landed(site)
             _tidy(site)
+        project, run, begun = step.project, step.started, None
         if step.recover is not None:
-            (make_event, notes), after_step = _recovered(site, step.project), False
-            site = open_site(site.root, site.environ)  # the settings that the dead step may have spoiled are back
-            continue
-        run = step.started
+            begun = in_container(site, _run_of(project))
+            if begun is None:
+                (make_event, notes), after_step = _recovered(site, project), False
+                site = open_site(site.root, site.environ)  # the settings that the dead step may have spoiled are back
+                continue
+            project = take_up(site, project)
+            run = project.run
+            stop.requested = stop.requested or begun.stopped
         with suppress(StorageError):  # it is for people to see, and decides nothing
             site.store.set_agent_lock(run.run_id if run else None)
         if run is None:
             return
-        ending, notes = perform(site, step.project, run, stop)
+        ending, notes = perform(site, project, run, stop, begun)
         make_event, after_step, about = _ended(run, ending, spent_by(site, run)), True, run.task_id or run.role.value
         taken += isinstance(ending, Finished) and run.role is Role.DEV
 
 
 def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], tuple[str, ...]]:
     """What became of the run that *project* still shows, its own ending or that it is lost, and what was put back."""
-    run = project.run
-    if run is None:
-        raise ValueError("there is no run to recover")
+    run = _run_of(project)
     ending, notes = recover(site, run)
     if ending is None or isinstance(ending, Broken):
         said = leave(site, run)
@@ -101,6 +104,20 @@ def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], t
     if ending is None:
         return lambda seen: RunLost(run.run_id, seen, spent), notes
     return _ended(run, ending, spent), notes
+
+
+def take_up(site: Site, project: Project) -> Project:
+    """Be the runner of the step that *project* shows, so that whoever wants it stopped finds this process."""
+    with held(site, is_runner=True) as draft:
+        draft.decide(RunTakenUp(_run_of(project).run_id, this_process()))
+    site.store.beat(now())
+    return draft.project
+
+
+def _run_of(project: Project) -> Run:
+    if project.run is None:
+        raise ValueError("there is no run to recover")
+    return project.run
 
 
 def _ended(run: Run, ending: Ending, spent: Spent) -> Callable[[Seen], Event]:

@@ -12,13 +12,15 @@ from typing import Any
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.asking import ask, request_for
 from aiframe.app.attempts.by_hand import back_in_hand
+from aiframe.app.attempts.contained import engine_of, release, works_in_container
 from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.mending import mend
-from aiframe.app.attempts.pipeline import carry_out
+from aiframe.app.attempts.pipeline import carry_on, carry_out
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, result_of, write_result
 from aiframe.app.attempts.settling import refused, settle
 from aiframe.app.attempts.turns import LandingTurn
+from aiframe.app.attempts.underway import Underway, begin_underway
 from aiframe.app.attempts.vaulting import drop_seal
 from aiframe.app.project.proposals import remember
 from aiframe.app.project.site import Site
@@ -27,7 +29,7 @@ from aiframe.app.protection.sandboxing import sandbox_of
 from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held
-from aiframe.core.model import Failure, FailureKind, PlanMode, Planning, Project, Role, Run
+from aiframe.core.model import Failure, FailureKind, PlanMode, Planning, Project, Role, Run, Task
 from aiframe.core.verdict import Verdict, why_unasked
 from aiframe.process import now
 from aiframe.store.atomic import StorageError
@@ -36,15 +38,18 @@ from aiframe.workspaces.git import Repository
 from aiframe.workspaces.inplace import head
 
 
-def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending, tuple[str, ...]]:
+def perform(
+    site: Site, project: Project, run: Run, stop: Stop, begun: Underway | None = None
+) -> tuple[Ending, tuple[str, ...]]:
     """Carry out the step of *run*: how it ended, and in words what was put back or refused.
 
-    What a person has to mend is a failure in the ending, not an exception.
+    Where it was *begun* by a runner that is dead, it is gone on with. What a person has to mend is a failure in the
+    ending, not an exception.
     """
     redactor = redactor_for(site.environ)
     try:
         with StepLog(site.layout, run, redactor) as log:
-            ending, notes = _perform(site, project, run, stop, log)
+            ending, notes = _perform(site, project, run, stop, log, begun)
             with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
                 log.say(_closing_lines(ending, _question_in(ending, project, run)), "ending")
     except AiframeError as error:  # of the log itself
@@ -52,21 +57,25 @@ def perform(site: Site, project: Project, run: Run, stop: Stop) -> tuple[Ending,
     return redactor.value(ending), redactor.value(notes)
 
 
-def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> tuple[Ending, tuple[str, ...]]:
+def _perform(
+    site: Site, project: Project, run: Run, stop: Stop, log: StepLog, begun: Underway | None
+) -> tuple[Ending, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     try:
         with LandingTurn() as turn:
-            result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log, turn), log)
+            result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log, turn, begun), log)
             result = redactor_for(site.environ).value(result)
             notes = result.notes
             write_result(site.layout, result)
             write_turn(site, run, log)
             drop_seal(site)
+            log.say(release(site, run.run_id))
             if result.kept is not None:
                 log.stage("land")
             ending = settle(site, result)
     except AiframeError as error:
         ending = refused(error)
+        log.say(release(site, run.run_id))
         notes = (*notes, *mend(site, run, judged=False))
     if isinstance(ending, Broken):
         said = leave(site, run)
@@ -74,7 +83,14 @@ def _perform(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
     return ending, notes
 
 
-def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog, turn: LandingTurn) -> Result:
+def _carry_out(
+    site: Site, project: Project, run: Run, stop: Stop, log: StepLog, turn: LandingTurn, begun: Underway | None
+) -> Result:
+    if begun is not None:
+        log.say("-- the runner died; the agent's container is followed on, from its first word")
+        if run.task_id:
+            return carry_on(site, project, run, begun, log, stop, turn)
+        return _write_documents(site, project, run, begun.tasks, log, stop, again=True)
     tasks = load_tasks(site.layout.tasks_yaml).tasks
     task = next((task for task in tasks if task.id == run.task_id), None)
     if run.task_id and task is None:
@@ -85,8 +101,17 @@ def _carry_out(site: Site, project: Project, run: Run, stop: Stop, log: StepLog,
     if task is not None:
         return carry_out(site, project, run, tasks, task, log, stop, turn)
     head(Repository(site.root))  # a history that cannot be read stops the step before an agent is paid
-    request = request_for(site, project, run, tasks, site.root)
-    built = ask(site, project, run, tasks, request, log, stop)
+    if works_in_container(site):
+        begin_underway(site, run, engine_of(site).program, tasks)
+    return _write_documents(site, project, run, tasks, log, stop)
+
+
+def _write_documents(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], log: StepLog, stop: Stop, *, again: bool = False
+) -> Result:
+    """The step of a role that works on no task; *again*: its runner died meanwhile."""
+    request = request_for(site, project, run, tasks, site.root, again=again)
+    built = ask(site, project, run, tasks, request, log, stop, again=again)
     ending = built.broken or _planned(site, project, run, built.verdict)
     more: dict[str, Any] = {
         "agent": built.agent, "model": built.model, "notes": built.notes, "key": built.sealed.key

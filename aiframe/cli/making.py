@@ -1,4 +1,4 @@
-"""`frame`, `init` and `demo`: what makes folders."""
+"""`frame`, `init`, `demo` and `image`: what makes folders, and the image that agents work in."""
 
 from __future__ import annotations
 
@@ -88,6 +88,21 @@ def _idea(option: str | None) -> Path | str | None:
     if sys.stdin is None:
         raise UsageError("--idea - reads standard input, and there is none", hint="name a file: --idea idea.md")
     return sys.stdin.buffer.read(2 * 1024 * 1024).decode("utf-8", "surrogateescape")
+
+
+def image(args: Namespace) -> int:
+    """Build the image that agents work in, and say what it has."""
+    from aiframe.app.making.image import build_image
+    from aiframe.app.project.site import open_site
+
+    project = where.project_if_any(args)
+    site = open_site(project, os.environ) if project is not None else None
+    built = build_image(where.frame_if_any(args), site, os.environ, base=args.base or "", engine=args.engine or "")
+    print(f"{built.engine} has the image {built.name}, made by {built.file}")
+    print(f"  agents in it: {', '.join(built.has) or 'none'}")
+    if built.lacks:
+        print(f"  not in it: {', '.join(built.lacks)}")
+    return 0
 
 
 def demo(args: Namespace) -> int:

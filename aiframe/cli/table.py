@@ -255,6 +255,13 @@ def _clean(parser: argparse.ArgumentParser) -> None:
     _project(parser)
 
 
+def _image(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("verb", metavar="build", choices=("build",), help="build it, by templates/worker.Containerfile")
+    parser.add_argument("--base", metavar="IMAGE", help="what it starts from (default: what the file says)")
+    parser.add_argument("--engine", choices=("podman", "docker"), help="which engine (default: the first that works)")
+    _project(parser)
+
+
 def _schema(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="KIND", choices=("tasks", "project", "state"), help="tasks, project or state")
 
@@ -414,6 +421,11 @@ COMMANDS = (
         "It removes logs, workspaces, containers and backup refs of tasks that are over, and says of all else why it\n"
         "stays. Work that is in no branch stays, and so does what runs, waits for you, or tells what was spent.\n"
         "Exit code: 0 it is clean, 1 the run that you named stays.",
+    ),
+    Command(
+        "image", "Other", "build the image that agents work in (kind container)",
+        ("aiframe image build" + _P, "aiframe image build --base my-toolchain:3"), "making:image", _image,
+        "A frame may have a templates/worker.Containerfile of its own. The image is named as PROJECT.yaml says.",
     ),
     Command("schema", "Other", "print a JSON Schema for editors", ("aiframe schema tasks",), "looking:schema", _schema),
     Command("version", "Other", "print the version", ("aiframe version",), "looking:version", _none),

@@ -99,6 +99,13 @@ class RunStarted(Struct, frozen=True):
     run: Run
 
 
+class RunTakenUp(Struct, frozen=True):
+    """*runner* goes on with the step of run *run_id*, whose own runner is dead: its agent is not, or ended unseen."""
+
+    run_id: str
+    runner: Runner
+
+
 class Proposal(Struct, frozen=True):
     """What an agent asks for, after the verdict took out what it may not have."""
 
@@ -283,6 +290,7 @@ class Change(Struct, frozen=True):
 Event: TypeAlias = (
     Tick
     | RunStarted
+    | RunTakenUp
     | StepEnded
     | RunLost
     | HandSet

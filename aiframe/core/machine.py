@@ -26,6 +26,7 @@ from aiframe.core.events import (
     Retry,
     RunLost,
     RunStarted,
+    RunTakenUp,
     SendBack,
     StepEnded,
     TakeOver,
@@ -63,6 +64,10 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             return on_tick(project, event, rules)
         case RunStarted(run):
             return on_run_started(project, run)
+        case RunTakenUp(run_id, runner):
+            if project.run is None or project.run.run_id != run_id:
+                return Decision(project)
+            return Decision(project.evolve(run=replace(project.run, runner=runner)))
         case StepEnded(run_id, seen, ending, spent):
             if project.run is None or project.run.run_id != run_id:
                 return Decision(project)

@@ -16,10 +16,10 @@ from aiframe.core.ports import Command, Policy, Sandbox
 from aiframe.process import capture
 from aiframe.sandbox.bubblewrap import Bubblewrap
 from aiframe.sandbox.container import Container
+from aiframe.sandbox.engine import ENGINES
 from aiframe.sandbox.none import Unconfined
 
 Kind: TypeAlias = Literal["auto", "bubblewrap", "container", "none"]
-ENGINES = ("podman", "docker")
 _PATIENCE_S = 10.0
 _IMAGE_PATIENCE_S = 60.0
 

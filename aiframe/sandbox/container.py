@@ -18,7 +18,7 @@ from aiframe.core.ports import Command, Exit, Policy
 from aiframe.process import capture, cookie
 from aiframe.sandbox.environment import PLACES, harmless
 from aiframe.sandbox.limits import MIB
-from aiframe.sandbox.mounts import Mount, shared
+from aiframe.sandbox.mounts import shared
 
 LABEL = "aiframe.run"
 """By this label, whose value is the run's id, the containers of a run are found."""
@@ -48,7 +48,7 @@ class Container:
         argv = (
             self._program, "run", "--pull=never", f"--label={LABEL}={policy.run_id}", *_ALONE, *self._user(),
             *(() if policy.network else ("--network=none",)), *_limits(policy),
-            *(word for mount in shared(policy) for word in ("--mount", _mount(mount))),
+            *(word for mount in shared(policy) for word in ("--mount", mount.option)),
             f"--workdir={os.path.realpath(command.cwd)}", *self._variables(command, policy),
             f"--entrypoint={first}", self._image, *rest,
         )  # fmt: skip
@@ -99,10 +99,3 @@ def _limits(policy: Policy) -> tuple[str, ...]:
     memory = (f"--memory={policy.memory_bytes}",) if policy.memory_bytes else ()
     processes = (f"--pids-limit={policy.processes}",) if policy.processes else ()
     return (f"--tmpfs=/tmp:rw,exec,mode=1777{size}", *memory, *processes)
-
-
-def _mount(mount: Mount) -> str:
-    """A line of comma-separated values, as both engines read it."""
-    fields = [f"src={mount.path}", f"dst={mount.path}"]
-    quoted = ['"' + field.replace('"', '""') + '"' if set(field) & {",", '"'} else field for field in fields]
-    return ",".join(["type=bind", *quoted, *(() if mount.writable else ("readonly",))])

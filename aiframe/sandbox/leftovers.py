@@ -13,11 +13,10 @@ from msgspec import Struct
 
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.process import capture
-from aiframe.sandbox.choose import ENGINES
 from aiframe.sandbox.container import LABEL
+from aiframe.sandbox.engine import ENGINES
+from aiframe.sandbox.worker import PROJECT_LABEL, RUN_LABEL
 
-PROJECT_LABEL = "aiframe.project"
-"""By this label, whose value is the project's folder, the containers of its agents are found."""
 _PATIENCE_S = 30.0
 
 
@@ -67,7 +66,7 @@ def _described(environ: Mapping[str, str], program: str, ids: list[str]) -> list
         with suppress(ValueError):
             name, running, labels = line.split(" ", 2)
             known: dict[str, str] = json.loads(labels) or {}
-            run_id, project = known.get(LABEL, ""), known.get(PROJECT_LABEL, "")
+            run_id, project = known.get(LABEL) or known.get(RUN_LABEL, ""), known.get(PROJECT_LABEL, "")
             if run_id or project:
                 found.append(LeftContainer(program, name, run_id, project, running == "true"))
     return found

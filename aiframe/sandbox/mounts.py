@@ -13,13 +13,21 @@ from aiframe.core.ports import Policy
 
 
 class Mount(Struct, frozen=True):
-    """A file or folder of this machine that the command sees under its own name."""
+    """A file or folder of this machine that the command sees under its own name, or as *target*."""
 
     path: PurePath
     writable: bool = False
+    target: PurePath | None = None
 
     def __str__(self) -> str:
         return f"{self.path} ({'writable' if self.writable else 'read-only'})"
+
+    @property
+    def option(self) -> str:
+        """The value of ``--mount``: a line of comma-separated values, as both engines read it."""
+        fields = [f"src={self.path}", f"dst={self.target or self.path}"]
+        quoted = ['"' + field.replace('"', '""') + '"' if set(field) & {",", '"'} else field for field in fields]
+        return ",".join(["type=bind", *quoted, *(() if self.writable else ("readonly",))])
 
 
 def shared(policy: Policy) -> tuple[Mount, ...]:

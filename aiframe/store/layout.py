@@ -237,6 +237,11 @@ class Layout:
         return self.control_dir / "workspace-owner"
 
     @property
+    def underway(self) -> Path:
+        """What is known of a step whose agent works in a container, which may outlive its runner."""
+        return self.control_dir / "underway.json"
+
+    @property
     def workspace_record(self) -> Path:
         """Which repository the project works for, from which commit on, and where its workspaces lie."""
         return self.control_dir / "workspace.json"

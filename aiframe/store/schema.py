@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from aiframe.core.budget import AMOUNTS
 from aiframe.core.model import STEP_ROLES, Rules, Settings, State
+from aiframe.store.container_settings import ContainerSettings
 from aiframe.store.layout import MAX_NAME
 from aiframe.store.resources_file import MOST_SLOTS
 from aiframe.store.settings_file import (
@@ -259,7 +260,9 @@ def _workspace() -> Schema:
         "type": ["object", "null"],
         "additionalProperties": False,
         "properties": {
-            "kind": _words("In the project's folder, or in worktrees or clones of another repository.", WORKSPACES),
+            "kind": _words(
+                "In the project's folder, or, for another repository, in worktrees, clones, or containers.", WORKSPACES
+            ),
             "repo": _text(
                 "That repository: a path that is absolute, below your home (~/), or from the project's folder on."
             ),
@@ -267,7 +270,26 @@ def _workspace() -> Schema:
             "target": _text("The branch that finished work lands on; empty: one of aiframe's own."),
             "setup": _texts("Commands that make a fresh checkout ready."),
             "setup_timeout_min": {"description": "Most minutes of one of them.", **minutes},
+            **_container(),
         },
+    }
+
+
+def _container() -> Schema:
+    defaults, amount = ContainerSettings(), {"type": ["integer", "null"], "minimum": 0}
+    name = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+    keys = {
+        "env": {"description": "Names of variables.", "type": ["array", "string", "null"], "items": name},
+        "files": _texts("Files, read-only; one below your home has the same place below the agent's."),
+    }
+    credentials = {"type": ["object", "null"], "additionalProperties": False, "properties": keys}
+    return {
+        "image": _text("The image of the containers; it has to be on this machine."),
+        "memory_mb": {"description": "Most memory, in MiB; 0: no limit.", **amount, "default": defaults.memory_mb},
+        "processes": {"description": "Most processes; 0: no limit.", **amount, "default": defaults.processes},
+        "cpus": {"description": "Most processors; 0: no limit.", "type": ["number", "null"], "minimum": 0},
+        "network": _text("The network, as the engine knows it: none, host, or a name; empty: its own."),
+        "credentials": {"description": "All that an agent gets in there to log in with.", **credentials},
     }
 
 

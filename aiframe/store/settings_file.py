@@ -14,6 +14,7 @@ from aiframe.core.budget import AMOUNTS, Budget, Limits, Scope
 from aiframe.core.errors import UsageError
 from aiframe.core.model import STEP_ROLES, Role, Rules
 from aiframe.store.atomic import read_bounded
+from aiframe.store.container_settings import CONTAINER_KEYS, ContainerSettings, read_container, variable_names
 from aiframe.store.resources_file import read_capacity, read_resources
 from aiframe.store.source_text import place
 from aiframe.store.yaml_fields import Fields
@@ -34,7 +35,7 @@ GATE_KEYS = (
 AUDIT_KEYS = ("agent", "model", "effort", "rounds")
 WORKSPACE_KEYS = ("kind", "repo", "base", "target", "setup", "setup_timeout_min")
 PUSH_KEYS = ("remote", "branches")
-WORKSPACES = ("inplace", "worktree", "clone")
+WORKSPACES = ("inplace", "worktree", "clone", "container")
 SANDBOXES = ("auto", "bubblewrap", "container", "none")
 SANDBOX_KEYS = ("kind", "image", "memory_mb", "processes", "read")
 LIMITS = tuple(
@@ -48,7 +49,6 @@ WHOLE = frozenset(name for name, kind in Rules.__annotations__.items() if kind =
 OF_ALL_AGENTS = frozenset({"name", "model", "effort", "fallback"})
 """The keys of an agent that are not its own options."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class AgentSettings(Struct, frozen=True):
@@ -111,6 +111,8 @@ class GateSettings(Struct, frozen=True):
 class WorkspaceSettings(Struct, frozen=True):
     """Where agents work: in the project's folder, or for each task in a worktree or a clone of the repository *repo*.
 
+    Of kind container it is a clone, too, and all agents run in a *container*.
+
     *repo* is a path, from the project's folder on. *base* names what the work starts from (empty: what is checked out
     there), *target* the branch that it lands on (empty: one of aiframe's own). *setup* are the commands that make a
     fresh checkout ready, each with its time in seconds.
@@ -122,6 +124,7 @@ class WorkspaceSettings(Struct, frozen=True):
     target: str = ""
     setup: tuple[str, ...] = ()
     setup_timeout_s: float = 600
+    container: ContainerSettings = field(default_factory=ContainerSettings)
 
 
 class PushSettings(Struct, frozen=True):
@@ -203,7 +206,7 @@ def parse_settings(path: Path, data: bytes) -> ProjectSettings:
             _rules(top), budget=budget, audit_rounds=rounds, resources=read_resources(top), capacity=read_capacity(top)
         ),
         sandbox=_sandbox(top),
-        env=_env(top),
+        env=variable_names(top, "env"),
         gates=replace(_gates(top), audit=audit),
         workspace=_workspace(top),
         notify=_notify(top),
@@ -365,7 +368,7 @@ def _workspace(top: Fields) -> WorkspaceSettings:
     default, inner = WorkspaceSettings(), top.inner("workspace")
     if inner is None:
         return default
-    inner.only(WORKSPACE_KEYS)
+    inner.only((*WORKSPACE_KEYS, *CONTAINER_KEYS))
     kind = inner.word("kind", {name: name for name in WORKSPACES}, default.kind)
     repo = inner.text("repo").strip()
     if kind != "inplace" and not repo:
@@ -373,7 +376,13 @@ def _workspace(top: Fields) -> WorkspaceSettings:
     for name in ("repo", "base", "target"):
         node = inner.node.get(name)
         if node is not None and kind == "inplace":
-            inner.complain(node, f"{name} is only for worktrees and clones", "add `kind: worktree`, or take it out")
+            inner.complain(
+                node, f"{name} is only for workspaces of a repository", "add `kind: worktree`, or take it out"
+            )
+    for name in CONTAINER_KEYS:
+        node = inner.node.get(name)
+        if node is not None and kind != "container":
+            inner.complain(node, f"{name} is only for kind container", "write `kind: container`, or take it out")
     minutes = inner.number("setup_timeout_min", default.setup_timeout_s / 60, above=True)
     return WorkspaceSettings(
         kind=kind,
@@ -382,6 +391,7 @@ def _workspace(top: Fields) -> WorkspaceSettings:
         target=_ref(inner, "target"),
         setup=inner.texts("setup"),
         setup_timeout_s=minutes * 60,
+        container=read_container(inner),
     )
 
 
@@ -416,16 +426,6 @@ def _amount(inner: Fields, name: str) -> Any:
     if name in COUNTED:
         return inner.number(name, None, whole=True, least=1)
     return inner.number(name, None, above=True)
-
-
-def _env(top: Fields) -> tuple[str, ...]:
-    names = top.texts("env")
-    node = top.node.get("env")
-    for name in names:
-        if node is not None and not _VARIABLE.fullmatch(name):
-            cure = "list names only, such as `env: [OPENAI_API_KEY]`; their values come from your shell"
-            top.complain(node, f"env: {name.partition('=')[0][:80]!r} is no name of a variable", cure)
-    return names
 
 
 def _push(top: Fields) -> PushSettings:

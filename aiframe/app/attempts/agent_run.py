@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from aiframe.app.attempts.contained import Box, works_in_container
 from aiframe.app.attempts.playing import check_agent_tells_cost
 from aiframe.app.attempts.spending import Meter
 from aiframe.app.project.site import Site
@@ -69,24 +70,33 @@ class Stop(Struct):
         return self.requested
 
 
-def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: StepLog, stop: Stop) -> Answer:
+def run_agent(
+    site: Site, run: Run, agent: Agent, request: AgentRequest, log: StepLog, stop: Stop, subject: str = ""
+) -> Answer:
     """Start the agent, follow it to its end, and say what it answered. An ending by aiframe is in the answer's failure.
 
-    What it prints goes to agent.jsonl in the request's folder. Raises StepError for an agent that the budget cannot be
-    held with, StorageError; whatever was started is then gone.
+    What it prints goes to agent.jsonl in the request's folder. *subject* tells what it is asked about, where a run asks
+    it more than once. Raises StepError for an agent that the budget cannot be held with, StorageError; whatever was
+    started is then gone.
     """
     check_agent_tells_cost(site, agent.name)
-    command = agent.command(request)
     folder = Path(request.run_dir)
     make_folder(folder)
-    for name, text in command.files.items():
-        write_durable(contain(folder, name), text)
+    box = Box(site, run, request, subject) if works_in_container(site) else None
+    request = box.request if box is not None else request
+    taken_up = box is not None and box.is_there
+    command = agent.command(request)
+    left = Path(request.run_dir)
+    make_folder(left)
+    if not taken_up:
+        for name, text in command.files.items():
+            write_durable(contain(left, name), text)
     reader = agent.reader(request)
     raw_path = folder / "agent.jsonl"
     redactor = redactor_for(site.environ)
     output, errors, stderr = redactor.stream(), redactor.stream(), bytearray()
-    meter = Meter(site, run)
-    if meter.is_over():  # others have spent what was left since this step began
+    meter = Meter(site, run, again=taken_up)
+    if not taken_up and meter.is_over():  # others have spent what was left since this step began
         meter.void()
         return Answer(failure=meter.failure())
 
@@ -115,7 +125,7 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
             del stderr[:-STDERR_BYTES]
 
         try:
-            ended = supervise(
+            ended = (supervise if box is None else box.carry)(
                 command,
                 run_id=run.run_id,
                 limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
@@ -135,7 +145,7 @@ def run_agent(site: Site, run: Run, agent: Agent, request: AgentRequest, log: St
             return reader.finish(ended)
         take(output.end())
     lines.end()
-    _redact_left(folder, redactor)
+    _redact_left(left, redactor)
     answer = reader.finish(ended)
     meter.end(answer)
     log.tell(

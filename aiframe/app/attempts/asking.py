@@ -15,7 +15,8 @@ from aiframe.app.attempts.prompts import PROMPT_BYTES, prompt_within, render_pro
 from aiframe.app.attempts.recording import Shot, begin_shot, put_by_turn
 from aiframe.app.attempts.results import forget_result
 from aiframe.app.attempts.sessions import to_resume
-from aiframe.app.attempts.vaulting import Sealed, check_seal, seal_project
+from aiframe.app.attempts.vaulting import Sealed, check_seal, seal_project, sealed_before
+from aiframe.app.project.observe import read_text
 from aiframe.app.project.proposals import Inspection, inspect
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
@@ -44,21 +45,22 @@ class Built(Struct, frozen=True):
 
 
 def ask(
-    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], request: AgentRequest, log: StepLog, stop: Stop
-) -> Built:
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], request: AgentRequest, log: StepLog, stop: Stop,
+    *, again: bool = False,
+) -> Built:  # fmt: skip
     """Run the agent of this step to its end, put back what it had to leave alone, and judge what it proposes.
 
-    Raises StepError, StorageError.
+    *again*: the runner with which it began is dead. Raises StepError, StorageError.
     """
     agent = find_agent(agent_of(site, run, _worked_on(run, tasks)).name, request.options)
     workspace = Path(request.workspace)
-    shot = begin_shot(site, workspace, log)
+    shot = None if again else begin_shot(site, workspace, log)
     if is_handed_in(project, run) or agent.name == HUMAN:
         return _by_hand(site, project, run, request, log, shot)
     if request.resume:
         log.say(f"-- the agent goes on in its session {request.resume}")
     strays = tuple(links_out(site.layout))
-    sealed = seal_project(site, run, workspace)
+    sealed = sealed_before(site, run) if again else seal_project(site, run, workspace)
     forget_result(site.layout)
     log.stage("build" if run.role is Role.DEV else "write")
     try:
@@ -88,21 +90,25 @@ def _by_hand(site: Site, project: Project, run: Run, request: AgentRequest, log:
     return Built(HUMAN, "", Answer(), Verdict(Proposal()), seal_project(site, run, workspace), broken=early)
 
 
-def request_for(site: Site, project: Project, run: Run, tasks: tuple[Task, ...], workspace: Path) -> AgentRequest:
+def request_for(
+    site: Site, project: Project, run: Run, tasks: tuple[Task, ...], workspace: Path, *, again: bool = False
+) -> AgentRequest:
     """What the agent of this step is asked for, in *workspace*; the prompt is kept in the run's folder.
 
-    Raises StepError, StorageError.
+    With *again* it is the one that is there. Raises StepError, StorageError.
     """
     schema = closing_schema(run.role)
     settings = agent_of(site, run, _worked_on(run, tasks))
     folder = site.layout.run_dir(run.run_id)
     make_folder(folder)
-    prompt = prompt_within(
+    kept = read_text(folder / "prompt.md") if again else ""
+    prompt = kept or prompt_within(
         lambda fence: render_prompt(site, project, run, tasks, schema, workspace, fence),
         getattr(find_agent(settings.name, settings.options), "prompt_bytes", PROMPT_BYTES),
         folder / "prompt-whole.md",
     )
-    write_durable(folder / "prompt.md", prompt)
+    if not kept:
+        write_durable(folder / "prompt.md", prompt)
     return AgentRequest(
         prompt=prompt,
         role=run.role,

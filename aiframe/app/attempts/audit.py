@@ -153,7 +153,8 @@ def _ask(work: Work, settings: AgentSettings, before: Heard | None = None) -> He
         options=settings.options,
     )
     at = head(attempt.place.repo)
-    answer = run_agent(attempt.site, attempt.run, agent, request, attempt.log, attempt.stop)
+    subject = f"{attempt.base.commit} {work.candidate.tree}"
+    answer = run_agent(attempt.site, attempt.run, agent, request, attempt.log, attempt.stop, subject)
     breaches = check_seal(attempt.site, work.sealed) if work.sealed is not None else ()  # before git looks at anything
     changed, notes = _put_back(work, at)
     return Heard(answer, _complaint(answer, changed), (*breaches, *notes))

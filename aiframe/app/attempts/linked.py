@@ -23,6 +23,7 @@ from aiframe.core.model import TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.tasks_file import load_tasks
+from aiframe.workspaces.agent_git import sweep
 from aiframe.workspaces.cloning import CLONE, clone_at, give
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
@@ -37,7 +38,7 @@ from aiframe.workspaces.trees import worktree_tree
 from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, make_branch, remove_worktree
 
 LANDED_REF = "refs/aiframe/landed/"
-WAYS = {"worktree": WORKTREE, "clone": CLONE}
+WAYS = {"worktree": WORKTREE, "clone": CLONE, "container": CLONE}
 """How the workspaces of a kind are made and removed; in place there is none."""
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
 
@@ -170,12 +171,37 @@ def linked_place(site: Site, task_id: str) -> Place:
     start = tip(host, origin.target).commit
     kind, date = site.settings.workspace.kind, now().wall
     linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, date, WAYS[kind])
-    return Place("clone" if kind == "clone" else "worktree", path, linked, (), origin.target, notes)
+    return Place("worktree" if kind == "worktree" else "clone", path, linked, (), origin.target, notes)
+
+
+def open_place(site: Site, task_id: str) -> Place:
+    """The workspace of *task_id* as it is, with nothing in it touched: its agent may be at work. Raises GitError."""
+    host, origin = find_origin(site)
+    path = contained(workspaces_home(site.environ), origin.key, safe_part(task_id))
+    linked = WAYS[site.settings.workspace.kind].opens(path, task_branch(origin.key, task_id), host.common_dir)
+    return Place("clone", path, linked, (), origin.target)
+
+
+def agent_home(site: Site, task_id: str, *, audit: bool) -> Path:
+    """The home of the agents of *task_id* (empty: of no task) in their containers; it stays as long as the workspace.
+
+    Auditors have another one, in which no agent can have left them word. Raises StepError, StorageError.
+    """
+    key = find_origin(site)[1].key
+    folder = contained(workspaces_home(site.environ), key)
+    home = _homes(folder / safe_part(task_id))[audit] if task_id else folder / ".home"
+    make_folder(contained(folder, home.name))
+    return home
+
+
+def _homes(path: Path) -> tuple[Path, Path]:
+    """The homes for the workspace at *path*, of its agents and of its auditors: no task's folder has such a name."""
+    return path.with_name(f".{path.name}.home"), path.with_name(f".{path.name}.audit-home")
 
 
 def repository_at(site: Site, folder: Path) -> Repository:
     """The repository by which aiframe's git works on *folder*, the project's own or a workspace. Raises GitError."""
-    cloned = site.settings.workspace.kind == "clone" and folder != site.root
+    cloned = site.settings.workspace.kind in ("clone", "container") and folder != site.root
     return clone_at(folder) if cloned else Repository(folder)
 
 
@@ -187,6 +213,19 @@ def workspace_of(place: Place) -> Linked:
 
 
 # An attempt
+
+
+def standing_on(place: Place) -> Head:
+    """The commit that the work in the workspace is on top of. Raises GitError."""
+    linked = workspace_of(place)
+    return Head(read_ready(linked).base, linked.branch)
+
+
+def put_right(site: Site, task_id: str) -> Place:
+    """The workspace of *task_id*, with what a dead runner had begun there brought to its end. Raises StepError."""
+    place = linked_place(site, task_id)
+    put_files_back(workspace_of(place), now().wall)
+    return place
 
 
 def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
@@ -206,7 +245,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
     except EmbeddedRepositories as error:  # the attempt begins where the work stands, and its agent was told
         say(f"-- the work is not on {origin.target} as it is now: {error.message}")
     give(linked)
-    return Head(read_ready(linked).base, linked.branch)
+    return standing_on(place)
 
 
 def _catch_up(linked: Linked, onto: str, date: float) -> None:
@@ -307,6 +346,8 @@ def leave_linked(place: Place, task_id: str, run_id: str) -> None:
 
 def _remove(site: Site, path: Path, branch: str) -> None:
     host, origin = open_origin(site)
+    for home in _homes(path):
+        sweep(home)
     remove_worktree(host, path, branch, origin.target, now().wall, WAYS[site.settings.workspace.kind])
 
 
@@ -319,7 +360,7 @@ def workspaces_over(site: Site) -> tuple[tuple[str, Path, str], ...]:
     for task in load_tasks(site.layout.tasks_yaml).tasks:
         path = contained(home, record.key, safe_part(task.id))
         branch = task_branch(record.key, task.id)
-        left = (path, Path(record.repo, "refs", "heads", branch))  # the branch goes last
+        left = (path, Path(record.repo, "refs", "heads", branch), *_homes(path))
         if task.status in _OVER and any(map(os.path.lexists, left)):
             found.append((task.id, path, branch))
     return tuple(found)

@@ -19,6 +19,7 @@ from aiframe.app.attempts.approved import bring_back, is_as_approved
 from aiframe.app.attempts.asking import Built, ask, request_for
 from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.audit import audit, with_audits
+from aiframe.app.attempts.contained import engine_of, works_in_container
 from aiframe.app.attempts.gates import Gate, GateReport, doctor, run_gates, verify
 from aiframe.app.attempts.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.attempts.gates_doctor import prove_doctor
@@ -26,11 +27,13 @@ from aiframe.app.attempts.gates_scope import scope
 from aiframe.app.attempts.gates_tests import prove_tests
 from aiframe.app.attempts.integration import integrated, is_on_target, mended, with_what_landed
 from aiframe.app.attempts.leftovers import agent_ended, begin
+from aiframe.app.attempts.linked import open_place, put_right, standing_on
 from aiframe.app.attempts.placing import place_of
 from aiframe.app.attempts.proven import Before, proven_before, take_up
 from aiframe.app.attempts.results import Kept, Result, result_of, write_result
 from aiframe.app.attempts.set_up import set_up
 from aiframe.app.attempts.turns import LandingTurn
+from aiframe.app.attempts.underway import Underway, begin_underway
 from aiframe.app.attempts.vaulting import check_seal, renewed
 from aiframe.app.project.proposals import inspect, remember
 from aiframe.app.project.site import Site
@@ -85,6 +88,24 @@ def carry_out(
     if built.broken is not None:
         return _result(attempt, built, built.broken)
     return prove(attempt, built, turn, approved, before)
+
+
+def carry_on(
+    site: Site, project: Project, run: Run, begun: Underway, log: StepLog, stop: Stop, turn: LandingTurn
+) -> Result:
+    """The rest of an attempt whose runner died while its agent worked in a container, or later.
+
+    Nothing in the workspace is touched before that agent has ended. Raises AiframeError.
+    """
+    task = next(task for task in begun.tasks if task.id == run.task_id)
+    place = open_place(site, task.id)
+    base = standing_on(place)
+    attempt = Attempt(site, project, run, begun.tasks, task, place, base, log, stop, begun.since, begun.proof)
+    built = build(attempt, again=True)
+    if built.broken is not None:
+        return _result(attempt, built, built.broken)
+    place = put_right(site, task.id)
+    return prove(replace(attempt, place=place, base=standing_on(place)), built, turn, None, None)
 
 
 def prove(
@@ -159,11 +180,13 @@ def prepare(
     return Attempt(site, project, run, tasks, task, place, base, log, stop, since=base.commit)
 
 
-def build(attempt: Attempt) -> Built:
-    """Have the agent work. Raises StepError, StorageError."""
+def build(attempt: Attempt, *, again: bool = False) -> Built:
+    """Have the agent work; with *again* see the work to its end. Raises StepError, StorageError."""
     site, run, tasks = attempt.site, attempt.run, attempt.tasks
-    request = request_for(site, attempt.project, run, tasks, attempt.place.root)
-    built = ask(site, attempt.project, run, tasks, request, attempt.log, attempt.stop)
+    if works_in_container(site) and not again:
+        begin_underway(site, run, engine_of(site).program, tasks, attempt.since, attempt.proof)
+    request = request_for(site, attempt.project, run, tasks, attempt.place.root, again=again)
+    built = ask(site, attempt.project, run, tasks, request, attempt.log, attempt.stop, again=again)
     agent_ended(site, attempt.place)
     return built
 

@@ -49,11 +49,16 @@ class Counted(Struct, frozen=True):
 
 
 class Note(Struct, frozen=True):
-    """What run *run_id* has spent so far, but for its time; *sessions* tells what each session had counted last."""
+    """What run *run_id* has spent so far, but for its time; *sessions* tells what each session had counted last.
+
+    *before* and *earlier* are both as they were before its last invocation of an agent.
+    """
 
     run_id: str = ""
     spent: Spent = field(default_factory=Spent)
     sessions: Mapping[str, Counted] = field(default_factory=dict)
+    before: Spent = field(default_factory=Spent)
+    earlier: Mapping[str, Counted] = field(default_factory=dict)
 
 
 def read_note(site: Site) -> Note:
@@ -125,15 +130,18 @@ class Whole:
 class Meter:
     """Follows what one invocation of an agent spends, and says when that reaches a limit.
 
-    *before* is what the run had spent with invocations before this one. All raise StorageError.
+    *before* is what the run had spent with invocations before this one. With *again* the last one noted is followed
+    anew, from its beginning. All raise StorageError.
     """
 
-    def __init__(self, site: Site, run: Run) -> None:
+    def __init__(self, site: Site, run: Run, *, again: bool = False) -> None:
         note = read_note(site)
         project = site.store.load(tolerate_unreadable=True).project
         self._site, self._run = site, run
-        self._sessions = dict(note.sessions)
-        self._before = note.spent if note.run_id == run.run_id else Spent()
+        again = again and note.run_id == run.run_id
+        self._sessions = dict(note.earlier if again else note.sessions)
+        self._earlier = dict(self._sessions)
+        self._before = Spent() if note.run_id != run.run_id else note.before if again else note.spent
         self._told = Counted()
         self._spending: Spending = project.spending
         self._budget: Budget = without_attempts(site.rules.budget)
@@ -199,13 +207,17 @@ class Meter:
         )
 
     def _note(self, told: Counted) -> None:
-        sessions: dict[str, Any] = {
-            name: to_builtins(count) for name, count in list(self._sessions.items())[-_SESSIONS:]
-        }
-        note = {"run_id": self._run.run_id, "spent": to_builtins(self._sum(told)), "sessions": sessions}
+        note: dict[str, Any] = {
+            "run_id": self._run.run_id, "spent": to_builtins(self._sum(told)), "sessions": _newest(self._sessions),
+            "before": to_builtins(self._before), "earlier": _newest(self._earlier),
+        }  # fmt: skip
         make_folder(self._site.layout.control_dir)
         write_atomic(self._site.layout.spent_json, json.dumps(note))
 
 
 def _tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens
+
+
+def _newest(sessions: Mapping[str, Counted]) -> dict[str, Any]:
+    return {name: to_builtins(count) for name, count in list(sessions.items())[-_SESSIONS:]}

@@ -14,6 +14,7 @@ from aiframe.app.attempts.linked import repository_at
 from aiframe.app.attempts.results import lock_results
 from aiframe.app.project.site import Site
 from aiframe.app.protection.log_holds import bring_logs_back, hold_logs, let_go_of_logs
+from aiframe.core.errors import StepError
 from aiframe.core.model import Run
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, storage_errors
@@ -155,3 +156,11 @@ def left_seal(site: Site, run_id: str) -> Sealed | None:
     if first is None or first.run_id != run_id:
         return None
     return Sealed(first, workspace=second if second is not None and second.run_id == run_id else None)
+
+
+def sealed_before(site: Site, run: Run) -> Sealed:
+    """What the step of *run* has to leave alone, as its dead runner has written it down. Raises StepError."""
+    sealed = left_seal(site, run.run_id)
+    if sealed is None:
+        raise StepError("what the step has to leave alone is not known any more", hint="`aiframe resume` begins anew")
+    return replace(sealed, records=hold_records(site.layout), key=lock_results(site.layout))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiframe.agents import find_agent, known_agents
 from aiframe.agents.probe import Probe, cautions, describe, kept_logins
+from aiframe.app.attempts.contained import works_in_container
 from aiframe.app.making.frame import all_projects
 from aiframe.app.project.site import open_site
 from aiframe.app.protection.environment import names_set, withheld_from_gates
@@ -62,7 +63,9 @@ def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]
         "project": lambda _: [_project(project, environ)] if project else [],
         "workspace": lambda _: check_workspace(open_site(project, environ)) if project else [],
         "environment": lambda _: _environment(project, environ) if project else [],
-        "agents": lambda folder: _agents(folder, _agents_in_use(project, environ), environ),
+        "agents": lambda folder: _agents(
+            folder, _agents_in_use(project, environ), environ, _is_contained(project, environ)
+        ),
         "supervision": lambda folder: [check_supervision(folder, environ, _PATIENCE_S)],
         "run lock": lambda folder: [check_lock(folder)],
         "sandbox": lambda folder: [_sandbox(folder, project, environ)],
@@ -203,9 +206,17 @@ def _agents_in_use(project: Path | None, environ: Mapping[str, str]) -> frozense
     return frozenset(agent.name for first in named for agent in first.chain)
 
 
-def _agents(folder: Path, in_use: frozenset[str], environ: Mapping[str, str]) -> list[Finding]:
+def _is_contained(project: Path | None, environ: Mapping[str, str]) -> bool:
+    """Whether the agents of *project* are needed in the image of its containers, and not here."""
+    try:
+        return project is not None and works_in_container(open_site(project, environ))
+    except AiframeError:
+        return False
+
+
+def _agents(folder: Path, in_use: frozenset[str], environ: Mapping[str, str], contained: bool) -> list[Finding]:
     findings = []
-    for probe in (describe(name) for name in known_agents()):
+    for probe in () if contained else (describe(name) for name in known_agents()):
         if not probe.program:
             continue
         try:

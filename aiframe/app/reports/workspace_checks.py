@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import PurePosixPath
 
+from aiframe.app.attempts.contained import credentials, engine_of, works_in_container
 from aiframe.app.attempts.linked import Origin, about_base, checked_branch, host_of, read_origin, wanted_base
+from aiframe.app.making.image import NEEDED, programs_of
 from aiframe.app.project.site import Site
 from aiframe.app.reports.machine_checks import Finding
 from aiframe.core.errors import AiframeError
@@ -29,7 +31,31 @@ def check_workspace(site: Site) -> list[Finding]:
             findings.append(check(site, host, record))
         except AiframeError as error:
             findings.append(Finding(name, False, error.message, error.hint))
-    return findings
+    return findings + (_container(site) if works_in_container(site) else [])
+
+
+def _container(site: Site) -> list[Finding]:
+    """The engine, the image with what agents need in it, and what they get to log in with."""
+    settings = site.settings.workspace.container
+    try:
+        engine = engine_of(site)
+        lacks = engine.lacking(settings.image, (*NEEDED, *programs_of(site)))
+    except AiframeError as error:
+        return [Finding("container", False, error.message, error.hint)]
+    findings = [Finding("container", True, f"{engine.name} starts {settings.image}")]
+    if lacks:
+        cure = "`aiframe image build` makes an image with the agents; or name another in workspace.image"
+        findings = [Finding("container", False, f"{settings.image} has no {', no '.join(lacks)}", cure)]
+    unset = [name for name in settings.env if name not in site.environ]
+    if unset:
+        detail, cure = f"agents are to get {', '.join(unset)}, which is not set", "set it where aiframe is started"
+        findings.append(Finding("container", None, detail, cure))
+    try:
+        files = [str(mount.target) for mount in credentials(site)]
+    except AiframeError as error:
+        return [*findings, Finding("container", False, error.message, error.hint)]
+    told = ", ".join([*settings.env, *files]) or "nothing"
+    return [*findings, Finding("container", True, f"agents get to log in with: {told}")]
 
 
 def _base(site: Site, host: Repository, record: Origin | None) -> Finding:

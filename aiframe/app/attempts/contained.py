@@ -1,0 +1,336 @@
+"""Agents in containers: what one gets to see there, and how it is followed to its end, by one runner or by several.
+
+The container is made and started apart from whoever follows it. A runner that comes after a dead one finds it by its
+name, reads what it has said from the beginning, and waits for its end: the agent is not started twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from aiframe.app.attempts.linked import agent_home
+from aiframe.app.attempts.underway import Underway, end_underway, note_stopped, read_underway
+from aiframe.app.project.site import Site, repo_path
+from aiframe.app.protection.environment import chosen
+from aiframe.core.errors import AiframeError, StepError, UsageError
+from aiframe.core.model import Role, Run
+from aiframe.core.ports import AgentRequest, Command, EndReason, Exit
+from aiframe.core.timing import elapsed
+from aiframe.process import Limits, boot_id, never, now, supervise
+from aiframe.sandbox import worker
+from aiframe.sandbox.engine import Engine, find_engine
+from aiframe.sandbox.environment import PLACES, harmless
+from aiframe.sandbox.mounts import Mount
+from aiframe.store.atomic import make_folder, write_durable
+from aiframe.store.layout import Layout
+
+SHARED = "shared"
+"""The folder in that of a run which its container sees, too."""
+PROMPT = "stdin"
+DOCUMENTS = ("SPEC.md", "ROLES.md", "TASKS.yaml", "STATE.json", "AGENTS.md", "INTAKE_HISTORY.md", "notes")
+"""What of the project an agent may read that works in a workspace of its own."""
+_STEERING = (".git", "PROJECT.yaml", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts")
+"""What an agent may only read that writes the project's documents."""
+_LATE_S = 5
+"""How much later than the runner the container's own clock ends it."""
+_ENDED_WITHIN_S = 2.0
+_LOOK_S = 2.0
+_PAUSE_S = 0.2
+_TRIES = 8
+
+Sink = Callable[[bytes], None]
+
+
+def works_in_container(site: Site) -> bool:
+    """Whether the agents of the project do."""
+    return site.settings.workspace.kind == "container"
+
+
+def engine_of(site: Site) -> Engine:
+    """The engine that has the image. Raises EngineMissing, ImageMissing."""
+    return find_engine(site.environ, site.settings.workspace.container.image)
+
+
+class Box:
+    """One container of one invocation. *subject* tells what it is about, where a run asks the same agent again."""
+
+    def __init__(self, site: Site, run: Run, request: AgentRequest, subject: str = "") -> None:
+        record = read_underway(site.layout, run.run_id)
+        self._engine = Engine(record.program, site.environ) if record is not None else engine_of(site)
+        self._site, self._run, self._asked = site, run, request
+        self._folder = Path(request.run_dir)
+        self.name = _name(run, self._folder, subject)
+        self.request = replace(request, run_dir=self._folder / SHARED, sandbox="danger-full-access")
+        """What the adapter gets: the container is the sandbox, and what is left in that folder is seen here, too."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether an earlier runner has made it."""
+        return worker.condition(self._engine, self.name) is not None
+
+    def carry(
+        self, command: Command, *, run_id: str, limits: Limits, on_stdout: Sink, on_stderr: Sink, complete: Any,
+        should_stop: Any, env_base: Mapping[str, str], **attended: Any,
+    ) -> Exit:  # fmt: skip
+        """As `supervise`, but that the container is there already where an earlier runner has made it.
+
+        *env_base* is not for it: it gets what is allowed by name. Raises StepError where it cannot be started, or its
+        image lacks a program; it is ended then.
+        """
+        self._begin(command)
+        said = _Followed(self._engine, self.name, run_id, on_stdout, on_stderr, attended)
+        try:
+            ended = said.follow(self._run, limits, complete, should_stop)
+        except (AiframeError, OSError):
+            worker.end(self._engine, self.name)
+            raise
+        if ended.code == worker.LACKS and said.out.passed == 0:
+            raise _lacks(self._site, ended.stderr, command.argv[0])
+        return ended
+
+    def _begin(self, command: Command) -> None:
+        found = worker.condition(self._engine, self.name)
+        if found is None:
+            self._sweep()
+            write_durable(self._folder / PROMPT, command.stdin)
+            worker.create(self._engine, self._worker(command))
+        if found is None or not found.started:
+            worker.start(self._engine, self.name, self._run.run_id)
+
+    def _sweep(self) -> None:
+        """Remove what earlier runs of the project could not: none of them is alive, for this one has the run lock."""
+        for_all = worker.names(self._engine, "", self._site.root)
+        own = worker.names(self._engine, self._run.run_id, self._site.root)
+        worker.remove(self._engine, [name for name in for_all if name not in own])
+
+    def _worker(self, command: Command) -> worker.Worker:
+        settings = self._site.settings.workspace.container
+        left = max(1.0, self._run.timeout_s - elapsed(self._run.started, now()))
+        return worker.Worker(
+            name=self.name,
+            run_id=self._run.run_id,
+            root=self._site.root,
+            task=self._run.task_id,
+            image=settings.image,
+            argv=command.argv,
+            cwd=command.cwd,
+            prompt=self._folder / PROMPT,
+            seconds=math.ceil(left) + _LATE_S,
+            mounts=_mounts(self._site, self._asked, self._folder / SHARED),
+            env={**_variables(self._site), **command.env},
+            memory_mb=settings.memory_mb,
+            processes=settings.processes,
+            cpus=settings.cpus,
+            network=settings.network,
+        )
+
+
+class _Passed:
+    """Hands bytes on that have not been handed on before, of a stream that is read again from its beginning."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._skip = 0
+        self.passed = 0
+
+    def again(self) -> None:
+        self._skip = self.passed
+
+    def take(self, chunk: bytes) -> None:
+        new = chunk[self._skip :]
+        self._skip -= len(chunk) - len(new)
+        if new:
+            self.passed += len(new)
+            self._sink(new)
+
+
+class _Followed:
+    """A container's output, followed by a child of this process, and by another one where somebody kills that."""
+
+    def __init__(
+        self, engine: Engine, name: str, run_id: str, on_stdout: Sink, on_stderr: Sink, attended: Mapping[str, Any]
+    ) -> None:
+        self._engine, self._name, self._run_id, self._attended = engine, name, run_id, attended
+        self.out, self._err = _Passed(on_stdout), _Passed(on_stderr)
+        self._seconds = 0.0
+        self._over = False
+
+    def follow(self, run: Run, limits: Limits, complete: Any, should_stop: Any) -> Exit:
+        """Follow it to its end, or end it for the reasons of `supervise`."""
+        tries = 0
+        while True:
+            before = self.out.passed
+            left = max(1.0, run.timeout_s - elapsed(run.started, now()))
+            ended = self._read(True, replace(limits, timeout_s=left), complete, self._over_or(should_stop))
+            if ended.reason == "stopped" and self._over:
+                ended = replace(ended, reason="exit", code=0)
+            if ended.reason != "exit":
+                worker.end(self._engine, self._name)
+            found = self._ended(patiently=ended.code == 0 or ended.reason != "exit")
+            if found is None or not found.alive:
+                break
+            tries = 0 if self.out.passed > before else tries + 1
+            if tries >= _TRIES:
+                raise StepError(
+                    f"the output of the agent's container cannot be followed: {ended.stderr.strip()[-200:]}",
+                    hint=f"`{self._engine.name} logs {self._name}` may say why",
+                )
+            time.sleep(_PAUSE_S * tries)
+        if found is None:
+            return Exit(-9, ended.reason, "the container is gone", self._seconds)
+        last = self._read(False, Limits(timeout_s=limits.timeout_s, stall_s=0), never, never)
+        past = elapsed(run.started, now()) >= run.timeout_s and found.code in (worker.OUT_OF_TIME, 128 + 9)
+        reason: EndReason = "timeout" if past and ended.reason == "exit" else ended.reason
+        return Exit(worker.exit_code(found.code), reason, last.stderr, self._seconds)
+
+    def _over_or(self, should_stop: Callable[[], bool]) -> Callable[[], bool]:
+        """*should_stop*, or that the container has ended: an engine that follows its log may fail to notice."""
+        looked = time.monotonic()
+
+        def ask() -> bool:
+            nonlocal looked
+            if should_stop():
+                return True
+            if time.monotonic() - looked < _LOOK_S:
+                return False
+            with suppress(AiframeError):  # an engine that is busy says it the next time
+                found = worker.condition(self._engine, self._name)
+                self._over = found is None or not found.alive
+            looked = time.monotonic()
+            return self._over
+
+        return ask
+
+    def _read(self, follow: bool, limits: Limits, complete: Any, should_stop: Any) -> Exit:
+        """All that it has said, from the beginning; what was handed on before is passed over."""
+        self.out.again()
+        self._err.again()
+        words = worker.log_words(self._engine, self._name, follow=follow)
+        ended = supervise(
+            Command(words, Path("/")), run_id=self._run_id, limits=limits, on_stdout=self.out.take,
+            on_stderr=self._err.take, complete=complete, should_stop=should_stop, env_base=self._engine.environ,
+            **self._attended,
+        )  # fmt: skip
+        self._seconds += ended.duration_s
+        return ended
+
+    def _ended(self, *, patiently: bool) -> worker.Condition | None:
+        """How it is; the engine may take a moment to notice that it has ended."""
+        deadline = time.monotonic() + (_ENDED_WITHIN_S if patiently else 0)
+        while True:
+            found = worker.condition(self._engine, self._name)
+            if found is None or not found.alive or time.monotonic() >= deadline:
+                return found
+            time.sleep(_PAUSE_S / 4)
+
+
+def _name(run: Run, folder: Path, subject: str) -> str:
+    part = "work" if folder.name == run.run_id else folder.name
+    about = f"-{hashlib.sha256(subject.encode()).hexdigest()[:8]}" if subject else ""
+    return f"aiframe-{run.run_id}-{part}{about}"
+
+
+def _lacks(site: Site, said: str, program: str) -> StepError:
+    lacking = said.strip().splitlines()[-1] if said.strip() else program
+    image = site.settings.workspace.container.image
+    cure = f"build one that has it: `aiframe image build` has git and the agents; {program} is what PROJECT.yaml names"
+    return StepError(f"the image {image} has no {lacking}", hint=cure)
+
+
+# What is in there -----------------------------------------------------------------------------------------------------
+
+
+def _mounts(site: Site, request: AgentRequest, shared: Path) -> tuple[Mount, ...]:
+    """The workspace, the project's documents, and what the agent needs of its own. Raises UsageError, StepError."""
+    workspace, root = Path(request.workspace), site.root
+    make_folder(shared)
+    home = agent_home(site, request.task_id, audit=request.role is Role.AUDIT)
+    if workspace == root:
+        steering = [root / name for name in _STEERING]
+        seen = [Mount(root, writable=True), *map(Mount, _inside(root, steering)), Mount(repo_path(site).resolve())]
+    else:
+        documents = _inside(root, [root / name for name in DOCUMENTS])
+        seen = [Mount(workspace, writable=request.role is not Role.AUDIT), *map(Mount, documents)]
+    return (*seen, Mount(shared, writable=True), Mount(home, writable=True, target=worker.HOME), *credentials(site))
+
+
+def _inside(root: Path, paths: list[Path]) -> list[Path]:
+    """Those that are there; a link out of the project shows nothing."""
+    return [path for path in paths if path.exists() and path.resolve().is_relative_to(root)]
+
+
+def credentials(site: Site) -> tuple[Mount, ...]:
+    """The files to log in with: one below the person's home has the same place below the agent's."""
+    home, mounts = Path(site.environ.get("HOME", "/")), []
+    for name in site.settings.workspace.container.files:
+        path = home / name[2:] if name.startswith("~/") else Path(name)
+        if not path.exists():
+            cure = "log in with that agent first, or correct `workspace: {credentials: {files: [...]}}`"
+            raise UsageError(f"PROJECT.yaml: the agents' containers get {name}, which does not exist", hint=cure)
+        below = path.relative_to(home) if path.is_relative_to(home) else Path(path.name)
+        mounts.append(Mount(path.resolve(), target=worker.HOME / below))
+    return tuple(mounts)
+
+
+def _variables(site: Site) -> dict[str, str]:
+    """The variables that mean the same in there and open nothing, and those that PROJECT.yaml allows by name."""
+    named = chosen(site.environ, (*site.settings.env, *site.settings.workspace.container.env))
+    kept = {**harmless(site.environ), **named}
+    return {name: value for name, value in kept.items() if name not in PLACES | {"HOME", "TMPDIR", "USER", "LOGNAME"}}
+
+
+# A runner that has died -----------------------------------------------------------------------------------------------
+
+
+def left_underway(site: Site, run: Run) -> Underway | None:
+    """The step of the dead *run* that can be gone on with, because a container of it is there; None for no such.
+
+    From then on no other container of it begins. Raises StepError where the engine does not tell.
+    """
+    record = read_underway(site.layout, run.run_id)
+    if record is None or record.boot != boot_id():
+        return None
+    engine = Engine(record.program, site.environ)
+    if not worker.names(engine, run.run_id, site.root):
+        for prompt in site.layout.run_dir(run.run_id).glob(f"**/{PROMPT}"):
+            prompt.unlink(missing_ok=True)  # a container that a dying engine's command still makes cannot start now
+        if not worker.names(engine, run.run_id, site.root):
+            return None
+    return record
+
+
+def release(site: Site, run_id: str) -> str:
+    """Remove the containers of the run and forget it: its result is there, or it is lost. Says what went wrong."""
+    if not works_in_container(site):
+        return ""
+    said = ""
+    try:
+        record = read_underway(site.layout, run_id)
+        engine = Engine(record.program, site.environ) if record is not None else engine_of(site)
+        worker.remove(engine, worker.names(engine, run_id, site.root))
+    except AiframeError as error:
+        said = f"the containers of the run are not removed: {error.message}"
+    end_underway(site.layout)
+    return said
+
+
+def stop_contained(layout: Layout, environ: Mapping[str, str], run_id: str) -> bool:
+    """End the agents of a run that has no runner who could be asked to; whether there was one."""
+    record = read_underway(layout, run_id)
+    if record is None:
+        return False
+    note_stopped(layout, record)
+    engine, found = Engine(record.program, environ), list[str]()
+    with suppress(AiframeError):
+        found = worker.names(engine, run_id, layout.root)
+        for name in found:
+            worker.end(engine, name)
+    return bool(found)

@@ -1,0 +1,156 @@
+"""Agents in containers: what they see there, what limits them, and that their work lands as from anywhere else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+from app.test_app_worktree import TARGET, repository, shown
+from support.needs import needs
+from support.podman import WORKER_PROGRAMS, store_with_image
+from support.projects import Bench, git, lay_project, task
+
+pytestmark = needs("podman")
+Engine: TypeAlias = tuple[Mapping[str, str], str]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The variables by which podman finds its store, and an image there that an agent can work in."""
+    with store_with_image(WORKER_PROGRAMS) as found:
+        yield found
+
+
+def lay(
+    folder: Path, engine: Engine, line: str, *tasks: Mapping[str, Any], settings: Any = None,
+    **workspace: Any,
+) -> Bench:  # fmt: skip
+    """A project whose agent is a line of shell in a container; *workspace* are more keys of that."""
+    variables, image = engine
+    repo = repository(folder)
+    place = {"kind": "container", "repo": str(repo), "image": image, "network": "none", **workspace}
+    agent = {"name": "command", "argv": ["sh", "-c", line]}
+    bench = lay_project(folder, *tasks, agent=agent, settings={"workspace": place, **(settings or {})})
+    env = {**os.environ, **variables, "XDG_STATE_HOME": str(folder / "state"), "HOME": str(folder / "home")}
+    (folder / "home").mkdir()
+    return replace(bench, env=env)
+
+
+def podman(bench: Bench, *words: str) -> str:
+    done = subprocess.run(["podman", *words], env=dict(bench.env), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def containers(bench: Bench) -> list[str]:
+    return podman(bench, "ps", "--all", "--format={{.Names}}", f"--filter=label=aiframe.project={bench.root}").split()
+
+
+def test_a_task_is_worked_in_a_container_and_lands(tmp_path: Path, engine: Engine) -> None:
+    line = "grep -q 'Task T1' && echo one >one.txt && git add -A && git -c user.name=a -c user.email=a@b.c commit -qm x"
+    bench = lay(tmp_path, engine, line, task("T1", "grep -qx one one.txt"))
+    repo = tmp_path / "my app"
+    before = shown(repo)
+    done = bench.tick()
+    assert bench.where == "DONE", done.said + bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines()[0] == "T1: Task T1"
+    assert shown(repo) == before
+    assert containers(bench) == []
+
+
+LOOK = """
+ask() { if (eval "$2") >/dev/null 2>&1; then echo "$1"; fi >>seen.txt; }
+ask "prompt on standard input" 'grep -q "Task T1"'
+ask "the specification" 'grep -q "Sells things" "$P/SPEC.md"'
+ask "the state" 'grep -q RUNNING "$P/STATE.json"'
+ask "the tasks" 'grep -q T1 "$P/TASKS.yaml"'
+ask "WRITES a document" 'echo x >>"$P/SPEC.md"'
+touch "$P/NEW.md" "$R/NEW.md"
+ask "PROJECT.yaml" 'test -e "$P/PROJECT.yaml"'
+ask "its repository" 'ls "$P/.git"'
+ask "its logs" 'ls "$P/logs/events.ndjson"'
+ask "the person's repository" 'ls "$R"'
+ask "WRITES to the root" 'touch /x || touch /bin/x'
+ask "a temporary folder" 'touch "$TMPDIR/x"'
+ask "a home of its own" 'test "$HOME" = /home/agent && touch ~/kept'
+ask "an allowed file" 'grep -qx token ~/.tool/auth.json'
+ask "WRITES an allowed file" 'echo x >>~/.tool/auth.json'
+ask "ANOTHER file of the home" 'ls ~/.ssh "$H/.ssh"'
+ask "an allowed variable" 'test "$TOOL_TOKEN" = t0ken-allowed'
+ask "ANOTHER variable" 'env | grep -q other-secret'
+ask "the locale" 'test -n "$LC_ALL"'
+ask "the run" 'env | grep -q AIFRAME_RUN_'
+ask "A CAPABILITY" 'grep CapEff /proc/self/status | grep -v 0000000000000000'
+ask "no new privileges" 'grep -q "NoNewPrivs:.*1" /proc/self/status'
+ask "ONLY loopback" 'test "$(ls /sys/class/net)" = lo'
+ask "MORE memory" 'head -c 90000000 /dev/zero | grep -ac 0 || test $? = 1'
+ask "MORE processes" 'for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1 & done'
+"""
+SEEN = """\
+prompt on standard input
+the specification
+the state
+the tasks
+a temporary folder
+a home of its own
+an allowed file
+an allowed variable
+the locale
+no new privileges
+ONLY loopback
+"""
+
+
+def test_an_agent_gets_what_is_allowed_by_name_and_nothing_else(tmp_path: Path, engine: Engine) -> None:
+    home, repo = tmp_path / "home", tmp_path / "my app"
+    line = f"P='{tmp_path}/shop' R='{repo}' H='{home}'\n{LOOK}"
+    credentials = {"env": ["TOOL_TOKEN"], "files": ["~/.tool/auth.json"]}
+    bench = lay(tmp_path, engine, line, task("T1", "test -s seen.txt"), credentials=credentials, memory_mb=40,
+                processes=20)  # fmt: skip
+    for name, text in {".tool/auth.json": "token\n", ".ssh/id": "key\n"}.items():
+        (home / name).parent.mkdir()
+        (home / name).write_text(text)
+    done = bench.tick(TOOL_TOKEN="t0ken-allowed", OTHER="other-secret")
+    assert bench.where == "DONE", done.said + bench.log()
+    assert git(repo, "show", f"{TARGET}:seen.txt") + "\n" == SEEN, bench.log()
+    assert not (bench.root / "NEW.md").exists()
+    assert not (repo / "NEW.md").exists()
+    assert (home / ".tool" / "auth.json").read_text() == "token\n"
+    left = tmp_path / "state" / "aiframe" / "workspaces" / "shop"
+    assert [path.name for path in left.iterdir()] == [".owner.json"], "the agent's home is left"
+    assert containers(bench) == []
+
+
+def without(name: str) -> str:
+    """The folders of PATH in which there is no program *name*, nor any other engine."""
+    folders = os.environ["PATH"].split(":")
+    return ":".join(f for f in folders if not any((Path(f) / each).exists() for each in (name, "docker")))
+
+
+@pytest.mark.parametrize(
+    ("workspace", "env", "said", "cure"),
+    [
+        pytest.param({"image": "localhost/nothing:1"}, {}, "has no image localhost/nothing:1", "aiframe image build",
+                     id="no image"),
+        pytest.param({}, {"CONTAINERS_CONF": "/nowhere"}, "podman does not work here", "apt-get install podman",
+                     id="an engine that does not work"),
+        pytest.param({"credentials": {"files": ["~/.nothing"]}}, {}, "get ~/.nothing, which does not exist", "log in",
+                     id="no login"),
+        pytest.param({"network": "nowhere"}, {}, "nowhere", "workspace", id="no such network"),
+    ],
+)  # fmt: skip
+def test_what_is_missing_is_told_with_its_cure_before_an_agent_is_paid(
+    tmp_path: Path, engine: Engine, workspace: dict[str, Any], env: dict[str, str], said: str, cure: str
+) -> None:
+    bench = lay(tmp_path, engine, "touch one.txt", task("T1", "test -f one.txt"), **workspace)
+    done = bench.tick(**env)
+    assert bench.where == "ERROR", bench.log()
+    assert bench.state["failure"]["kind"] == "setup"
+    assert said in done.said, done.said
+    assert cure in done.said
+    assert bench.control["attempts"] == {}
+    assert containers(bench) == []

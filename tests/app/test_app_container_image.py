@@ -1,0 +1,66 @@
+"""The image that agents work in: built, looked at, and what `doctor` says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from app.test_app_container import Engine, containers, engine, lay
+from support.needs import needs
+from support.projects import task
+
+__all__ = ["engine"]
+pytestmark = needs("podman")
+
+
+def test_an_image_is_built_by_the_frames_own_file_and_work_is_done_in_it(tmp_path: Path, engine: Engine) -> None:
+    _, image = engine
+    frame = tmp_path / "frame"
+    for folder in ("projects", "prompts", "templates"):
+        (frame / folder).mkdir(parents=True)
+    (frame / "TEMPLATE_ROOT").touch()
+    (frame / "templates" / "worker.Containerfile").write_text("ARG BASE\nFROM ${BASE}\nENV MADE=here\n")
+    made = f"localhost/made-{tmp_path.name.lower().replace('_', '')}"
+    line = 'echo "$MADE" >one.txt'
+    bench = lay(tmp_path, engine, line, task("T1", "grep -qx here one.txt"), image=made)
+    told = bench.tick()
+    assert f"podman has no image {made}" in told.said
+    built = bench.do("image", "build", "--base", image, "--frame", str(frame))
+    assert built.code == 0, built.said
+    assert f"podman has the image {made}" in built.out
+    bench.do("resume")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert containers(bench) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("FROM scratch\nCOPY nothing /\n", "could not build", id="it cannot be built"),
+        pytest.param("FROM scratch\nCOPY worker.Containerfile /\n", "no container of", id="no shell"),
+    ],
+)
+def test_an_image_that_no_agent_can_work_in_is_refused(tmp_path: Path, engine: Engine, text: str, said: str) -> None:
+    frame = tmp_path / "frame"
+    for folder in ("projects", "prompts", "templates"):
+        (frame / folder).mkdir(parents=True)
+    (frame / "TEMPLATE_ROOT").touch()
+    (frame / "templates" / "worker.Containerfile").write_text(text)
+    bench = lay(tmp_path, engine, "true", task("T1"), image=f"localhost/bad-{tmp_path.name.lower().replace('_', '')}")
+    built = bench.do("image", "build", "--frame", str(frame))
+    assert built.code == 1
+    assert said in built.err
+
+
+def test_doctor_looks_into_the_image(tmp_path: Path, engine: Engine) -> None:
+    bench = lay(tmp_path, engine, "true", task("T1"), credentials={"env": ["TOOL_TOKEN"]})
+    told = bench.do("doctor").out
+    assert f"container: podman starts {engine[1]}" in told
+    assert "agents are to get TOOL_TOKEN, which is not set" in told
+    settings = json.loads(bench.text("PROJECT.yaml"))
+    bench.write("PROJECT.yaml", json.dumps(settings | {"agent": "codex"}))
+    told = bench.do("doctor").out
+    assert f"{engine[1]} has no codex" in told
+    assert "codex: was not found" not in told, "it is looked for where it is not needed"
