@@ -28,14 +28,15 @@ def engine() -> Iterator[Engine]:
 
 def lay(
     folder: Path, engine: Engine, line: str, *tasks: Mapping[str, Any], settings: Any = None,
-    **workspace: Any,
+    limits: Any = None, **workspace: Any,
 ) -> Bench:  # fmt: skip
     """A project whose agent is a line of shell in a container; *workspace* are more keys of that."""
     variables, image = engine
     repo = repository(folder)
     place = {"kind": "container", "repo": str(repo), "image": image, "network": "none", **workspace}
     agent = {"name": "command", "argv": ["sh", "-c", line]}
-    bench = lay_project(folder, *tasks, agent=agent, settings={"workspace": place, **(settings or {})})
+    bench = lay_project(folder, *tasks, agent=agent, settings={"workspace": place, **(settings or {})},
+                        limits=limits)  # fmt: skip
     env = {**os.environ, **variables, "XDG_STATE_HOME": str(folder / "state"), "HOME": str(folder / "home")}
     (folder / "home").mkdir()
     return replace(bench, env=env)

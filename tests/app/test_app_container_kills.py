@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from app.test_app_container import Engine, containers, engine, lay
+from app.test_app_container import Engine, containers, engine, lay, podman
 from app.test_app_worktree import TARGET, workspace
 from support.needs import needs
 from support.projects import Bench, git, lock_free, task, wait_for
@@ -89,15 +89,10 @@ def test_whoever_is_killed_the_same_run_comes_to_the_same_end(
         wait_for((workspace(bench, "T1") / "one.txt").exists, "the agent's end")
     if disturb in (kill_runner, kill_all):
         wait_for(lambda: lock_free(bench), "the runner's death")
-        said = bench.tick("--no-wait").said
-        print("TICK", said)
+        bench.tick("--no-wait")
     if not unseen:
         let_go(bench)
-    try:
-        wait_for(lambda: bench.where == "DONE" and lock_free(bench), "the end of the task", 15)
-    except AssertionError:
-        print("DIAG", bench.log(), bench.state, bench.text(".git/aiframe/runner.log"), containers(bench))
-        raise
+    wait_for(lambda: bench.where == "DONE" and lock_free(bench), "the end of the task")
     repo = tmp_path / "my app"
     assert git(repo, "show", f"{TARGET}:starts.txt") == "started"
     assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "first"]
@@ -110,4 +105,98 @@ def test_whoever_is_killed_the_same_run_comes_to_the_same_end(
     assert raw == "first\nsecond\nthird, without an end of line"
     assert "an error" in bench.log()
     assert bench.control["spending"]["project"]["attempts"] == 1
+    assert containers(bench) == []
+
+
+def test_a_container_that_is_killed_costs_its_attempt_and_no_more(tmp_path: Path, engine: Engine) -> None:
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    first = begin(bench)
+    podman(bench, "kill", *containers(bench))
+    wait_for(lambda: lock_free(bench) and bench.where == "DEV_READY", "the end of the step")
+    assert bench.ended() == [("DEV", "transient", "DEV_READY")]
+    assert "SIGKILL" in bench.state["last_error"]
+    assert containers(bench) == []
+    let_go(bench)
+    bench.do("resume", "--now")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(tmp_path / "my app", "show", f"{TARGET}:starts.txt").split() == ["started"] * 2
+    assert bench.results()[-1]["run_id"] != first
+
+
+def test_a_container_that_vanished_with_its_runner_is_run_anew(tmp_path: Path, engine: Engine) -> None:
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    begin(bench)
+    kill_all(bench)
+    podman(bench, "rm", "--force", "--time=0", *containers(bench))
+    let_go(bench)
+    wait_for(lambda: lock_free(bench), "the runner's death")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert bench.ended() == [("DEV", "interrupted", "DEV_READY"), ("DEV", "ok", "DEV_READY")]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["with its runner", "without a runner"])
+def test_stop_ends_the_container(tmp_path: Path, engine: Engine, alone: bool) -> None:
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    begin(bench)
+    (name,) = containers(bench)
+    if alone:
+        kill_all(bench)
+        wait_for(lambda: lock_free(bench), "the runner's death")
+    said = bench.do("stop")
+    assert "Stopped" in said.out, said.said
+    if alone:
+        assert podman(bench, "inspect", "--format={{.State.Running}}", name) == "false"
+        bench.tick()
+    assert bench.where == "PAUSED", bench.log()
+    assert bench.ended() == [("DEV", "cancelled", "PAUSED")]
+    assert containers(bench) == []
+    assert git(tmp_path / "my app", "show", "aiframe/shop/T1:starts.txt") == "started", "what it left is lost"
+
+
+@pytest.mark.parametrize("ending", ["timeout", "stalled"])
+def test_an_agent_that_does_not_end_is_ended(tmp_path: Path, engine: Engine, ending: str) -> None:
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS), limits={"stall_sec": 1} if ending == "stalled" else {})
+    if ending == "timeout":
+        bench.edit_state(timeout_sec=4)
+    bench.tick()
+    assert bench.where == "DIAGNOSE_READY", bench.log()
+    assert bench.state["last_error"] == ending
+    assert containers(bench) == []
+
+
+def test_a_container_that_nobody_looks_after_ends_itself(tmp_path: Path, engine: Engine) -> None:
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    bench.edit_state(timeout_sec=6)
+    begin(bench)
+    kill_all(bench)
+    (name,) = containers(bench)
+
+    def over() -> bool:
+        return podman(bench, "inspect", "--format={{.State.Running}}", name) == "false"
+
+    wait_for(over, "its own end")
+    bench.tick()
+    assert bench.where == "DIAGNOSE_READY", bench.log()
+    assert bench.state["last_error"] == "timeout"
+    assert len(bench.ended()) == 1
+    assert containers(bench) == []
+
+
+def test_a_kill_while_checks_run_does_not_ask_the_agent_again(tmp_path: Path, engine: Engine) -> None:
+    """What the agent said is read once more; the checks, which cost nothing, run once more."""
+    marker = tmp_path / "checked"
+    check = f"test -e {marker} || {{ touch {marker}; sleep 60; }}"
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS, check))
+    run_id = begin(bench)
+    let_go(bench)
+    wait_for(marker.exists, "the check")
+    kill_all(bench)
+    wait_for(lambda: lock_free(bench), "the runner's death")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert [run.name for run in bench.runs()] == [run_id]
+    assert git(tmp_path / "my app", "show", f"{TARGET}:starts.txt") == "started"
+    assert bench.results()[0]["output"].startswith("first\nsecond")
     assert containers(bench) == []
