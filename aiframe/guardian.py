@@ -172,10 +172,10 @@ def _freeze(find: Callable[[], set[int]]) -> set[int]:
     return frozen
 
 
-def become_subreaper() -> None:
-    """Make this process the parent of every orphan below it (Linux; elsewhere nothing happens)."""
+def become_subreaper(on: bool = True) -> None:
+    """Make this process the parent of every orphan below it, or no longer so (Linux; elsewhere nothing happens)."""
     if LINUX:
-        _libc().prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc().prctl(_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)
 
 
 def _libc() -> Any:

@@ -7,11 +7,20 @@ processes.
 `aiframe.process.companion` is for a child that serves this process for as long as it lives.
 """
 
-from aiframe.process.cookies import carriers, cookie, reap
+from aiframe.process.cookies import carriers, cookie, let_go_of_orphans, reap
 from aiframe.process.foreground import run_in_terminal
 from aiframe.process.fork import can_fork, fork_runner
 from aiframe.process.hung import end_runner
-from aiframe.process.identity import ProcessId, boot_id, host_name, is_alive, now, this_process, wait_for_spawned
+from aiframe.process.identity import (
+    ProcessId,
+    boot_id,
+    host_name,
+    is_alive,
+    is_there,
+    now,
+    this_process,
+    wait_for_spawned,
+)
 from aiframe.process.signals import signal_runner
 from aiframe.process.start import (
     Captured,
@@ -42,6 +51,8 @@ __all__ = [
     "fork_runner",
     "host_name",
     "is_alive",
+    "is_there",
+    "let_go_of_orphans",
     "never",
     "now",
     "reap",

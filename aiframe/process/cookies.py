@@ -19,6 +19,14 @@ def cookie(run_id: str) -> str:
     return PREFIX + re.sub(r"[^A-Za-z0-9]", "_", run_id)
 
 
+def let_go_of_orphans() -> None:
+    """Have a daemon that is started next be nobody's child here: it is to outlive this process and all below it.
+
+    So it is until the next command is supervised.
+    """
+    guardian.become_subreaper(False)
+
+
 def carriers(run_id: str) -> list[ProcessId]:
     """The living processes that carry the run's cookie, by id. Those of other users cannot be seen."""
     pids = sorted(carrying(cookie(run_id)))

@@ -61,6 +61,11 @@ def is_alive(runner: Runner) -> bool:
     return started is not None and abs(started - runner.started) < _SAME_START_S
 
 
+def is_there(pid: int) -> bool:
+    """Whether a process of that number lives; a zombie does not."""
+    return start_time(pid) is not None
+
+
 def start_time(pid: int) -> float | None:
     """When a living process started; None for one that is dead, a zombie included."""
     if not guardian.HAS_PROC:

@@ -43,6 +43,11 @@ class Engine(Struct, frozen=True):
         """Whether it is podman."""
         return self.name == "podman"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the processes of its containers are those of this machine, by their numbers."""
+        return self.is_podman and sys.platform == "linux" and "CONTAINER_HOST" not in self.environ
+
     def ask(
         self, *words: str, env: Mapping[str, str] | None = None, timeout_s: float = _PATIENCE_S, cwd: Path = Path("/")
     ) -> Captured:

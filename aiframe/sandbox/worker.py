@@ -16,7 +16,7 @@ from pathlib import PurePath
 from msgspec import Struct, field
 
 from aiframe.core.errors import StepError
-from aiframe.process import Captured, cookie
+from aiframe.process import Captured, cookie, is_there, let_go_of_orphans
 from aiframe.sandbox.engine import Engine, last_line, no_image
 from aiframe.sandbox.limits import MIB
 from aiframe.sandbox.mounts import Mount
@@ -35,6 +35,7 @@ END_GRACE_S = 5
 _KILL_GRACE_S = 10
 _TRIES = 5
 _PAUSE_S = 0.2
+_HEARD_WITHIN_S = 1.0
 
 _ENTRY = f"""\
 for each in git timeout "$2"; do
@@ -97,6 +98,7 @@ def create(engine: Engine, worker: Worker) -> None:
 
 def start(engine: Engine, name: str, run_id: str) -> None:
     """Start it. Raises StepError."""
+    let_go_of_orphans()  # the process by which podman looks after it
     _check(engine.ask("start", name, env={cookie(run_id): "1"}), "started")
 
 
@@ -114,7 +116,18 @@ def condition(engine: Engine, name: str) -> Condition | None:
         raise _untold(said)
     state = json.loads(said.out)
     status = str(state["Status"])
+    if status == "running" and engine.is_here and not is_there(int(state["Pid"])):
+        return _abandoned(engine, name, int(state["Pid"]))
     return Condition(status in _ALIVE, status not in _NOT_STARTED, int(state["ExitCode"]))
+
+
+def _abandoned(engine: Engine, name: str, pid: int) -> Condition | None:
+    """How a container is that has ended, of which podman has not heard yet; never, where its own process was killed."""
+    time.sleep(_HEARD_WITHIN_S)
+    said = engine.ask("inspect", "--type=container", "--format={{.State.Pid}}", name)
+    if said.code == 0 and said.out.strip() == str(pid).encode():
+        return Condition(False, True, 128 + 9)
+    return condition(engine, name)
 
 
 def names(engine: Engine, run_id: str, root: PurePath) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -155,3 +156,36 @@ def test_what_is_missing_is_told_with_its_cure_before_an_agent_is_paid(
     assert cure in done.said
     assert bench.control["attempts"] == {}
     assert containers(bench) == []
+
+
+def test_the_roles_that_write_documents_work_in_containers_too(tmp_path: Path, engine: Engine) -> None:
+    plan = "version: 1\ntasks:\n  - {id: T1, title: Make it, verify: [test -f one.txt]}\n"
+    line = (
+        "case $(cat) in *'You are PO'*) ls '{repo}' >SPEC.md; touch .git/x '{repo}/x'; echo x >>PROJECT.yaml;"
+        " printf '%s' '{plan}' >TASKS.yaml;; *) echo one >one.txt;; esac"
+    )
+    repo = tmp_path / "my app"
+    bench = lay(tmp_path, engine, line.format(repo=repo, plan=plan))
+    bench.write("STATE.json", json.dumps({"state": "SPEC_READY", "interactive_mode": False}))
+    settings = bench.text("PROJECT.yaml")
+    done = bench.tick()
+    done = bench.tick()
+    assert bench.where == "DONE", done.said + bench.log()
+    assert "a.txt" in bench.text("SPEC.md"), "the code is out of sight"
+    assert bench.text("PROJECT.yaml") == settings
+    assert not (repo / "x").exists()
+    assert not (bench.root / ".git" / "x").exists()
+    assert containers(bench) == []
+
+
+def test_tasks_side_by_side_have_a_container_each(tmp_path: Path, engine: Engine) -> None:
+    port = 'echo "$AIFRAME_RESOURCE_PORT" >"$TASK.txt"'
+    line = f"case $(cat) in *'one task: T1'*) TASK=T1;; *) TASK=T2;; esac; {port}; sleep 1"
+    both = [task(name, f"test -f {name}.txt", locks={"writes": ["port", f"{name}.txt"]}) for name in ("T1", "T2")]
+    settings = {"parallel": 2, "resources": {"port": {"range": [9000, 9001]}}}
+    bench = lay(tmp_path, engine, line, *both, settings=settings)
+    done = bench.run("run", "--project", str(bench.root))
+    assert bench.where == "DONE", done.said + bench.log()
+    repo = tmp_path / "my app"
+    assert sorted(git(repo, "show", f"{TARGET}:{name}.txt") for name in ("T1", "T2")) == ["9000", "9001"]
+    assert podman(bench, "ps", "--all", "--quiet", "--filter=label=aiframe.agent") == ""

@@ -68,16 +68,15 @@ def let_go(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "disturb",
+    ("disturb", "unseen"),
     [
-        pytest.param(lambda bench: None, id="undisturbed"),
-        pytest.param(kill_runner, id="runner"),
-        pytest.param(kill_all, id="runner, guardian and follower"),
-        pytest.param(kill_guardian, id="guardian"),
-        pytest.param(kill_follower, id="follower"),
+        pytest.param(kill_runner, False, id="runner"),
+        pytest.param(kill_all, False, id="runner, guardian and follower"),
+        pytest.param(kill_all, True, id="runner, guardian and follower, and the agent ends before another looks"),
+        pytest.param(kill_guardian, False, id="guardian"),
+        pytest.param(kill_follower, False, id="follower"),
     ],
 )
-@pytest.mark.parametrize("unseen", [False, True], ids=["alive", "ended meanwhile"])
 def test_whoever_is_killed_the_same_run_comes_to_the_same_end(
     tmp_path: Path, engine: Engine, disturb: Callable[[Bench], None], unseen: bool
 ) -> None:
@@ -122,6 +121,21 @@ def test_a_container_that_is_killed_costs_its_attempt_and_no_more(tmp_path: Path
     assert bench.where == "DONE", bench.log()
     assert git(tmp_path / "my app", "show", f"{TARGET}:starts.txt").split() == ["started"] * 2
     assert bench.results()[-1]["run_id"] != first
+
+
+def test_a_container_whose_own_keeper_is_killed_with_it_is_noticed(tmp_path: Path, engine: Engine) -> None:
+    """podman itself goes on saying that it runs."""
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    begin(bench)
+    inner = psutil.Process(int(podman(bench, "inspect", "--format={{.State.Pid}}", *containers(bench))))
+    keeper = inner.parent()
+    assert keeper is not None
+    assert runner_of(bench) not in keeper.parents(), "who kills the runner with all below it kills the container"
+    for process in (keeper, inner):
+        process.kill()
+    wait_for(lambda: lock_free(bench) and bench.where == "DEV_READY", "the end of the step")
+    assert bench.ended() == [("DEV", "transient", "DEV_READY")]
+    assert containers(bench) == []
 
 
 def test_a_container_that_vanished_with_its_runner_is_run_anew(tmp_path: Path, engine: Engine) -> None:
@@ -199,4 +213,31 @@ def test_a_kill_while_checks_run_does_not_ask_the_agent_again(tmp_path: Path, en
     assert [run.name for run in bench.runs()] == [run_id]
     assert git(tmp_path / "my app", "show", f"{TARGET}:starts.txt") == "started"
     assert bench.results()[0]["output"].startswith("first\nsecond")
+    assert containers(bench) == []
+
+
+AUDITOR = """
+echo audited >>~/audits; touch ~/begun
+until [ -e ~/go ]; do sleep 0.05; done
+touch one.txt 2>/dev/null || echo '{"approved": true, "findings": []}'
+"""
+
+
+def test_a_kill_in_an_audit_asks_neither_of_the_two_again(tmp_path: Path, engine: Engine) -> None:
+    auditor = {"name": "command", "argv": ["sh", "-c", AUDITOR]}
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS), settings={"gates": {"audit": {"agent": auditor}}})
+    home = workspace(bench, ".T1.audit-home")
+    run_id = begin(bench)
+    let_go(bench)
+    wait_for((home / "begun").exists, "the audit")
+    kill_all(bench)
+    wait_for(lambda: lock_free(bench), "the runner's death")
+    bench.tick("--no-wait")
+    wait_for(lambda: bench.log().count("audit by") == 2, "the second runner's audit")
+    assert (home / "audits").read_text() == "audited\n"
+    (home / "go").touch()
+    wait_for(lambda: bench.where == "DONE" and lock_free(bench), "the end of the task")
+    assert [run.name for run in bench.runs()] == [run_id]
+    assert git(tmp_path / "my app", "show", f"{TARGET}:starts.txt") == "started"
+    assert [gate["name"] for gate in bench.results()[0]["gates"]] == ["verify-1", "audit"]
     assert containers(bench) == []
