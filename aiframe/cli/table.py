@@ -57,7 +57,7 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", metavar="NAME", help="the agent to work with (default: one that is installed)")
     parser.add_argument("--repo", metavar="PATH", help="work for this git repository: each task in a worktree of it")
     parser.add_argument(
-        "--workspace", choices=("worktree", "clone"), help="in which kind of workspace (default: worktree)"
+        "--workspace", choices=("worktree", "clone", "container"), help="in which kind of workspace (default: worktree)"
     )
     parser.add_argument(
         "--base", metavar="NAME", help="what that work starts from (default: what is checked out there)"

@@ -37,7 +37,7 @@ def read_container(inner: Fields) -> ContainerSettings:
     files: tuple[str, ...] = ()
     if credentials is not None:
         credentials.only(("env", "files"))
-        env, files = variable_names(credentials, "env"), credentials.texts("files")
+        env, files = variable_names(credentials, "env"), _files(credentials)
     for name in ("image", "network"):
         node, text = inner.node.get(name), inner.text(name)
         if node is not None and (not text or text.startswith("-") or set(text) & set(" \t\n\0,")):
@@ -62,3 +62,13 @@ def variable_names(parent: Fields, key: str) -> tuple[str, ...]:
             cure = f"list names only, such as `{key}: [OPENAI_API_KEY]`; their values come from your shell"
             parent.complain(node, f"{key}: {name.partition('=')[0][:80]!r} is no name of a variable", cure)
     return names
+
+
+def _files(credentials: Fields) -> tuple[str, ...]:
+    """Files by their whole paths, or from the person's home on."""
+    files, node = credentials.texts("files"), credentials.node.get("files")
+    for name in files:
+        if node is not None and not name.startswith(("/", "~/")):
+            cure = "name it from the root (/) or from your home (~/) on, such as `~/.codex/auth.json`"
+            credentials.complain(node, f"files: {name[:80]!r} is no file", cure)
+    return files

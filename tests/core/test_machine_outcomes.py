@@ -23,13 +23,14 @@ from core.builders import (
 )
 from msgspec.structs import replace
 
-from aiframe.core.events import Archive, Decision, Finished, GoOn, Proposal, RunLost, RunStarted, StepEnded
+from aiframe.core.events import Archive, Decision, Finished, GoOn, Proposal, RunLost, RunStarted, RunTakenUp, StepEnded
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import (
     FailureKind,
     Project,
     Question,
     Role,
+    Runner,
     Settings,
     State,
     Task,
@@ -379,3 +380,12 @@ def test_a_run_that_was_lost_within_its_time_was_interrupted() -> None:
 def test_a_run_that_was_lost_past_its_time_timed_out() -> None:
     decision = decide(running(), RunLost("run-1", seen(T1, clock=later(1801))), RULES)
     assert (decision.project.state, decision.project.last_error) == (S.DIAGNOSE_READY, "timeout")
+
+
+@pytest.mark.parametrize(("run_id", "taken"), [("run-1", True), ("run-0", False)], ids=["its own", "late news"])
+def test_a_run_that_is_taken_up_has_another_runner_and_is_the_same_else(run_id: str, taken: bool) -> None:
+    project = running(run=run_of(run_id="run-1"))
+    other = Runner(pid=2, started=2.0)
+    after = decide(project, RunTakenUp(run_id, other), RULES).project
+    assert project.run is not None
+    assert after == (project.evolve(run=replace(project.run, runner=other)) if taken else project)
