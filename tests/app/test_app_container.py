@@ -189,3 +189,13 @@ def test_tasks_side_by_side_have_a_container_each(tmp_path: Path, engine: Engine
     repo = tmp_path / "my app"
     assert sorted(git(repo, "show", f"{TARGET}:{name}.txt") for name in ("T1", "T2")) == ["9000", "9001"]
     assert podman(bench, "ps", "--all", "--quiet", "--filter=label=aiframe.agent") == ""
+
+
+def test_a_link_that_an_agent_leaves_is_not_followed_here(tmp_path: Path, engine: Engine) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret-0f-the-machine")
+    line = f"ln -s {secret} {{run_dir}}/last_message.txt; mkfifo {{run_dir}}/pipe; echo one >one.txt"
+    bench = lay(tmp_path, engine, line, task("T1", "test -f one.txt"))
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert list((bench.runs()[0] / "shared").iterdir()) == []

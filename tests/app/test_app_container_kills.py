@@ -148,6 +148,7 @@ def test_a_container_that_vanished_with_its_runner_is_run_anew(tmp_path: Path, e
     bench.tick()
     assert bench.where == "DONE", bench.log()
     assert bench.ended() == [("DEV", "interrupted", "DEV_READY"), ("DEV", "ok", "DEV_READY")]
+    assert not (bench.runs()[0] / "stdin").exists(), "a container that comes late could still begin"
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["with its runner", "without a runner"])

@@ -265,3 +265,21 @@ def test_a_wait_for_a_quota_can_be_called_off(tmp_path: Path, verb: str) -> None
 def test_every_agent_says_whether_it_tells_its_cost() -> None:
     assert find_agent("scripted", {"file": "x"}).tells_cost
     assert not find_agent("codex").tells_cost
+
+
+@pytest.mark.parametrize("killed", ["while it works", "after its end"])
+def test_an_invocation_that_two_runners_follow_counts_once(tmp_path: Path, killed: str) -> None:
+    """The session had counted 1000 tokens before this run, whose audit comes on top of its own 500."""
+    site = open_site(lay_project(tmp_path, task("T1", "true")).root, os.environ)
+    earlier, run = (Run(name, Role.DEV, Moment(0), 60, Runner(1, 1)) for name in ("r1", "r2"))
+    Meter(site, earlier).end(Answer(session_id="s1", usage=Usage(1000)))
+    said = Answer(session_id="s1", usage=Usage(1500), cumulative=True)
+    first = Meter(site, run)
+    first.take(Usage(1200), None)
+    if killed == "after its end":
+        first.end(said)
+    again = Meter(site, run, again=True)
+    again.take(Usage(1200), None)
+    again.end(said)
+    Meter(site, run).end(Answer(session_id="s2", usage=Usage(70)))
+    assert (read_note(site).spent.tokens, read_note(site).spent.attempts) == (570, 1)

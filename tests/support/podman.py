@@ -14,7 +14,7 @@ from pathlib import Path
 
 IMAGE = "localhost/aiframe-test:1"
 PROGRAMS = ("sh", "cat", "env", "grep", "head", "rm", "sleep", "touch")
-WORKER_PROGRAMS = (*PROGRAMS, "git", "ls", "mkdir", "timeout")
+WORKER_PROGRAMS = (*PROGRAMS, "git", "ln", "ls", "mkdir", "mkfifo", "timeout")
 """What an agent of the tests works with."""
 
 

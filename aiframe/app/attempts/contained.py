@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -92,6 +93,7 @@ class Box:
         except (AiframeError, OSError):
             worker.end(self._engine, self.name)
             raise
+        drop_links(self._folder / SHARED)
         if ended.code == worker.LACKS and said.out.passed == 0:
             raise _lacks(self._site, ended.stderr, command.argv[0])
         return ended
@@ -230,6 +232,14 @@ class _Followed:
             if found is None or not found.alive or time.monotonic() >= deadline:
                 return found
             time.sleep(_PAUSE_S / 4)
+
+
+def drop_links(folder: Path) -> None:
+    """Remove what is neither a file nor a folder: a link made in the container would be followed out here."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
 
 
 def _name(run: Run, folder: Path, subject: str) -> str:
