@@ -7,7 +7,6 @@ from argparse import Namespace
 
 from aiframe.cli import where
 from aiframe.core.errors import AiframeError
-from aiframe.core.explain import TICK
 
 
 def then(args: Namespace, said: str, *, tick: str = "") -> int:
@@ -18,6 +17,7 @@ def then(args: Namespace, said: str, *, tick: str = "") -> int:
 
 def _next(args: Namespace, tick: str) -> str:
     from aiframe.app.reports.status import explain_now
+    from aiframe.core.explain import TICK
 
     try:
         cures = explain_now(where.site(args)).cures
