@@ -53,7 +53,7 @@ no key                auth            auth            auth            auth      
 forbidden             auth            auth            -               -           -
 used up               quota           quota           -               quota       quota
 no credit             quota           quota           quota           -           -
-too many              transient       transient       stalled         -           -
+too many              transient       transient       -               -           -
 server error          transient       transient       stalled         transient   transient
 overloaded            transient       transient       -               -           -
 cut                   transient       transient       transient       -           -
@@ -62,7 +62,7 @@ no such model         setup           setup           setup           -         
 bad option            setup           setup           setup           -           -
 no program            setup           setup           setup           setup       -
 context full          no_progress     no_progress     no_progress     -           -
-no JSON               invalid_output  invalid_output  invalid_output  ok          invalid_output
+no JSON               invalid_output  invalid_output  -               ok          invalid_output
 refuses               invalid_output  invalid_output  invalid_output  -           -
 """
 """What comes of a step; - where the situation cannot be, or is another one's for this agent. opencode tries again for

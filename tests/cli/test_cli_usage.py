@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -116,13 +117,19 @@ def test_what_is_not_there_or_does_not_fit(a_frame: Path, words: list[str], says
     assert after == before
 
 
-@pytest.fixture
-def a_frame(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def laid_frame(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A frame with the project shop in it, which waits for nothing but a tick."""
-    frame = tmp_path / "frame"
-    assert run(tmp_path, "frame", str(frame)).code == 0
-    assert run(frame, "init", "shop", "--agent", "scripted").code == 0
-    return frame
+    folder = tmp_path_factory.mktemp("laid")
+    assert run(folder, "frame", str(folder / "frame")).code == 0
+    assert run(folder / "frame", "init", "shop", "--agent", "scripted").code == 0
+    return folder / "frame"
+
+
+@pytest.fixture
+def a_frame(laid_frame: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as one likes."""
+    return Path(shutil.copytree(laid_frame, tmp_path / "frame", symlinks=True))
 
 
 @pytest.mark.parametrize(
