@@ -76,13 +76,18 @@ def _in_use(wanted: Lane, ahead: Sequence[Lane], resources: Resources) -> Waitin
     """Which of its claims *wanted* cannot have: one that is held, or kept for a task that comes first."""
     for claim in wanted.claims:
         places = resources[claim.name].places if claim.name else 0
-        holders = [lane for lane in ahead if any(claim.name and held.name == claim.name for held in lane.claims)]
+        holders = [lane for lane in ahead if claim.name and _holds(lane, claim.name)]
         if places and len(holders) >= places:
             return Waiting(wanted.task_id, claim.name, holders[0].task_id)
         for lane in ahead:
             if any(collide(claim, held, resources) for held in lane.claims):
                 return Waiting(wanted.task_id, str(claim), lane.task_id)
     return None
+
+
+def _holds(lane: Lane, name: str) -> bool:
+    """Whether *lane* has the resource; also one whose task asks for it no longer, while it has a value of it."""
+    return name in lane.values or any(held.name == name for held in lane.claims)
 
 
 def _no_slot(wanted: Lane, lanes: Sequence[Lane], capacity: Capacity) -> Waiting | None:

@@ -113,6 +113,15 @@ def test_each_holder_gets_a_value_of_its_own() -> None:
     assert dict(later[0].values) == {"port": "9000"}
 
 
+def test_a_value_stays_with_its_holder_that_no_longer_asks_for_it() -> None:
+    """A person has taken the lock out of a task that is worked at."""
+    one, other, third = task("A"), task("B", "port"), task("C", "port")
+    lanes = [lane(one, port="9000"), lane(other, port="9001")]
+    found = roster([one, other, third], lanes, RESOURCES, Capacity(9))
+    assert found.start == ()
+    assert [(each.task_id, each.what, each.holder) for each in found.waiting] == [("C", "port", "A")]
+
+
 def test_why_a_task_waits() -> None:
     tasks = [task("A", "api"), task("B", "api"), task("C"), task("D")]
     waiting = roster(tasks, (), RESOURCES, Capacity(2)).waiting
