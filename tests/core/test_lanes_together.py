@@ -9,7 +9,7 @@ from core.builders import RULES, seen, task
 from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
-from aiframe.core.events import OpenLane, Resume, SeenLane, SetStatus, Tick
+from aiframe.core.events import OpenLane, ParkLane, Resume, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import Failure, FailureKind, Project, State, TaskStatus, Wait
 from aiframe.core.resources import Capacity
@@ -87,3 +87,19 @@ def test_what_was_done_by_other_words_is_not_done(words: str, taken: bool) -> No
     decision = decide(DEV, Tick(look(lane)), TOGETHER)
     assert (SetStatus("T1", TaskStatus.DONE) in decision.effects) is taken
     assert (OpenLane("T1") in decision.effects) is not taken
+
+
+def test_a_task_that_failed_lets_go_of_its_locks_for_good() -> None:
+    """Or it would have them again, beside who got them meanwhile, as soon as a person lets it be tried anew."""
+    rules = replace(TOGETHER, continue_on_task_failure=True)
+    one = task("T1", status=TaskStatus.IN_PROGRESS, writes=("api/**",))
+    other = task("T2", writes=("api/**",))
+    failed = replace(at_work(failure=Failure(FailureKind.VERIFY_FAILED, "no")), running=False)
+    first = decide(DEV, Tick(replace(seen(one, other), lanes=(failed,), day=TODAY)), rules)
+    assert [effect for effect in first.effects if isinstance(effect, ParkLane | OpenLane)] == [
+        ParkLane("T1"), OpenLane("T2")
+    ]  # fmt: skip
+    tried_anew = replace(failed, failure=None, granted=False)
+    lanes = (tried_anew, at_work("T2"))
+    tasks = (replace(one, status=TaskStatus.TODO), replace(other, status=TaskStatus.IN_PROGRESS))
+    assert decide(DEV, Tick(replace(seen(*tasks), lanes=lanes, day=TODAY)), rules).effects == ()

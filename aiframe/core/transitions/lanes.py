@@ -34,7 +34,9 @@ def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
 def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     """Let others have what a lane that rests does not need, then let start what may; None where nothing goes on."""
     seen = event.seen
-    parked = tuple(ParkLane(lane.task_id) for lane in seen.lanes if lane.rests and lane.granted)
+    failed = {task.id for task in seen.tasks if task.status is TaskStatus.FAILED}
+    idle = (lane for lane in seen.lanes if lane.rests or (lane.failure is not None and lane.task_id in failed))
+    parked = tuple(ParkLane(lane.task_id) for lane in idle if lane.granted)
     if parked:
         return Decision(project, parked)
     stopped = stopped_by_budget(with_lanes(project, seen), seen, rules)
