@@ -37,7 +37,7 @@ from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane,
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
 from aiframe.core.scheduling import input_key
-from aiframe.core.timing import remaining
+from aiframe.core.timing import is_past_its_time, remaining
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
 from aiframe.store.layout import IGNORED, Layout
@@ -101,6 +101,9 @@ def tend(site: Site, begin: Begin) -> Tended:
                 news += _go_on(site, lane, begin)
             elif lane.running and lane.words not in ("", words.get(lane.task_id, lane.words)):
                 halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
+    for lane in lanes:
+        if lane.running and _hangs(site, lane):
+            _begin(site, _root(site, lane), begin)  # which ends it: else it would keep its slot and its locks for ever
     if effects and site.settings.notify:
         tell_person(site, project, effects, tuple(_at_rest(site, effects, before)))
     # One that lived when the look began counts too: its end is taken over by the next look.
@@ -192,7 +195,20 @@ def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:
             if commands.state_of(its_site) is State.PAUSED:
                 commands.go_on(its_site)
         write_record(root, replace(record, halted=False))
-    values = {variable_of(name): value for name, value in record.values.items()}
+    _begin(site, root, begin)
+    return brought
+
+
+def _begin(site: Site, root: Path, begin: Begin) -> None:
+    """Have the lane in *root* ticked, with the values that it has of what all share."""
+    record = read_record(root)
+    values = {variable_of(name): value for name, value in record.values.items()} if record is not None else {}
     ours = {name: value for name, value in site.environ.items() if name != PARALLEL}
     begin(root, {**ours, **values})
-    return brought
+
+
+def _hangs(site: Site, lane: SeenLane) -> bool:
+    """Whether the step that lives in *lane* should have ended by itself long ago."""
+    found = read_lane(_root(site, lane), now())
+    run = found.project.run if found is not None and found.project is not None else None
+    return run is not None and is_past_its_time(run, now(), site.rules)
