@@ -9,7 +9,7 @@ from core.builders import RULES, seen, task
 from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
-from aiframe.core.events import OpenLane, ParkLane, Resume, SeenLane, SetStatus, Tick
+from aiframe.core.events import CloseLane, OpenLane, ParkLane, Resume, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import Failure, FailureKind, Project, State, TaskStatus, Wait
 from aiframe.core.resources import Capacity
@@ -47,6 +47,30 @@ def test_a_budget_counts_what_open_lanes_have_spent(budget: Budget, state: State
     if state is State.PAUSED:
         with pytest.raises(Refused, match="is spent"):
             decide(after, Resume(look(at_work())), rules)
+
+
+@pytest.mark.parametrize(
+    ("limits", "state"),
+    [
+        pytest.param(Limits(tokens=150), State.PAUSED, id="what a step has used counts at once"),
+        pytest.param(Limits(attempts=2), State.DEV_READY, id="and its attempt when it has ended"),
+    ],
+)
+def test_a_budget_counts_the_steps_that_run(limits: Limits, state: State) -> None:
+    """Else a lane that its budget has ended would begin a step again, until the steps of all others end."""
+    rules = replace(TOGETHER, budget=Budget(project=limits))
+    lane = at_work(unsettled=Spent(tokens=50, attempts=1))
+    assert decide(DEV, Tick(look(lane)), rules).project.state is state
+
+
+def test_a_lane_is_put_away_with_all_that_it_has_spent() -> None:
+    """Also by a step that was cut off; one that lives is to end first."""
+    over = replace(look(at_work()), tasks=(task("T1", status=TaskStatus.CANCELLED),))
+    assert decide(DEV, Tick(over), TOGETHER).effects == ()
+    cut_off = replace(at_work(unsettled=Spent(tokens=50, attempts=1)), running=False)
+    decision = decide(DEV, Tick(replace(over, lanes=(cut_off,))), TOGETHER)
+    assert CloseLane("T1") in decision.effects
+    assert decision.project.spending.project == Spent(tokens=150, attempts=2)
 
 
 def test_a_day_that_is_over_lets_them_go_on() -> None:

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-from msgspec import Struct, field, to_builtins
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from aiframe.app.project.lanes import lane_places, project_of, read_record, write_record
-from aiframe.app.project.observe import local_day, read_text
+from aiframe.app.project.observe import local_day
 from aiframe.app.project.site import Site
+from aiframe.app.project.spent_note import Counted, Note, note_at, spent_so_far
 from aiframe.core.budget import Budget, Reached, Spending, Spent, reached, without_attempts
 from aiframe.core.errors import AiframeError
 from aiframe.core.model import Failure, FailureKind, Run
@@ -27,6 +27,7 @@ from aiframe.core.timing import elapsed
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_atomic
 from aiframe.store.layout import Layout
+from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import ProjectStore
 from aiframe.store.settings_file import load_settings
 
@@ -36,41 +37,9 @@ _SESSIONS = 20
 """How many sessions of agents are remembered, the newest."""
 
 
-class Counted(Struct, frozen=True):
-    """What an agent told of one invocation; *cost_usd* is None where it told none."""
-
-    tokens: int = 0
-    cost_usd: float | None = None
-
-    def without(self, earlier: Counted) -> Counted:
-        """What has come since *earlier*, of two counts of one session."""
-        cost = None if self.cost_usd is None else max(0.0, self.cost_usd - (earlier.cost_usd or 0.0))
-        return Counted(max(0, self.tokens - earlier.tokens), cost)
-
-
-class Note(Struct, frozen=True):
-    """What run *run_id* has spent so far, but for its time; *sessions* tells what each session had counted last.
-
-    *before* and *earlier* are both as they were before its last invocation of an agent.
-    """
-
-    run_id: str = ""
-    spent: Spent = field(default_factory=Spent)
-    sessions: Mapping[str, Counted] = field(default_factory=dict)
-    before: Spent = field(default_factory=Spent)
-    earlier: Mapping[str, Counted] = field(default_factory=dict)
-
-
 def read_note(site: Site) -> Note:
     """The note of the last run; an empty one where there is none that can be read."""
-    return _note_at(site.layout)
-
-
-def _note_at(layout: Layout) -> Note:
-    try:
-        return msgspec.convert(json.loads(read_text(layout.spent_json)), Note)
-    except (AiframeError, ValueError, RecursionError):
-        return Note()
+    return note_at(site.layout)
 
 
 def spent_by(site: Site, run: Run, *, recovered: bool = False) -> Spent:
@@ -121,9 +90,8 @@ class Whole:
                 continue
             other = ProjectStore(Layout(place)).load(tolerate_unreadable=True).project
             total = total.plus(other.spending)
-            note = _note_at(Layout(place))
-            if other.run is not None and note.run_id == other.run.run_id:
-                total = total.with_run(replace(note.spent, wall_s=elapsed(other.run.started, now())), day, "")
+            so_far = spent_so_far(Layout(place), other.run, now(), running=is_run_locked(Layout(place)))
+            total = total.with_run(so_far, day, "")
         self._others = total
 
 

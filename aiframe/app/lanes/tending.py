@@ -36,13 +36,14 @@ from aiframe.app.reports.notify import tell_person
 from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
-from aiframe.core.scheduling import input_key
+from aiframe.core.scheduling import CLOSED, input_key
 from aiframe.core.timing import is_past_its_time, remaining
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.settings_file import PARALLEL
+from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
 
 _HALTING = (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
@@ -81,6 +82,7 @@ def tend(site: Site, begin: Begin) -> Tended:
     To be called in one's `turn`. Raises StepError, StorageError, UnreadableFile.
     """
     _sweep(site)
+    _end_over(site)
     news = [line for root in lane_places(site.root) for line in collect(site, root)]
     with held(site) as draft:
         before = {lane.task_id: lane for lane in draft.seen.lanes}
@@ -116,6 +118,14 @@ def _sweep(site: Site) -> None:
     """Remove what a kill has left, half made or half removed."""
     for left in (site.root / FOLDER).glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def _end_over(site: Site) -> None:
+    """End the steps of tasks that are over: what they spent is known only then. Raises what `halt` raises."""
+    over = [lane.seen for lane in read_lanes(site.root, now()) if lane.running]
+    if over:
+        open_tasks = {task.id for task in load_tasks(site.layout.tasks_yaml).tasks if task.status not in CLOSED}
+        halt(site, [lane for lane in over if lane.task_id not in open_tasks], at_once=True)
 
 
 def _root(site: Site, lane: SeenLane) -> Path:

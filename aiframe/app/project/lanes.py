@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from aiframe.app.project.observe import observe, tasks_now
 from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.spent_note import spent_so_far
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import SeenLane, Tick
 from aiframe.core.machine import decide
@@ -164,6 +165,7 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
         landed=landed,
         failure=project.failure if project.state is State.ERROR and not landed else None,
         spending=project.spending,
+        unsettled=spent_so_far(layout, project.run, clock, running=running),
         waits=not running and remaining(project.wait, clock) > 0,
         running=running,
         state=str(project.state),

@@ -27,7 +27,7 @@ _OF_THE_WHOLE = (FailureKind.AUTH, FailureKind.SETUP)
 def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
     """What the end of one lane leads to, wherever the project stands; None where none has ended."""
     tasks = {task.id: task for task in seen.tasks}
-    ended = (_ended(project, lane, tasks.get(lane.task_id), rules) for lane in seen.lanes)
+    ended = (_ended(project, seen, lane, tasks.get(lane.task_id), rules) for lane in seen.lanes)
     return next((decision for decision in ended if decision is not None), None)
 
 
@@ -51,10 +51,10 @@ def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     return Decision(project) if any(lane.failure is None for lane in seen.lanes) else None
 
 
-def _ended(project: Project, lane: SeenLane, task: Task | None, rules: Rules) -> Decision | None:
-    """What the end of a lane leads to; None for one that has not ended."""
+def _ended(project: Project, seen: Seen, lane: SeenLane, task: Task | None, rules: Rules) -> Decision | None:
+    """What the end of a lane leads to; None for one that has not ended, or in which a step lives."""
     if task is None or task.status in CLOSED:
-        return Decision(_booked(project, lane), (CloseLane(lane.task_id),))
+        return None if lane.running else Decision(_booked(project, lane, seen.day), (CloseLane(lane.task_id),))
     if lane.landed and lane.words not in ("", input_key(task)):
         return _by_new_words(project, lane)
     if lane.landed and project.state is not State.DEV_READY:
@@ -84,21 +84,32 @@ def _by_new_words(project: Project, lane: SeenLane) -> Decision | None:
     return Decision(project, (OpenLane(lane.task_id, lane.agent, lane.values),))
 
 
-def _booked(project: Project, lane: SeenLane) -> Project:
+def _booked(project: Project, lane: SeenLane, day: str) -> Project:
     """*project* with what the lane has spent, once, however often it has to be put away."""
     if lane.task_id in project.closed_lanes:
         return project
     closed = (*project.closed_lanes, lane.task_id)
-    return project.evolve(spending=project.spending.plus(lane.spending), closed_lanes=closed)
+    spent = lane.spending.with_run(lane.unsettled, day, lane.task_id)
+    return project.evolve(spending=project.spending.plus(spent), closed_lanes=closed)
 
 
 def with_lanes(project: Project, seen: Seen) -> Project:
-    """*project* as its budgets see it: with what its lanes have spent so far."""
-    return project.evolve(spending=all_spent(project, seen.lanes)) if seen.lanes else project
+    """*project* as its budgets see it: with what its lanes have spent so far, and with the steps that run.
+
+    A step by which a lane sees the budget reached is counted here, too: else that lane would begin another one at once,
+    and another. Only its attempt is not, for it was allowed when it began.
+    """
+    if not seen.lanes:
+        return project
+    spending = all_spent(project, seen.lanes)
+    for lane in seen.lanes:
+        if lane.task_id not in project.closed_lanes:
+            spending = spending.with_run(replace(lane.unsettled, attempts=0), seen.day, "")
+    return project.evolve(spending=spending)
 
 
 def all_spent(project: Project, lanes: tuple[SeenLane, ...]) -> Spending:
-    """What the project has spent, and its lanes so far."""
+    """What the project has spent, and its lanes so far, but for the steps that run."""
     total = project.spending
     for lane in lanes:
         if lane.task_id not in project.closed_lanes:
