@@ -1,4 +1,4 @@
-"""Waiting between two looks at the lanes: until a step ends, for its slot is somebody else's then; not for ever."""
+"""Waiting between two looks at the lanes: until a step ends, for its slot is somebody else's then."""
 
 from __future__ import annotations
 
@@ -7,22 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
-from support.scripted_lanes import lay as lay_scripted
-from support.scripted_lanes import proven
 
-from aiframe.app.lanes.opening import open_
-from aiframe.app.lanes.tending import tend
-from aiframe.app.project.advance import held
 from aiframe.app.project.lane_stamps import await_an_end
-from aiframe.app.project.lanes import LaneRecord, lane_root, open_lane, write_record
-from aiframe.app.project.site import Site, open_site
-from aiframe.core.events import OpenLane, RunStarted
-from aiframe.core.model import Role, Run
-from aiframe.process import now, this_process
-from aiframe.store.layout import IGNORED, Layout
+from aiframe.app.project.lanes import LaneRecord, lane_root, write_record
+from aiframe.store.layout import Layout
 from aiframe.store.locks import RunLock
-from aiframe.workspaces.create import ensure_repository
 
 LONG_S = 20.0
 
@@ -32,15 +21,6 @@ def lane(root: Path, name: str) -> Layout:
     made.control_dir.mkdir(parents=True)
     write_record(made.root, LaneRecord(name))
     return made
-
-
-def side_by_side(folder: Path) -> Site:
-    """A project with a lane for T1, in which nothing has run yet."""
-    bench = lay_scripted(folder, proven("T1", status="in_progress"), turns=[], attended=False)
-    site = open_site(bench.root, bench.env)
-    ensure_repository(bench.root, IGNORED)
-    open_(site, OpenLane("T1"))
-    return site
 
 
 def alive(of: Layout) -> RunLock:
@@ -81,22 +61,3 @@ def test_no_lanes(tmp_path: Path) -> None:
     ended, seconds = waited(tmp_path, 0.01)
     assert not ended
     assert seconds >= 0.01
-
-
-@pytest.mark.parametrize(
-    ("since_s", "ended"),
-    [pytest.param(30, False, id="within its time"), pytest.param(3600, True, id="long past its time")],
-)
-def test_a_step_that_hangs_is_looked_after_in_its_lane(tmp_path: Path, since_s: float, ended: bool) -> None:
-    """It holds a slot and locks, and nobody else would ever end it."""
-    site = side_by_side(tmp_path)
-    began = replace(now(), wall=now().wall - since_s, boot="before")
-    root = lane_root(site.root, "T1")
-    run = Run("r1", Role.DEV, began, 600.0, replace(this_process(), host=began.host), task_id="T1")
-    with held(open_lane(root, site.environ), is_runner=True) as draft:
-        draft.decide(RunStarted(run))
-    lock = alive(Layout(root))
-    looked_at: list[Path] = []
-    tend(site, lambda place, _: looked_at.append(place))
-    assert looked_at == ([root] if ended else [])
-    lock.close_here()

@@ -33,11 +33,13 @@ from aiframe.app.project.lanes import (
 )
 from aiframe.app.project.site import Site
 from aiframe.app.reports.notify import tell_person
+from aiframe.core.errors import AiframeError
 from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
 from aiframe.core.scheduling import CLOSED, input_key
 from aiframe.core.timing import is_past_its_time, remaining
+from aiframe.core.transitions.merging import waits_for_word
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
 from aiframe.store.layout import IGNORED, Layout
@@ -48,6 +50,8 @@ from aiframe.workspaces.create import ensure_repository
 
 _HALTING = (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
 """Where a project stands while its lanes must not go on."""
+_PATIENCE_S = 30.0
+"""How long a person's word waits for a look at the lanes to end; most take less than one."""
 
 Begin = Callable[[Path, Mapping[str, str]], None]
 
@@ -60,13 +64,13 @@ class Tended(Struct, frozen=True):
 
 
 @contextmanager
-def turn(site: Site) -> Iterator[bool]:
-    """Whether this process may look after the lanes for the block; False while another does."""
+def turn(site: Site, patience_s: float = 0.0) -> Iterator[bool]:
+    """Whether this process may look after the lanes for the block; False where another still does in *patience_s*."""
     ensure_repository(site.root, IGNORED)  # the lock lies in it, and half a .git would be a broken one
     make_folder(site.layout.control_dir)
     lock = FileLock(site.layout.control_dir / "lanes.lock", timeout=0, thread_local=False)
     try:
-        lock.acquire()
+        lock.acquire(timeout=patience_s)
     except Timeout:
         yield False
         return
@@ -166,29 +170,44 @@ def _is_halting(project: Project) -> bool:
 def halt(site: Site, lanes: Sequence[SeenLane], *, at_once: bool) -> tuple[str, ...]:
     """Have *lanes* rest with their project, after the step that runs or *at_once*; the tasks that do so from now on.
 
-    Raises StepError where a step does not end, StorageError.
+    What one of them is in the way of keeps none of the others going: it is raised at the end, as StepError where a step
+    does not end, UnreadableFile, LockHeld or StorageError.
     """
-    found = []
+    found, problem = [], None
     for lane in lanes:
-        root = _root(site, lane)
-        record = read_record(root)
-        if record is None or lane.landed or lane.rests or lane.failure is not None:
-            continue
-        if record.halted and not (at_once and lane.running):
-            continue
-        write_record(root, replace(record, halted=True))  # first: after a kill it still goes on by itself
-        with suppress(Refused):  # it has come to its end meanwhile
-            if lane.running and at_once:
-                commands.stop(root, site.environ)
-            else:
-                commands.pause(open_lane(root, site.environ))
-        found.append(lane.task_id)
+        try:
+            found += [lane.task_id] if _halt(site, lane, at_once=at_once) else []
+        except AiframeError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
     return tuple(found)
 
 
+def _halt(site: Site, lane: SeenLane, *, at_once: bool) -> bool:
+    """Have one lane rest; False for one that does so already."""
+    root = _root(site, lane)
+    record = read_record(root)
+    if record is None or lane.landed or lane.rests or lane.failure is not None:
+        return False
+    if record.halted and not (at_once and lane.running):
+        return False
+    write_record(root, replace(record, halted=True))  # first: after a kill it still goes on by itself
+    with suppress(Refused):  # it has come to its end meanwhile
+        if lane.running and at_once:
+            commands.stop(root, site.environ)
+        else:
+            commands.pause(open_lane(root, site.environ))
+    return True
+
+
 def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:
-    """As `halt`, of all lanes that are there."""
-    return halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
+    """As `halt`, of all lanes that are there.
+
+    Whoever looks after them just now comes to an end first: it may be about to let one go on.
+    """
+    with turn(site, _PATIENCE_S):
+        return halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
 
 
 def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:
@@ -202,7 +221,8 @@ def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:
     if record.halted:
         its_site = open_lane(root, site.environ)
         with suppress(Refused):  # it has reached a limit of its own
-            if commands.state_of(its_site) is State.PAUSED:
+            mine = waits_for_word(its_site.store.load(tolerate_unreadable=True).project)  # its own, and a person's
+            if commands.state_of(its_site) is State.PAUSED and not mine:
                 commands.go_on(its_site)
         write_record(root, replace(record, halted=False))
     _begin(site, root, begin)
