@@ -107,6 +107,29 @@ def test_plan_and_lane_have_the_same_words_for_a_task(
     assert (collect(site, root), follow(site, root)) == ((), ())
 
 
+def test_killed_before_a_lane_knows_that_the_plan_has_its_words_nothing_is_done_again(tmp_path: Path) -> None:
+    bench, site = opened(tmp_path, "T1")
+    root = lane_root(site.root, "T1")
+    before = read_record(root)
+    assert before is not None
+    edit_lane(root, bench)
+    collect(site, root)
+    known = read_record(root)
+    write_record(root, before)  # as if the plan had been written, and then nothing more
+    assert collect(site, root) == ()
+    assert read_record(root) == known, "else the work would count as done by other words"
+
+
+def test_killed_while_a_lane_was_put_aside_its_task_can_be_taken_up_again(tmp_path: Path) -> None:
+    _, site = opened(tmp_path, "T1")
+    root = lane_root(site.root, "T1")
+    (root / "of the lane").touch()
+    Layout(root).lane_record.unlink()  # and not yet moved
+    open_(site, OpenLane("T1"))
+    assert read_record(root) is not None
+    assert (root.with_name(f"{root.name}.closed-1") / "of the lane").exists()
+
+
 def test_what_agents_leave_for_the_next_is_handed_on(tmp_path: Path) -> None:
     bench, site = opened(tmp_path, "T1", "T2")
     for name in ("T1", "T2"):

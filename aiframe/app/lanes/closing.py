@@ -9,7 +9,7 @@ from pathlib import Path
 from aiframe.app import commands
 from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import SNAPSHOT, hash_at
-from aiframe.app.project.lanes import FOLDER, read_record
+from aiframe.app.project.lanes import FOLDER, put_aside, read_record
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
 from aiframe.core.events import SeenLane
@@ -35,12 +35,9 @@ def close(site: Site, lane: SeenLane) -> tuple[str, ...]:
             os.rename(root, over)  # in one step: from here on there is no such lane
             shutil.rmtree(over)
         return (*taken, f"{task_id} is done")
-    number = 1
-    while (aside := root.with_name(f"{root.name}.closed-{number}")).exists():
-        number += 1
     with storage_errors(root, "move"):
         Layout(root).lane_record.unlink(missing_ok=True)
-        os.rename(root, aside)
+    aside = put_aside(root)
     return (*taken, f"{task_id} is closed; its project is kept in {FOLDER}/{aside.name}")
 
 

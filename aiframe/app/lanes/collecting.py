@@ -162,6 +162,8 @@ def _take_words(site: Site, record: LaneRecord, own: Task) -> tuple[LaneRecord, 
         return record, ""
     file = load_tasks(site.layout.tasks_yaml)
     task = next((task for task in file.tasks if task.id == own.id), None)
+    if task is not None and plan_hash(task) == plan_hash(own):  # killed before the lane knew
+        return replace(record, words=input_key(own), given={**record.given, "TASKS.yaml": plan_hash(own)}), ""
     if task is None or plan_hash(task) != given:
         return record, ""
     old, new = as_entry(task), as_entry(own)

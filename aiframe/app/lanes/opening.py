@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from aiframe.app import commands
 from aiframe.app.attempts.linked import find_origin
-from aiframe.app.project.lanes import LaneRecord, lane_root, open_lane, read_record, write_record
+from aiframe.app.project.lanes import LaneRecord, lane_root, open_lane, put_aside, read_record, write_record
 from aiframe.app.project.site import Site, repo_path
 from aiframe.core.errors import StepError
 from aiframe.core.events import OpenLane
@@ -92,6 +92,8 @@ def _make(site: Site, root: Path, record: LaneRecord) -> None:
     make_folder(Layout(made).control_dir)
     given = {**_given(site, record, task), SNAPSHOT: hash_at(site.root / SNAPSHOT)}
     write_record(made, replace(record, words=input_key(task), given=given))
+    if root.exists() and not Layout(root).lane_record.exists():  # a kill came while it was put aside
+        put_aside(root)
     with storage_errors(root, "make"):
         os.rename(made, root)
 

@@ -7,6 +7,7 @@ already, and `--project PROJECT/lanes/NAME` shows and steers it like any other.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from aiframe.core.events import SeenLane, Tick
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, FailureKind, Moment, Project, Rules, State, Task, TaskStatus
 from aiframe.core.timing import remaining
-from aiframe.store.atomic import read_bounded, write_durable
+from aiframe.store.atomic import read_bounded, storage_errors, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
@@ -112,6 +113,16 @@ def read_record(root: Path) -> LaneRecord | None:
 def write_record(root: Path, record: LaneRecord) -> None:
     """Say what the lane in *root* is for. Raises StorageError."""
     write_durable(Layout(root).lane_record, json.dumps(to_builtins(record), indent=2) + "\n")
+
+
+def put_aside(root: Path) -> Path:
+    """Move what lies in *root*, and is no lane any more, beside it; where to. Raises StorageError."""
+    number = 1
+    while (aside := root.with_name(f"{root.name}.closed-{number}")).exists():
+        number += 1
+    with storage_errors(root, "move"):
+        os.rename(root, aside)
+    return aside
 
 
 def lane_places(root: Path) -> list[Path]:
