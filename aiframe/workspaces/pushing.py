@@ -22,7 +22,7 @@ _OF_THE_PERSON = (
     "GIT_CONFIG_GLOBAL", "GIT_SSH", "GIT_SSH_VARIANT", "GIT_SSL_CAINFO", "SSH_AUTH_SOCK", "SSL_CERT_FILE",
     "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
 )  # fmt: skip
-_SECRET = re.compile(r"(?<=://)[^@/\s']+@")
+_SECRET = re.compile(r"(?<=://)[^/\s']+@")
 _KINDS = (
     ("rejected", r"non-fast-forward|fetch first|stale info|would clobber"),
     ("refused", r"remote rejected|hook declined|protected branch|denied to|denied by"),

@@ -28,8 +28,10 @@ def test_kinds(code: int, out: str, err: str, kind: str) -> None:
     assert found.kind == kind
 
 
-def test_an_address_is_told_without_its_secret() -> None:
-    found = problem_of(Captured(128, b"", b"fatal: unable to access 'https://me:hunter2@host/x.git/': it is down"))
+@pytest.mark.parametrize("secret", ["me:hunter2", "me:hunt@r2"])
+def test_an_address_is_told_without_its_secret(secret: str) -> None:
+    said = f"fatal: unable to access 'https://{secret}@host/x.git/': it is down"
+    found = problem_of(Captured(128, b"", said.encode()))
     assert found is not None
     assert found.message == "fatal: unable to access 'https://host/x.git/': it is down"
 
