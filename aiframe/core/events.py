@@ -39,8 +39,8 @@ class SeenLane(Struct, frozen=True):
     *granted*: it holds its locks, its slot and *values*. *rests*: nothing goes on there until a person acts or a wait
     is over. *halted*: it rests because its project does. *waits*: nothing is due there before a certain time.
     *running*: a step lives there. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has
-    spent, *unsettled* what its step has spent since it began, *place* its folder, *state* where its project stands, *words* the key of the task's words that it works by
-    (empty: not known).
+    spent, *unsettled* what its step has spent since it began, *place* its folder, *state* where its project stands,
+    *words* the key of the task's words that it works by (empty: not known).
     """
 
     task_id: str

@@ -203,7 +203,7 @@ def test_a_task_that_is_not_wanted_any_more_is_put_aside(tmp_path: Path, say: Sa
 def test_a_task_that_is_cancelled_at_work_has_spent_what_its_step_did(tmp_path: Path, say: Say) -> None:
     bench = lay(tmp_path, proven("T1"), turns=[does("T1", run=["sleep 60"])])
     say("tick", "--no-wait")
-    wait_for(lambda: (lane(bench, "T1").control_dir / "spent.json").exists(), "an agent")
+    wait_for((lane(bench, "T1").control_dir / "spent.json").exists, "an agent")
     edit_tasks(bench, lambda tasks: tasks["T1"].update(status="cancelled"))
     assert "T1 is closed" in say("tick", "--no-wait")
     assert bench.control["spending"]["project"]["attempts"] == 1
