@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 from aiframe.app.attempts.agent_run import Stop
-from aiframe.app.attempts.contained import left_underway, release, works_in_container
+from aiframe.app.attempts.contained import left_underway, own_folders, release, works_in_container
 from aiframe.app.attempts.mending import mend
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, read_result
@@ -24,6 +25,7 @@ from aiframe.core.events import Ending
 from aiframe.core.landing import Ticket
 from aiframe.core.model import Run, Task
 from aiframe.process import reap
+from aiframe.store.atomic import storage_errors
 from aiframe.store.tasks_file import load_tasks
 
 PATIENCE_S = 60.0
@@ -46,9 +48,15 @@ def in_container(site: Site, run: Run) -> Underway | None:
     if begun is not None:
         mend_folders(site, run.run_id)
         bring_logs_back(site)
-        for raw in site.layout.run_dir(run.run_id).glob("**/agent.jsonl"):
-            os.truncate(raw, 0)
+        for folder in own_folders(site.layout, run.run_id):
+            _empty(folder / "agent.jsonl")
     return begun
+
+
+def _empty(path: Path) -> None:
+    """Empty the file *path*, where there is one. Raises StorageError."""
+    with storage_errors(path, "empty"), suppress(FileNotFoundError):
+        os.close(os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:

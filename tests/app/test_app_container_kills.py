@@ -242,3 +242,18 @@ def test_a_kill_in_an_audit_asks_neither_of_the_two_again(tmp_path: Path, engine
     assert git(tmp_path / "my app", "show", f"{TARGET}:starts.txt") == "started"
     assert [gate["name"] for gate in bench.results()[0]["gates"]] == ["verify-1", "audit"]
     assert containers(bench) == []
+
+
+def test_nothing_that_an_agent_plants_is_emptied_when_its_run_is_taken_up(tmp_path: Path, engine: Engine) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine\n")
+    planted = f"ln -s '{mine}' '{{run_dir}}/agent.jsonl'; mkdir -p '{{run_dir}}/x/agent.jsonl' '{{run_dir}}/x/stdin'\n"
+    bench = lay(tmp_path, engine, planted + AGENT, task("T1", *CHECKS))
+    begin(bench)
+    kill_all(bench)
+    let_go(bench)
+    wait_for(lambda: lock_free(bench), "the runner's death")
+    done = bench.tick()
+    assert bench.where == "DONE", done.said + bench.log()
+    assert mine.read_text() == "mine\n"
+    assert len(bench.ended()) == 1

@@ -30,7 +30,7 @@ from aiframe.sandbox import worker
 from aiframe.sandbox.engine import Engine, find_engine
 from aiframe.sandbox.environment import PLACES, harmless
 from aiframe.sandbox.mounts import Mount
-from aiframe.store.atomic import make_folder, write_durable
+from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.store.layout import Layout
 
 SHARED = "shared"
@@ -310,11 +310,18 @@ def left_underway(site: Site, run: Run) -> Underway | None:
         return None
     engine = Engine(record.program, site.environ)
     if not worker.names(engine, run.run_id, site.root):
-        for prompt in site.layout.run_dir(run.run_id).glob(f"**/{PROMPT}"):
-            prompt.unlink(missing_ok=True)  # a container that a dying engine's command still makes cannot start now
+        for folder in own_folders(site.layout, run.run_id):
+            with storage_errors(folder / PROMPT, "remove"):
+                (folder / PROMPT).unlink(missing_ok=True)  # what a dying engine's command still makes cannot start now
         if not worker.names(engine, run.run_id, site.root):
             return None
     return record
+
+
+def own_folders(layout: Layout, run_id: str) -> list[Path]:
+    """The folders in which aiframe keeps what a run's agents are asked and say; what is below is theirs."""
+    run = layout.run_dir(run_id)
+    return [folder for folder in (run, run / "audit", run / "audit-again") if not folder.is_symlink()]
 
 
 def release(site: Site, run_id: str) -> str:
