@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -199,9 +200,14 @@ class CodexReader(Struct):
         return self.started_at + ended.duration_s if ended.duration_s else time.time()
 
     def _last_message(self) -> str:
-        """The message file, for the case that the event with the message was too long to be read."""
+        """The message file, for the case that the event with the message was too long to be read.
+
+        The agent may have put a link or a pipe in its place: neither is followed or waited for.
+        """
+        path = Path(self.request.run_dir, LAST_MESSAGE)
         try:
-            with Path(self.request.run_dir, LAST_MESSAGE).open(encoding="utf-8", errors="replace") as file:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, encoding="utf-8", errors="replace") as file:
                 return plain(file.read(MAX_TEXT))
         except OSError:
             return ""

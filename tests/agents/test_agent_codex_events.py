@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -67,6 +69,22 @@ def test_a_message_whose_line_was_cut_is_read_from_the_file(request_: AgentReque
     answer = reader.finish(Exit(0))
     assert answer.closing is not None
     assert answer.closing["summary"] == "from the file"
+
+
+def link_out(path: Path) -> None:
+    path.with_name("private.txt").write_text('{"summary": "private"}')
+    path.symlink_to(path.with_name("private.txt"))
+
+
+@pytest.mark.parametrize("plant", [link_out, os.mkfifo, Path.mkdir], ids=["link", "pipe", "folder"])
+def test_what_an_agent_puts_in_the_place_of_the_message_file_is_not_followed(
+    request_: AgentRequest, plant: Callable[[Path], None]
+) -> None:
+    plant(Path(request_.run_dir, LAST_MESSAGE))
+    answer = read(request_, [STARTED, COMPLETED], Exit(0))
+    assert answer.failure is not None
+    assert answer.failure.kind is FailureKind.INVALID_OUTPUT
+    assert "private" not in repr(answer)
 
 
 def test_without_a_schema_any_answer_will_do(request_: AgentRequest) -> None:
