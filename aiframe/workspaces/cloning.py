@@ -18,7 +18,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct, convert, to_builtins
@@ -28,7 +28,7 @@ from aiframe.durable import replace_file, sync_folder
 from aiframe.workspaces.agent_git import branch_in, is_folder, put, remove, strip, sweep, write_branch
 from aiframe.workspaces.cleanroom import ROOM_PREFIX, CleanRoom, clean_room, sweep_rooms
 from aiframe.workspaces.commits import create_ref, head, safe_ref
-from aiframe.workspaces.git import OBJECT_ID, GitError, Repository
+from aiframe.workspaces.git import DAMAGED, OBJECT_ID, GitError, Repository
 from aiframe.workspaces.host import first_line
 from aiframe.workspaces.linked import BACKUP, Linked, backup_name, same
 from aiframe.workspaces.locks import markers_of
@@ -128,8 +128,8 @@ def add_clone(host: Repository, path: Path, branch: str, held: tuple[int, ...]) 
 def drop_clone(host: Repository, linked: Linked, held: tuple[int, ...], date: float) -> list[str]:
     """Remove folder and entry; the refs that keep what an agent committed on branches of its own."""
     assert isinstance(linked, Cloned)
-    kept = keep_side_branches(linked, date)
     try:
+        kept = keep_side_branches(linked, date)
         os.chmod(linked.root, stat.S_IRWXU)
         with nursery(linked.root) as gone:
             os.rename(linked.root, gone / "folder")
@@ -140,7 +140,10 @@ def drop_clone(host: Repository, linked: Linked, held: tuple[int, ...], date: fl
 
 
 def keep_side_branches(cloned: Cloned, date: float) -> list[str]:
-    """Backup refs for the other branches in the agent's .git, and for what it stashed; broken ones are passed over."""
+    """Backup refs for the other branches in the agent's .git, and for what it stashed; broken ones are passed over.
+
+    Raises GitError for one that is whole and cannot be taken now (git was killed, the disk is full).
+    """
     if not is_folder(cloned.inner):
         return []
     strip(cloned.inner)
@@ -149,11 +152,23 @@ def keep_side_branches(cloned: Cloned, date: float) -> list[str]:
         side = name == "refs/stash" or (name.startswith("refs/heads/") and name != f"refs/heads/{cloned.branch}")
         if not side or not OBJECT_ID.match(value):
             continue
-        with suppress(GitError):
+        try:
             fetch(cloned, value, given.commit)
-            if not cloned.is_ancestor(value, head(cloned).commit):
-                kept.append(create_ref(cloned, f"{BACKUP}{backup_name(cloned)}-{safe_ref(name[5:])}", value, date))
+        except GitError as error:
+            if is_broken(cloned, value, error):
+                continue
+            raise
+        if not cloned.is_ancestor(value, head(cloned).commit):
+            kept.append(create_ref(cloned, f"{BACKUP}{backup_name(cloned)}-{safe_ref(name[5:])}", value, date))
     return kept
+
+
+def is_broken(cloned: Cloned, commit: str, error: GitError) -> bool:
+    """Whether *commit* cannot be taken, as *error* says, because of what it is: it never can be then."""
+    if error.hint == DAMAGED or "fsck error" in error.detail or "is not what it is called" in error.detail:
+        return True
+    with clean_room(cloned) as room:
+        return not is_whole(room, cloned.inner, commit)
 
 
 def clone_at(path: Path) -> Cloned:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -354,6 +356,43 @@ def test_other_branches_and_stashes_are_kept_when_it_is_removed(host: Repository
     assert len(kept) == 2
     assert idea in [git(host.root, "rev-parse", ref) for ref in kept]
     assert "stashed" in [files_of(host.root, ref)["b.txt"] for ref in kept]
+    assert list(path.parent.iterdir()) == []
+
+
+@contextmanager
+def no_file_larger(size: int) -> Iterator[None]:
+    """Have whoever writes more than *size* bytes into a file killed."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_branch_that_cannot_be_taken_now_goes_with_no_folder(host: Repository, path: Path) -> None:
+    made(host, path)
+    git(path, "switch", "-q", "-c", "idea")
+    write(path, {"idea.txt": random.Random(3).randbytes(300_000).hex()})
+    idea = commit_all(path, "an idea")
+    git(path, "switch", "-q", BRANCH)
+    with no_file_larger(100_000), pytest.raises(GitError):
+        remove_worktree(host, path, BRANCH, TARGET, DAY, CLONE)
+    kept = remove_worktree(host, path, BRANCH, TARGET, DAY, CLONE)
+    assert idea in [git(host.root, "rev-parse", ref) for ref in kept]
+
+
+@pytest.mark.parametrize("forge", [forged_blob, missing_blob, malformed_tree])
+def test_a_branch_that_is_broken_keeps_no_folder(
+    host: Repository, path: Path, tmp_path: Path, forge: Callable[[Path, Path], None]
+) -> None:
+    made(host, path)
+    write(path, {"work.txt": "work\n"})
+    commit_all(path, "the agent's own")
+    forge(path, tmp_path)
+    git(path, "update-ref", "refs/heads/idea", git(path, "rev-parse", BRANCH))
+    git(path, "update-ref", f"refs/heads/{BRANCH}", git(host.root, "rev-parse", TARGET))
+    remove_worktree(host, path, BRANCH, TARGET, DAY, CLONE)
     assert list(path.parent.iterdir()) == []
 
 
