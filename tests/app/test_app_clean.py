@@ -366,13 +366,15 @@ def test_containers_of_runs_that_are_over_go(bench: Bench) -> None:
         agents = made(f"aiframe.project={bench.root}")
         others = made("aiframe.run=elsewhere", "aiframe.project=/elsewhere")
         foreign = made("mine=1")
+        original = made(f"aiframe.agent={bench.runs()[0].name}", f"aiframe.project={bench.root.parent}")
+        moved = made(f"aiframe.agent={bench.runs()[0].name}", "aiframe.project=/where/it/was")
         looked = bench.do("clean", "--dry-run", **variables)
         assert f"would remove: container {over[:12]}" in looked.out, looked.said
         done = bench.do("clean", **variables)
         assert done.code == 0
         gone = {line.split()[2] for line in done.out.splitlines() if line.startswith("removed: container")}
-        assert gone == {over[:12], agents[:12]}
-        assert set(podman("ps", "--all", "--quiet", "--no-trunc").split()) == {others, foreign}
+        assert gone == {over[:12], agents[:12], moved[:12]}
+        assert set(podman("ps", "--all", "--quiet", "--no-trunc").split()) == {others, foreign, original}
 
 
 def test_an_engine_that_does_not_answer_is_named(bench: Bench, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ journal, are never touched. So what was spent is told the same before and after.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,10 +116,11 @@ def _logs(site: Site, known: Known, wanted: str, before: float | None, *, remove
 
 
 def _containers(site: Site, known: Known, found: list[LeftContainer], wanted: str, *, remove: bool) -> Iterator[Item]:
-    """Those of the project's runs, and of its lanes."""
+    """Those of the project and of its lanes. A copy of it has the same runs, and may be at work: those are not ours."""
     runs, lanes = {run.run_id for run in known.runs}, f"{site.root}/{FOLDER}/"
     for each in found:
-        ours = each.run_id in runs or each.project == str(site.root) or each.project.startswith(lanes)
+        ours = each.project == str(site.root) or each.project.startswith(lanes)
+        ours = ours or (each.run_id in runs and not (each.project and os.path.lexists(each.project)))
         if not ours or (wanted and each.run_id != wanted):
             continue
         kept = _why_container_stays(known, each.run_id)
