@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from app.test_app_container import Engine, containers, engine, lay, podman
 from app.test_app_worktree import TARGET, workspace
 from support.needs import needs
@@ -257,3 +258,18 @@ def test_nothing_that_an_agent_plants_is_emptied_when_its_run_is_taken_up(tmp_pa
     assert bench.where == "DONE", done.said + bench.log()
     assert mine.read_text() == "mine\n"
     assert len(bench.ended()) == 1
+
+
+def test_another_kind_of_workspace_leaves_no_agent_at_work(tmp_path: Path, engine: Engine) -> None:
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    begin(bench)
+    kill_all(bench)
+    wait_for(lambda: lock_free(bench), "the runner's death")
+    settings = yaml.safe_load(bench.text("PROJECT.yaml"))
+    settings["workspace"] = {"kind": "clone", "repo": settings["workspace"]["repo"]}
+    bench.write("PROJECT.yaml", yaml.safe_dump(settings))
+    bench.tick("--no-wait")
+    wait_for(lambda: len(bench.runs()) == 2, "the next step")
+    assert containers(bench) == []
+    let_go(bench)
+    wait_for(lambda: bench.where == "DONE" and lock_free(bench), "the end of the task")

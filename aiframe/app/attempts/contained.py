@@ -326,11 +326,10 @@ def own_folders(layout: Layout, run_id: str) -> list[Path]:
 
 def release(site: Site, run_id: str) -> str:
     """Remove the containers of the run and forget it: its result is there, or it is lost. Says what went wrong."""
-    if not works_in_container(site):
+    record, said = read_underway(site.layout, run_id), ""
+    if record is None and not works_in_container(site):  # it may have, before PROJECT.yaml named another kind
         return ""
-    said = ""
     try:
-        record = read_underway(site.layout, run_id)
         engine = Engine(record.program, site.environ) if record is not None else engine_of(site)
         worker.remove(engine, worker.names(engine, run_id, site.root))
     except AiframeError as error:
