@@ -127,6 +127,14 @@ def test_an_agent_gets_what_is_allowed_by_name_and_nothing_else(tmp_path: Path, 
     assert containers(bench) == []
 
 
+def test_what_is_too_long_for_a_prompt_is_there_to_be_read(tmp_path: Path, engine: Engine) -> None:
+    look = f"grep -q 'the last word' '{tmp_path}'/shop/logs/runs/*/prompt-whole.md && echo one >one.txt"
+    line = f"cat >asked.log <<'END-OF-IT'\n{{prompt}}\nEND-OF-IT\n{look}"
+    bench = lay(tmp_path, engine, line, task("T1", "test -s one.txt", description="word " * 40_000 + "the last word"))
+    done = bench.tick()
+    assert bench.where == "DONE", done.said + bench.log()
+
+
 def without(name: str) -> str:
     """The folders of PATH in which there is no program *name*, nor any other engine."""
     folders = os.environ["PATH"].split(":")
@@ -142,6 +150,8 @@ def without(name: str) -> str:
                      id="an engine that does not work"),
         pytest.param({"credentials": {"files": ["~/.nothing"]}}, {}, "get ~/.nothing, which does not exist", "log in",
                      id="no login"),
+        pytest.param({"credentials": {"files": [f"~/{'x' * 300}"]}}, {}, "which does not exist", "log in",
+                     id="a login with a name that cannot be"),
         pytest.param({"network": "nowhere"}, {}, "nowhere", "workspace", id="no such network"),
     ],
 )  # fmt: skip

@@ -36,6 +36,8 @@ from aiframe.store.layout import Layout
 SHARED = "shared"
 """The folder in that of a run which its container sees, too."""
 PROMPT = "stdin"
+WHOLE = ("prompt-whole.md", "diff.patch", "meanwhile.patch")
+"""The files beside a prompt that it names where it is too long to hold them."""
 DOCUMENTS = ("SPEC.md", "ROLES.md", "TASKS.yaml", "STATE.json", "AGENTS.md", "INTAKE_HISTORY.md", "notes")
 """What of the project an agent may read that works in a workspace of its own."""
 _STEERING = (".git", "PROJECT.yaml", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts")
@@ -267,7 +269,7 @@ def _mounts(site: Site, request: AgentRequest, shared: Path) -> tuple[Mount, ...
         steering = [root / name for name in _STEERING]
         seen = [Mount(root, writable=True), *map(Mount, _inside(root, steering)), Mount(repo_path(site).resolve())]
     else:
-        documents = _inside(root, [root / name for name in DOCUMENTS])
+        documents = _inside(root, [*(root / name for name in DOCUMENTS), *(shared.parent / name for name in WHOLE)])
         seen = [Mount(workspace, writable=request.role is not Role.AUDIT), *map(Mount, documents)]
     return (*seen, Mount(shared, writable=True), Mount(home, writable=True, target=worker.HOME), *credentials(site))
 
@@ -282,7 +284,7 @@ def credentials(site: Site) -> tuple[Mount, ...]:
     home, mounts = Path(site.environ.get("HOME", "/")), []
     for name in site.settings.workspace.container.files:
         path = home / name[2:] if name.startswith("~/") else Path(name)
-        if not path.exists():
+        if not os.path.exists(path):  # which never raises: of a folder that is not ours nobody knows
             cure = "log in with that agent first, or correct `workspace: {credentials: {files: [...]}}`"
             raise UsageError(f"PROJECT.yaml: the agents' containers get {name}, which does not exist", hint=cure)
         below = path.relative_to(home) if path.is_relative_to(home) else Path(path.name)
