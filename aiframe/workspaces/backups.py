@@ -21,12 +21,17 @@ class Kept(Struct, frozen=True):
 
 
 def kept_refs(repo: Repository, below: Sequence[str], branches: Sequence[str]) -> list[Kept]:
-    """The refs whose names begin with one of *below*, held against the histories of *branches* (refs or commits)."""
-    tips = [commit for commit in map(repo.commit_of, branches) if commit is not None]
-    if not below or not tips:
+    """The refs whose names begin with one of *below*, held against the histories of *branches* (refs or commits).
+
+    Where none of *branches* is there, none of them is merged.
+    """
+    if not below:
         return []
+    tips = [commit for commit in map(repo.commit_of, branches) if commit is not None]
     listed = repo.text("for-each-ref", "--format=%(refname) %(objectname)", *below).splitlines()
-    states = set(repo.text("rev-list", "--no-commit-header", "--format=%T", *tips).split()) if listed else set()
+    states = (
+        set(repo.text("rev-list", "--no-commit-header", "--format=%T", *tips).split()) if listed and tips else set()
+    )
     found = []
     for line in listed:
         ref, _, commit = line.partition(" ")

@@ -22,10 +22,15 @@ from support.podman import store_with_image
 from support.projects import Bench, Ran, dev, git, lay_project, lock_free, task, tasks_yaml, wait_for
 
 from aiframe.app.cleaning.keeping import Known, why_run_stays
+from aiframe.app.cleaning.places import clean_workspaces
+from aiframe.app.project.site import open_site
 from aiframe.app.reports.history import Attempt
 from aiframe.core.model import HandedWork, HeldWork, Project, Question, Role, Settings, State, Task, TaskStatus
 from aiframe.store.layout import Layout
 from aiframe.store.run_files import clear_run
+from aiframe.store.tasks_file import load_tasks
+from aiframe.workspaces.backups import kept_refs
+from aiframe.workspaces.git import Repository
 
 HELD = HeldWork("outside of its scope", "t", "refs/aiframe/held/T1", "c")
 NOT_PLANNED = Project(State.SPEC_READY)
@@ -313,6 +318,30 @@ def test_workspaces_of_tasks_that_are_over_go_and_their_work_is_kept(tmp_path: P
     merged = clean(bench)
     assert all(f"removed: backup {ref}" in merged.out for ref in backups), merged.said
     assert git(repo, "for-each-ref", "refs/aiframe/backup") == ""
+
+
+def test_a_task_that_is_taken_up_again_meanwhile_keeps_its_workspace(tmp_path: Path) -> None:
+    tasks = [task(name, "false") for name in ("T1", "T2")]
+    bench = lay(tmp_path, repository(tmp_path), *tasks, turns=[dev("T1", files={"one.txt": "1\n"})])
+    bench.tick()
+    (first, second) = (workspace(bench, name) for name in ("T1", "T2"))
+    second.mkdir()
+    bench.write("TASKS.yaml", tasks_yaml(*({**each, "status": "cancelled"} for each in tasks)))
+    site = open_site(bench.root, bench.env)
+    seen = Known(site.store.load().project, load_tasks(site.layout.tasks_yaml).tasks, ())
+    looked = clean_workspaces(site, seen, remove=True)
+    assert next(looked).kept == ""
+    bench.write("TASKS.yaml", tasks_yaml(*tasks))
+    assert next(looked).kept == "T2 is not over any more"
+    assert (first.exists(), second.exists()) == (False, True)
+
+
+def test_without_the_branch_that_work_lands_on_nothing_counts_as_landed(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    git(repo, "update-ref", "refs/aiframe/backup/shop/T1", "HEAD")
+    for branches, merged in (["HEAD"], True), (["refs/heads/gone"], False):
+        (kept,) = kept_refs(Repository(repo), ["refs/aiframe/backup/"], branches)
+        assert kept.merged is merged
 
 
 def test_lanes_that_are_open_stay_and_what_gone_ones_left_goes(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def clean_workspaces(site: Site, known: Known, *, remove: bool) -> Iterator[Item
     over = {path: (task_id, branch) for task_id, path, branch in workspaces_over(site)}
     for path, (task_id, branch) in over.items():
         kept, size = why_task_stays(known, task_id), size_of(path)
-        if not kept and remove:
+        if not kept and remove and path not in {each for _, each, _ in workspaces_over(site)}:
+            kept = f"{task_id} is not over any more"
+        elif not kept and remove:
             kept = remove_workspace(site, path, branch)
         yield Item("workspace", str(path), size, kept)
     home = contained(workspaces_home(site.environ), record.key)
