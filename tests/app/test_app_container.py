@@ -171,13 +171,14 @@ def test_what_is_missing_is_told_with_its_cure_before_an_agent_is_paid(
 def test_the_roles_that_write_documents_work_in_containers_too(tmp_path: Path, engine: Engine) -> None:
     plan = "version: 1\ntasks:\n  - {id: T1, title: Make it, verify: [test -f one.txt]}\n"
     line = (
-        "case $(cat) in *'You are PO'*) ls '{repo}' >SPEC.md; touch .git/x '{repo}/x'; echo x >>PROJECT.yaml;"
+        "case $(cat) in *'You are PO'*) ls '{repo}' >SPEC.md; touch .git/x lanes/x '{repo}/x'; echo x >>PROJECT.yaml;"
         " printf '%s' '{plan}' >TASKS.yaml;; *) echo one >one.txt;; esac"
     )
     repo = tmp_path / "my app"
     bench = lay(tmp_path, engine, line.format(repo=repo, plan=plan))
     bench.write("STATE.json", json.dumps({"state": "SPEC_READY", "interactive_mode": False}))
     settings = bench.text("PROJECT.yaml")
+    (bench.root / "lanes").mkdir()
     done = bench.tick()
     done = bench.tick()
     assert bench.where == "DONE", done.said + bench.log()
@@ -185,6 +186,7 @@ def test_the_roles_that_write_documents_work_in_containers_too(tmp_path: Path, e
     assert bench.text("PROJECT.yaml") == settings
     assert not (repo / "x").exists()
     assert not (bench.root / ".git" / "x").exists()
+    assert not (bench.root / "lanes" / "x").exists()
     assert containers(bench) == []
 
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import agent_home
 from aiframe.app.attempts.underway import Underway, end_underway, note_stopped, read_underway
+from aiframe.app.project.lanes import FOLDER
 from aiframe.app.project.site import Site, repo_path
 from aiframe.app.protection.environment import chosen
 from aiframe.core.errors import AiframeError, StepError, UsageError
@@ -40,7 +41,7 @@ WHOLE = ("prompt-whole.md", "diff.patch", "meanwhile.patch")
 """The files beside a prompt that it names where it is too long to hold them."""
 DOCUMENTS = ("SPEC.md", "ROLES.md", "TASKS.yaml", "STATE.json", "AGENTS.md", "INTAKE_HISTORY.md", "notes")
 """What of the project an agent may read that works in a workspace of its own."""
-_STEERING = (".git", "PROJECT.yaml", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts")
+_STEERING = (".git", "PROJECT.yaml", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts", FOLDER)
 """What an agent may only read that writes the project's documents."""
 _LATE_S = 5
 """How much later than the runner the container's own clock ends it."""
