@@ -37,6 +37,9 @@ from aiframe.workspaces.vault_refs import read_refs
 from aiframe.workspaces.worktree import Way, drop_entries, entries_for, move_branch, put_aside, refuse_checked_out
 
 GIVEN = "given.json"
+STASH = "refs/stash"
+LOG_BYTES = 64 * 1024
+"""How much of a log of stashes is read: some hundred of them."""
 
 
 class Given(Struct, frozen=True):
@@ -148,9 +151,10 @@ def keep_side_branches(cloned: Cloned, date: float) -> list[str]:
         return []
     strip(cloned.inner)
     kept, given = [], read_given(cloned)
-    for name, value in read_refs(cloned.inner).values.items():
-        side = name == "refs/stash" or (name.startswith("refs/heads/") and name != f"refs/heads/{cloned.branch}")
-        if not side or not OBJECT_ID.match(value):
+    refs = read_refs(cloned.inner).values.items()
+    sides = [(name, value) for name, value in refs if name.startswith("refs/heads/") and name[11:] != cloned.branch]
+    for name, value in (*sides, *((STASH, value) for value in stashes(cloned.inner))):
+        if not OBJECT_ID.match(value):
             continue
         try:
             fetch(cloned, value, given.commit)
@@ -161,6 +165,14 @@ def keep_side_branches(cloned: Cloned, date: float) -> list[str]:
         if not cloned.is_ancestor(value, head(cloned).commit):
             kept.append(create_ref(cloned, f"{BACKUP}{backup_name(cloned)}-{safe_ref(name[5:])}", value, date))
     return kept
+
+
+def stashes(inner: Path) -> list[str]:
+    """The commits that were stashed in the git directory *inner*, the last one first: but that one a log holds all."""
+    log = inner / "logs" / STASH
+    lines = log.read_bytes()[-LOG_BYTES:].splitlines() if log.is_file() else []
+    logged = [line.split(b" ")[1].decode("ascii", "replace") for line in lines if line.count(b" ") > 1]
+    return list(dict.fromkeys(filter(None, (branch_in(inner, STASH), *reversed(logged)))))
 
 
 def is_broken(cloned: Cloned, commit: str, error: GitError) -> bool:
