@@ -196,6 +196,24 @@ def test_its_tasks_become_the_plan_and_the_project_is_ready_to_run(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("named", "described", "noted"),
+    [
+        pytest.param("spec.md", "The spec.", False, id="from its folder on"),
+        pytest.param(".tasks/one/spec.md", "The spec.", False, id="from the top folder on"),
+        pytest.param("{repo}/.tasks/one/spec.md", "The spec.", False, id="a whole path"),
+        pytest.param("elsewhere.md", "", True, id="nowhere"),
+    ],
+)
+def test_where_a_manifest_may_say_its_specification_is(
+    tmp_path: Path, frame: Path, named: str, described: str, noted: bool
+) -> None:
+    repo = repository(tmp_path)
+    manifest(repo, "one", "The spec.\n", name="One", spec_path=named.format(repo=repo))
+    (task,) = load_tasks(take(frame, WHOLE).path / "TASKS.yaml").tasks
+    assert (task.description, named in task.notes) == (described, noted)
+
+
+@pytest.mark.parametrize(
     ("fields", "said"),
     [
         pytest.param({"id": "../up"}, r"one/manifest.json:2:3: .*not usable", id="an id"),
@@ -208,6 +226,7 @@ def test_its_tasks_become_the_plan_and_the_project_is_ready_to_run(tmp_path: Pat
         pytest.param({"locks": {"writes": ["../x"]}}, "leads out of the repository", id="a lock outside"),
         pytest.param({"name": {"a": 1}}, "name must be a text", id="a name"),
         pytest.param({"spec_path": "../../../secret"}, "leads outside", id="a specification outside"),
+        pytest.param({"spec_path": "/etc/hostname"}, "leads outside", id="a specification of the machine"),
     ],
 )
 def test_a_manifest_that_will_not_do(tmp_path: Path, frame: Path, fields: dict[str, Any], said: str) -> None:

@@ -151,7 +151,7 @@ def _task(repo: Path, manifest: _Manifest, renamed: Mapping[str, str]) -> dict[s
     words = manifest.text("status").lower()
     described = [
         manifest.text("description"),
-        _spec(repo, manifest, manifest.text("spec_path", "spec_file") or "spec.md"),
+        _spec(repo, manifest),
     ]
     locks = _locks(manifest, renamed)
     task: dict[str, Any] = {
@@ -180,16 +180,24 @@ def _word(manifest: _Manifest, name: str, known: Mapping[str, Any]) -> str:
     return str(word or "")
 
 
-def _spec(repo: Path, manifest: _Manifest, name: str) -> str:
-    """The text of the specification beside the manifest; empty where there is none."""
-    path = contain(repo, (manifest.path.parent / name).relative_to(repo.resolve()))
-    try:
-        return decode_text(path, read_bounded(path, SPEC_LIMIT)).replace("\r\n", "\n").strip()
-    except FileNotFoundError:
-        return ""
-    except UnreadableFile as error:
-        manifest.problems += error.problems
-        return ""
+def _spec(repo: Path, manifest: _Manifest) -> str:
+    """The text of the specification beside the manifest, or where that says; empty where there is none.
+
+    What it says is taken from its own folder on, else from the top one; of a file that is nowhere the notes tell.
+    """
+    top, own, names = repo.resolve(), manifest.path.parent, ("spec_path", "spec_file")
+    named = manifest.text(*names)
+    for place in (own / named, top / named) if named else (own / "spec.md",):
+        path = contain(repo, os.path.relpath(place, top))
+        try:
+            return decode_text(path, read_bounded(path, SPEC_LIMIT)).replace("\r\n", "\n").strip()
+        except FileNotFoundError:
+            continue
+        except UnreadableFile as error:
+            manifest.problems += error.problems
+            return ""
+    manifest.keep(*names)
+    return ""
 
 
 def _verify(manifest: _Manifest) -> list[str]:
