@@ -43,9 +43,10 @@ _ELSEWHERE: ReadOnly[str, str] = {
     "env": "variables stay in the environment: name them in `env` of PROJECT.yaml",
     "validators": "`gates.audit` and `gates.prove_tests` of PROJECT.yaml do this in their own way",
 }
+_IMAGE = "the image of the checks is yours to build, under the name in `sandbox.image`; that of agents: docs/containers.md"
 _OF_DOCKER: ReadOnly[str, str] = {
-    "dockerfile": "aiframe builds no images: build it with your engine, under the name in `sandbox.image`",
-    "build_context": "aiframe builds no images: build it with your engine, under the name in `sandbox.image`",
+    "dockerfile": _IMAGE,
+    "build_context": _IMAGE,
     "cpus": "the sandbox limits memory and processes, not processors",
     "cpu_limit": "the sandbox limits memory and processes, not processors",
     "network": "checks are without a network, unless their task says `network: true`",
