@@ -43,7 +43,9 @@ _ELSEWHERE: ReadOnly[str, str] = {
     "env": "variables stay in the environment: name them in `env` of PROJECT.yaml",
     "validators": "`gates.audit` and `gates.prove_tests` of PROJECT.yaml do this in their own way",
 }
-_IMAGE = "the image of the checks is yours to build, under the name in `sandbox.image`; that of agents: docs/containers.md"
+_IMAGE = (
+    "the image of the checks is yours to build, under the name in `sandbox.image`; that of agents: docs/containers.md"
+)
 _OF_DOCKER: ReadOnly[str, str] = {
     "dockerfile": _IMAGE,
     "build_context": _IMAGE,
