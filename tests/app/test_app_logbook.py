@@ -243,6 +243,12 @@ def test_a_log_that_begins_anew_is_told_from_its_beginning(layout: Layout, way: 
     assert times(news.take()) == [3]
 
 
+def test_a_name_that_is_no_text_fits_no_line(layout: Layout) -> None:
+    put(layout.step_lines("r1"), line(1.0))
+    assert list(read(layout, Wanted(task="\udcff"))) == []
+    assert list(read(layout, Wanted(run="\udcff"))) == []
+
+
 def test_a_follower_ends_when_the_project_rests_with_all_that_was_told(layout: Layout) -> None:
     news, shown = News(layout, Wanted()), list[Told]()
     rests = iter([line(1.0), line(2.0)])

@@ -50,9 +50,7 @@ class Wanted(Struct, frozen=True):
 
     def may_be(self, raw: bytes) -> bool:
         """Whether it is worth while to parse the line *raw*."""
-        if self.task and self.task.encode() not in raw:
-            return False
-        if self.run and self.run.encode() not in raw:
+        if any(name.encode("utf-8", "surrogateescape") not in raw for name in (self.task, self.run)):
             return False
         at = _TS.match(raw)
         return at is None or self._is_in_time(float(at[1]))
