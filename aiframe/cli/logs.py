@@ -38,13 +38,14 @@ def logs(args: Namespace) -> int:
     layout = _of_run(args, where.layout(args))
     if _is_filtered(args) or (args.run is None and _has_lanes(layout)):
         return _lines(args, layout)
-    from aiframe.app.reports.follow import follow_log, follow_run, print_log
+    from aiframe.app.reports.follow import follow_log, newest_log, print_log
+    from aiframe.app.reports.logbook_follow import until_rest
     from aiframe.store.locks import is_run_locked
 
     if args.follow and args.run is not None:
         follow_log(layout, args.run, _say, lambda: False)
-    elif args.follow and is_run_locked(layout):
-        follow_run(layout, _say)
+    elif args.follow and (newest_log(layout) is not None or is_run_locked(layout)):
+        follow_log(layout, None, _say, until_rest(layout))
     else:
         print_log(layout, args.run, _say)
     return 0

@@ -270,6 +270,19 @@ def test_logs_follow_attaches_to_the_step_that_runs(slow: Bench) -> None:
     assert follower.returncode == 0
 
 
+def test_logs_follow_goes_on_while_a_step_is_due(tmp_path: Path) -> None:
+    busy = dev("T1", fail={"kind": "transient", "message": "busy"}, closing=None)
+    bench = one_task(tmp_path, busy, {**QUICK, "repeat": 1})
+    bench.tick()
+    with started(bench, "logs", "--follow") as follower:
+        _read_until(follower, "busy")
+        bench.do("resume", "--now")
+        bench.tick()
+        _read_until(follower, "== done")
+        follower.communicate(timeout=30)
+    assert (follower.returncode, bench.where) == (0, "DONE")
+
+
 def test_events_follow_shows_what_comes(slow: Bench) -> None:
     with started(slow, "events", "--follow") as follower:
         _read_until(follower, "step_started")

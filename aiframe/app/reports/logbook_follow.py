@@ -107,22 +107,35 @@ def _is_awake(path: Path) -> bool:
 
 
 def follow(layout: Layout, news: News, out: Callable[[Told], None], *, pause: Pause = time.sleep) -> None:
-    """Hand each new line to *out* until the project rests: no step lives there, and none is due at a known time."""
-    rests_since: float | None = None
+    """Hand each new line to *out* until the project rests."""
+    rests = until_rest(layout)
     while True:
-        resting = not _is_alive(layout)  # asked first, so that what was written before the end is shown below
+        over = rests()  # asked first, so that what was written before the end is shown below
         while fresh := news.take():
             for told in fresh:
                 out(told)
-        if not resting:
-            rests_since = None
-        elif rests_since is None:
-            rests_since = time.monotonic()
-        elif time.monotonic() - rests_since > _REST_S:
-            if not _wakes_up(layout):
-                return
-            rests_since = time.monotonic()
+        if over:
+            return
         pause(_POLL_S)
+
+
+def until_rest(layout: Layout) -> Callable[[], bool]:
+    """Whether the project rests, for somebody who asks again and again: no step lives there, and none is due at a known
+    time."""
+    since: float | None = None
+
+    def rests() -> bool:
+        nonlocal since
+        if _is_alive(layout):
+            since = None
+        elif since is None:
+            since = time.monotonic()
+        elif time.monotonic() - since > _REST_S:
+            since = time.monotonic()
+            return not _wakes_up(layout)
+        return False
+
+    return rests
 
 
 def _is_alive(layout: Layout) -> bool:
