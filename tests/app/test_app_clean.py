@@ -320,6 +320,15 @@ def test_workspaces_of_tasks_that_are_over_go_and_their_work_is_kept(tmp_path: P
     assert git(repo, "for-each-ref", "refs/aiframe/backup") == ""
 
 
+def test_of_a_clone_only_the_folder_is_told(tmp_path: Path) -> None:
+    bench = lay(tmp_path, repository(tmp_path), task("T1", "false"), turns=[dev("T1")], kind="clone")
+    bench.tick()
+    place = workspace(bench, "T1")
+    assert place.with_name(".T1.git").is_dir()
+    told = [line for line in clean(bench).out.splitlines() if "workspace" in line]
+    assert told == [f"kept: workspace {place}: T1 is not over (todo)"]
+
+
 def test_a_task_that_is_taken_up_again_meanwhile_keeps_its_workspace(tmp_path: Path) -> None:
     tasks = [task(name, "false") for name in ("T1", "T2")]
     bench = lay(tmp_path, repository(tmp_path), *tasks, turns=[dev("T1", files={"one.txt": "1\n"})])
@@ -351,6 +360,8 @@ def test_lanes_that_are_open_stay_and_what_gone_ones_left_goes(tmp_path: Path) -
     )  # fmt: skip
     bench.do("run")
     repo, home = tmp_path / "app", tmp_path / "state" / "aiframe" / "workspaces"
+    for name in ("shop.T1", "shop.T2"):
+        (home / name / ".home" / "sessions").mkdir(parents=True)  # as an agent in a container has it
     assert (bench.statuses()["T1"], (home / "shop.T1").is_dir()) == ("done", True)
     lane, place = bench.root / "lanes" / "shop.T2", home / "shop.T2" / "T2"
     done = clean(bench)

@@ -38,6 +38,8 @@ from aiframe.workspaces.trees import worktree_tree
 from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, make_branch, remove_worktree
 
 LANDED_REF = "refs/aiframe/landed/"
+HOME = ".home"
+"""The home of agents in containers that work on no task."""
 WAYS = {"worktree": WORKTREE, "clone": CLONE, "container": CLONE}
 """How the workspaces of a kind are made and removed; in place there is none."""
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
@@ -189,7 +191,7 @@ def agent_home(site: Site, task_id: str, *, audit: bool) -> Path:
     """
     key = find_origin(site)[1].key
     folder = contained(workspaces_home(site.environ), key)
-    home = _homes(folder / safe_part(task_id))[audit] if task_id else folder / ".home"
+    home = _homes(folder / safe_part(task_id))[audit] if task_id else folder / HOME
     make_folder(contained(folder, home.name))
     return home
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiframe.app.attempts.leftovers import HELD
-from aiframe.app.attempts.linked import find_landed, host_of, read_origin, remove_workspace, workspaces_over
+from aiframe.app.attempts.linked import HOME, find_landed, host_of, read_origin, remove_workspace, workspaces_over
 from aiframe.app.cleaning.keeping import Item, Known, why_task_stays
 from aiframe.app.project.lanes import FOLDER, lane_root
 from aiframe.app.project.site import Site, open_site
@@ -18,6 +18,7 @@ from aiframe.core.errors import AiframeError
 from aiframe.process import now
 from aiframe.store.atomic import storage_errors
 from aiframe.store.layout import Layout
+from aiframe.workspaces.agent_git import sweep
 from aiframe.workspaces.backups import Kept, drop_ref, kept_refs
 from aiframe.workspaces.commits import safe_ref
 from aiframe.workspaces.git import Repository
@@ -43,11 +44,16 @@ def clean_workspaces(site: Site, known: Known, *, remove: bool) -> Iterator[Item
         yield Item("workspace", str(path), size, kept)
     home = contained(workspaces_home(site.environ), record.key)
     names = {safe_part(task.id): task.id for task in known.tasks}
-    for path in _folders(home):
+    for path in _places_of_work(home):
         if path in over:
             continue
         why = why_task_stays(known, names[path.name]) if path.name in names else ""
         yield Item("workspace", str(path), size_of(path), why or "no task of the plan works there: look what is in it")
+
+
+def _places_of_work(home: Path) -> list[Path]:
+    """The workspaces in the folder *home*: what has a name with a dot belongs to one of them."""
+    return [path for path in _folders(home) if not path.name.startswith(".")]
 
 
 def _folders(home: Path) -> list[Path]:
@@ -98,7 +104,7 @@ def _unmerged(site: Site, lane: Path) -> str:
             host, [f"refs/heads/aiframe/{record.key}/"], [f"refs/heads/{record.target}", record.landed_ref]
         )
         work = [kept.ref.removeprefix("refs/heads/") for kept in mine if not kept.merged]
-        work += [str(path) for path in _folders(contained(workspaces_home(site.environ), record.key))]
+        work += [str(path) for path in _places_of_work(contained(workspaces_home(site.environ), record.key))]
     except AiframeError as error:
         return f"its work cannot be looked at: {error.message}"
     return f"work that has not landed: {', '.join(work)}" if work else ""
@@ -112,9 +118,10 @@ def _clean_claims(site: Site, *, remove: bool) -> Iterator[Item]:
             root = str(json.loads((folder / OWNER).read_bytes()).get("root", ""))
         except (OSError, ValueError, AttributeError):
             continue
-        if not root.startswith(lanes) or os.path.lexists(root) or set(os.listdir(folder)) != {OWNER}:
+        if not root.startswith(lanes) or os.path.lexists(root) or set(os.listdir(folder)) - {OWNER, HOME}:
             continue
         if remove:
+            sweep(folder / HOME)
             with suppress(OSError):
                 (folder / OWNER).unlink()
                 folder.rmdir()
