@@ -13,7 +13,7 @@ from msgspec import Struct
 from aiframe.app.attempts.linked import host_of, read_origin
 from aiframe.app.project.pushes import NAME, PushRecord, read_pushes, wait_after, write_pushes
 from aiframe.app.project.site import Site
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.app.reports.notify import tell_person
 from aiframe.core.errors import AiframeError
 from aiframe.core.patterns import matches_any
@@ -78,7 +78,7 @@ def _settle(site: Site, owed: Owed, failed: NotPushed | None) -> str:
         write_pushes(site.layout, PushRecord(record.remote, record.branch, commit))
         _tell(site, "pushed", commit, f"{where} is at {at}")
         return f"{record.branch} is pushed to {record.remote}"
-    problem = redactor_for(site.environ).text(failed.message)
+    problem = redactor_of(site).text(failed.message)
     again = record.kind == failed.kind
     since, tries = (record.since, record.tries + 1) if again else (clock, 1)
     write_pushes(

@@ -19,7 +19,7 @@ from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.log_holds import bring_logs_back
 from aiframe.app.protection.sandboxing import clean_after
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Ending
 from aiframe.core.landing import Ticket
@@ -67,7 +67,7 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
     ended = reap(run.run_id)
     clean_after(site, run.run_id)
     logs = (*mend_folders(site, run.run_id), *bring_logs_back(site))  # before the run's own log is opened again
-    with StepLog(site.layout, run, redactor_for(site.environ)) as log:
+    with StepLog(site.layout, run, redactor_of(site)) as log:
         log.say(f"-- the runner died; {ended} of its processes had to be ended")
         result = read_result(site.layout, run.run_id)
         log.say(release(site, run.run_id))  # before anything is put back: an agent may be at work in there

@@ -26,7 +26,7 @@ from aiframe.app.project.proposals import remember
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.sandboxing import sandbox_of
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held
 from aiframe.core.model import Failure, FailureKind, PlanMode, Planning, Project, Role, Run, Task
@@ -46,7 +46,7 @@ def perform(
     Where it was *begun* by a runner that is dead, it is gone on with. What a person has to mend is a failure in the
     ending, not an exception.
     """
-    redactor = redactor_for(site.environ)
+    redactor = redactor_of(site)
     try:
         with StepLog(site.layout, run, redactor) as log:
             ending, notes = _perform(site, project, run, stop, log, begun)
@@ -64,7 +64,7 @@ def _perform(
     try:
         with LandingTurn() as turn:
             result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log, turn, begun), log)
-            result = redactor_for(site.environ).value(result)
+            result = redactor_of(site).value(result)
             notes = result.notes
             write_result(site.layout, result)
             write_turn(site, run, log)

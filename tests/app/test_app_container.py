@@ -79,11 +79,12 @@ ask "the person's repository" 'ls "$R"'
 ask "WRITES to the root" 'touch /x || touch /bin/x'
 ask "a temporary folder" 'touch "$TMPDIR/x"'
 ask "a home of its own" 'test "$HOME" = /home/agent && touch ~/kept'
-ask "an allowed file" 'grep -qx token ~/.tool/auth.json'
+ask "an allowed file" 'grep -q the-whole-secret ~/.tool/auth.json'
 ask "WRITES an allowed file" 'echo x >>~/.tool/auth.json'
 ask "ANOTHER file of the home" 'ls ~/.ssh "$H/.ssh"'
 ask "an allowed variable" 'test "$TOOL_TOKEN" = t0ken-allowed'
 ask "ANOTHER variable" 'env | grep -q other-secret'
+cat ~/.tool/auth.json; echo "the login is $TOOL_LOGIN"
 ask "the locale" 'test -n "$LC_ALL"'
 ask "the run" 'env | grep -q AIFRAME_RUN_'
 ask "A CAPABILITY" 'grep CapEff /proc/self/status | grep -v 0000000000000000'
@@ -110,18 +111,21 @@ ONLY loopback
 def test_an_agent_gets_what_is_allowed_by_name_and_nothing_else(tmp_path: Path, engine: Engine) -> None:
     home, repo = tmp_path / "home", tmp_path / "my app"
     line = f"P='{tmp_path}/shop' R='{repo}' H='{home}'\n{LOOK}"
-    credentials = {"env": ["TOOL_TOKEN"], "files": ["~/.tool/auth.json"]}
+    credentials = {"env": ["TOOL_TOKEN", "TOOL_LOGIN"], "files": ["~/.tool/auth.json"]}
     bench = lay(tmp_path, engine, line, task("T1", "test -s seen.txt"), credentials=credentials, memory_mb=40,
                 processes=20)  # fmt: skip
-    for name, text in {".tool/auth.json": "token\n", ".ssh/id": "key\n"}.items():
+    for name, text in {".tool/auth.json": '{"refresh_token": "the-whole-secret-of-it"}\n', ".ssh/id": "key\n"}.items():
         (home / name).parent.mkdir()
         (home / name).write_text(text)
-    done = bench.tick(TOOL_TOKEN="t0ken-allowed", OTHER="other-secret")
+    done = bench.tick(TOOL_TOKEN="t0ken-allowed", TOOL_LOGIN="l0gin-that-is-allowed", OTHER="other-secret")
     assert bench.where == "DONE", done.said + bench.log()
     assert git(repo, "show", f"{TARGET}:seen.txt") + "\n" == SEEN, bench.log()
     assert not (bench.root / "NEW.md").exists()
     assert not (repo / "NEW.md").exists()
-    assert (home / ".tool" / "auth.json").read_text() == "token\n"
+    assert "the-whole-secret" in (home / ".tool" / "auth.json").read_text()
+    assert "the login is [redacted TOOL_LOGIN]" in bench.log()
+    logged = b"".join(path.read_bytes() for path in (bench.root / "logs").rglob("*") if path.is_file())
+    assert [secret for secret in (b"l0gin-that-is-allowed", b"the-whole-secret") if secret in logged] == []
     left = tmp_path / "state" / "aiframe" / "workspaces" / "shop"
     assert [path.name for path in left.iterdir()] == [".owner.json"], "the agent's home is left"
     assert containers(bench) == []

@@ -17,7 +17,7 @@ from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.environment import agent_environment
 from aiframe.app.protection.log_holds import hold_log
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import LockHeld, UnreadableFile
 from aiframe.core.model import Run
 from aiframe.core.ports import Agent, AgentRequest, Answer, Exit
@@ -93,7 +93,7 @@ def run_agent(
             write_durable(contain(left, name), text)
     reader = agent.reader(request)
     raw_path = folder / "agent.jsonl"
-    redactor = redactor_for(site.environ)
+    redactor = redactor_of(site)
     output, errors, stderr = redactor.stream(), redactor.stream(), bytearray()
     meter = Meter(site, run, again=taken_up)
     if not taken_up and meter.is_over():  # others have spent what was left since this step began

@@ -24,7 +24,7 @@ from aiframe.app.attempts.prompts import PROMPT_BYTES, prompt_within, render
 from aiframe.app.attempts.results import GateResult
 from aiframe.app.attempts.vaulting import check_seal
 from aiframe.app.project.observe import read_text
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.model import Failure, FailureKind, Role
 from aiframe.core.ports import AgentRequest, AgentSandbox, Answer, Usage
 from aiframe.process import now
@@ -107,7 +107,7 @@ def _verdict(work: Work, settings: AgentSettings, heard: Heard) -> tuple[Failure
         said = f"the audit gave no answer that can be used: {heard.complaint}"
         return Failure(FailureKind.INVALID_OUTPUT, said, "another agent or model in gates.audit may do better"), ""
     closing: Mapping[str, object] = heard.answer.closing or {}
-    findings = [redactor_for(work.attempt.site.environ).text(each) for each in _texts(closing.get("findings"))]
+    findings = [redactor_of(work.attempt.site).text(each) for each in _texts(closing.get("findings"))]
     if closing.get("approved") is True:
         for finding in findings:
             work.attempt.log.say(f"-- the audit notes: {finding}")
@@ -200,7 +200,7 @@ def _put_back(work: Work, at: Head) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _variables(work: Work, folder: Path, complaint: str) -> dict[str, object]:
     attempt = work.attempt
-    site, redactor = attempt.site, redactor_for(attempt.site.environ)
+    site, redactor = attempt.site, redactor_of(attempt.site)
     return {
         "role": Role.AUDIT.value,
         "project_name": site.root.name,
@@ -239,7 +239,7 @@ def _meanwhile(work: Work, folder: Path) -> str:
 def _diff(work: Work, old: str, new: str, path: Path) -> str:
     """What changed between *old* and *new*; of a long diff the files, and the whole of it is written to *path*."""
     repo = work.attempt.place.repo
-    whole = redactor_for(work.attempt.site.environ).text(patch(repo, old, new))
+    whole = redactor_of(work.attempt.site).text(patch(repo, old, new))
     if len(whole) <= DIFF_CHARS:
         return whole
     write_durable(path, whole)

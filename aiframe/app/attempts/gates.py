@@ -21,7 +21,7 @@ from aiframe.app.attempts.results import GateResult
 from aiframe.app.project.steplines import STAGES
 from aiframe.app.protection.log_holds import hold_log
 from aiframe.app.protection.sandboxing import granted, policy_for, sandbox_of
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import StepError
 from aiframe.core.model import Failure, FailureKind
 from aiframe.core.ports import Answer, Command, Exit
@@ -155,7 +155,7 @@ def run_command(
     said = f"-- {title or name} ({where}{f', on {ran_on}' if ran_on else ''}): {line}"
     attempt.log.say(said, "gate_started", name=name, command=line, sandbox=sandbox, ran_on=ran_on)
     path = attempt.site.layout.run_dir(attempt.run.run_id) / "gates" / f"{name}.log"
-    began, output = time.monotonic(), GateLog(path, redactor_for(attempt.site.environ))
+    began, output = time.monotonic(), GateLog(path, redactor_of(attempt.site))
     limit = _limit(work, timeout_s)
     ended = start_gate_command(work, line, output, timeout_s=limit, network=allowed)
     if was_killed(ended):

@@ -38,7 +38,7 @@ from aiframe.app.attempts.vaulting import check_seal, renewed
 from aiframe.app.project.proposals import inspect, remember
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.events import Broken, Ending, Finished, Held
 from aiframe.core.landing import Ticket
 from aiframe.core.model import Failure, FailureKind, HeldWork, Project, Run, Task
@@ -156,7 +156,7 @@ def write_proven(work: Work, built: Built, report: GateReport) -> Result:
     again. Raises StorageError."""
     site = work.attempt.site
     work.attempt.log.say("-- proven; it waits for its turn to land")
-    result: Result = redactor_for(site.environ).value(replace(conclude(work, built, report), waits=True))
+    result: Result = redactor_of(site).value(replace(conclude(work, built, report), waits=True))
     write_result(site.layout, result)
     return result
 

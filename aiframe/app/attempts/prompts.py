@@ -15,7 +15,7 @@ from aiframe.app.project.planning import added_below
 from aiframe.app.project.resources import prompt_dirs
 from aiframe.app.project.site import Site, repo_path
 from aiframe.app.protection.links import read_inside
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import StepError
 from aiframe.core.fences import fenced
 from aiframe.core.machine import may_ask
@@ -92,7 +92,7 @@ def render(site: Site, name: str, variables: Mapping[str, Any], fence: Fence = f
 def _variables(
     site: Site, project: Project, run: Run, tasks: tuple[Task, ...], schema: Mapping[str, Any], workspace: Path
 ) -> dict[str, Any]:
-    layout, without_secrets = site.layout, redactor_for(site.environ).text
+    layout, without_secrets = site.layout, redactor_of(site).text
     common: dict[str, Any] = {
         "role": run.role.value,
         "project_name": site.root.name,
@@ -144,7 +144,7 @@ def _dev_variables(site: Site, project: Project, run: Run, tasks: tuple[Task, ..
         # Not the number that people see: that one never falls, also when a person has given the attempts back.
         "attempt": project.attempts.get(run.input_key, 0) + 1,
         "max_attempts": site.rules.max_attempts,
-        "findings": redactor_for(site.environ).text("\n\n".join(filter(None, told))),
+        "findings": redactor_of(site).text("\n\n".join(filter(None, told))),
         "done_tasks": [other for other in tasks if other.status is TaskStatus.DONE],
     }
 

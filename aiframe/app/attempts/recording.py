@@ -21,7 +21,7 @@ from aiframe.agents.script_file import MAX_BYTES, Turn, read_script
 from aiframe.app.attempts.linked import repository_at
 from aiframe.app.project.site import RECORD, Site
 from aiframe.app.project.steplog import StepLog
-from aiframe.app.protection.secrets import redactor_for
+from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError, StepError, UsageError
 from aiframe.core.model import Moment, Role, Run
 from aiframe.core.ports import Answer
@@ -146,7 +146,7 @@ def _pending(layout: Layout) -> Path:
 def _turn(
     site: Site, run: Run, workspace: Path, shot: Shot, answer: Answer, control: tuple[str, ...]
 ) -> dict[str, Any]:
-    redactor, ended = redactor_for(site.environ), now()
+    redactor, ended = redactor_of(site), now()
     turn: dict[str, Any] = {"role": run.role.value}
     if run.task_id:
         turn["task"] = run.task_id

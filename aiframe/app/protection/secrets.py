@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from aiframe.app.project.site import Site
 from aiframe.core.redaction import MIN_SECRET, Redactor, Secret
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@")
 _LOGIN_LENGTH = 16
-"""Characters of the shortest value in a login file that is taken for a secret: the file holds words, too."""
+"""Characters of the shortest value in a login file, or of a variable for logins, that is taken for a secret: there are
+words, too."""
 
 _MAX_BYTES = 1024 * 1024
 
 
-def redactor_for(environ: Mapping[str, str]) -> Redactor:
-    """What takes the secrets that are known now out of what is written."""
-    return Redactor(tuple({each.value: each for each in (*_of_logins(environ), *_of_variables(environ))}.values()))
+def redactor_of(site: Site) -> Redactor:
+    """What takes the secrets that are known now out of what is written: those that the project gives its agents in
+    containers by name, whatever the names, too."""
+    return redactor_for(site.environ, _given(site))
+
+
+def redactor_for(environ: Mapping[str, str], more: Iterable[Secret] = ()) -> Redactor:
+    """As `redactor_of`, where there is no project: *more* are other secrets."""
+    found = (*more, *_of_logins(environ), *_of_variables(environ))
+    return Redactor(tuple({each.value: each for each in found}.values()))
+
+
+def _given(site: Site) -> Iterator[Secret]:
+    """What PROJECT.yaml names for agents in containers to log in with."""
+    given, home = site.settings.workspace.container, site.environ.get("HOME", "/")
+    for name in given.env:
+        value = site.environ.get(name, "").strip()
+        if len(value) >= _LOGIN_LENGTH and "://" not in value and not _is_path(value):  # else a region, or an address
+            yield Secret(name, value)
+    for name in given.files:
+        path = Path(home, name[2:]) if name.startswith("~/") else Path(name)
+        for value in dict.fromkeys(_secret_values(_read(path))):
+            yield Secret(f"login in {path.name}", value)
 
 
 def is_secret(name: str, value: str) -> bool:
