@@ -23,6 +23,7 @@ from aiframe.core.model import (
     Task,
     TaskStatus,
     Unknown,
+    Wait,
 )
 
 
@@ -39,8 +40,9 @@ class SeenLane(Struct, frozen=True):
     *granted*: it holds its locks, its slot and *values*. *rests*: nothing goes on there until a person acts or a wait
     is over. *halted*: it rests because its project does. *waits*: nothing is due there before a certain time.
     *running*: a step lives there. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has
-    spent, *unsettled* what its step has spent since it began, *place* its folder, *state* where its project stands,
-    *words* the key of the task's words that it works by (empty: not known).
+    spent, *unsettled* what its step has since it began, *place* its folder, *state* where its project stands, *words*
+    the key of the task's words that it works by (empty: not known). *resting* are the agents that refused it for a used
+    up quota, and for how long.
     """
 
     task_id: str
@@ -58,6 +60,7 @@ class SeenLane(Struct, frozen=True):
     running: bool = False
     state: str = ""
     words: str = ""
+    resting: Mapping[str, Wait] = field(default_factory=dict)
 
 
 class Seen(Struct, frozen=True):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.builders import RULES, seen, task
+from core.builders import NOW, RULES, seen, task
 from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
 from aiframe.core.events import CloseLane, OpenLane, ParkLane, Resume, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused, decide
-from aiframe.core.model import Failure, FailureKind, Project, State, TaskStatus, Wait
+from aiframe.core.model import Failure, FailureKind, Project, Role, State, TaskStatus, Wait
 from aiframe.core.resources import Capacity
 from aiframe.core.scheduling import input_key
+from aiframe.core.transitions.lanes import roster_of
 
 DEV = Project(state=State.DEV_READY)
 TODAY = "2026-02-28"
@@ -127,3 +128,25 @@ def test_a_task_that_failed_lets_go_of_its_locks_for_good() -> None:
     lanes = (tried_anew, at_work("T2"))
     tasks = (replace(one, status=TaskStatus.TODO), replace(other, status=TaskStatus.IN_PROGRESS))
     assert decide(DEV, Tick(replace(seen(*tasks), lanes=lanes, day=TODAY)), rules).effects == ()
+
+
+@pytest.mark.parametrize(
+    ("waits", "opened"),
+    [
+        pytest.param([Wait(NOW.wall, 900)], ["T3"], id="its quota is used up"),
+        pytest.param([Wait(NOW.wall - 900, 900)], ["T2", "T3"], id="it is there again"),
+        pytest.param([Wait(NOW.wall - 60, 3600), Wait(NOW.wall - 30, 20)], ["T2", "T3"], id="the last word counts"),
+    ],
+)
+def test_what_an_agent_refused_to_one_task_it_is_not_asked_for_by_all(waits: list[Wait], opened: list[str]) -> None:
+    rules = replace(TOGETHER, agents={Role.DEV: ("codex",)}, capacity=Capacity(9))
+    refused = tuple(
+        replace(at_work(f"R{n}", rests=True, granted=False, resting={"codex": wait}), running=False)
+        for n, wait in enumerate(waits)
+    )
+    tasks = (*(task(lane.task_id, TaskStatus.IN_PROGRESS) for lane in refused), task("T2"), task("T3", agent="claude"))
+    there = replace(seen(*tasks), lanes=refused)
+    found = decide(DEV, Tick(there), rules).effects
+    assert [effect.task_id for effect in found if isinstance(effect, OpenLane)] == opened
+    told = [(each.task_id, each.what) for each in roster_of(there, rules).waiting]
+    assert told == ([] if "T2" in opened else [("T2", "the quota of codex")])

@@ -180,6 +180,7 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
         waits=not running and remaining(project.wait, clock) > 0,
         running=running,
         state=str(project.state),
+        resting=project.resting,
     )
     return Lane(root, record, seen, loaded, tasks)
 

@@ -6,19 +6,21 @@ others while it rests.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+
 from msgspec.structs import replace
 
 from aiframe.core.budget import Spending
 from aiframe.core.claims import claims_of
 from aiframe.core.events import CloseLane, Decision, Effect, OpenLane, ParkLane, Seen, SeenLane, SetStatus, Tick
-from aiframe.core.lanes import Lane, Roster, roster
-from aiframe.core.model import FailureKind, Project, Rules, State, Task, TaskStatus
-from aiframe.core.scheduling import CLOSED, input_key
+from aiframe.core.lanes import Lane, Roster, Waiting, roster
+from aiframe.core.model import FailureKind, Project, Role, Rules, State, Task, TaskStatus
+from aiframe.core.scheduling import CLOSED, input_key, ready_tasks
 from aiframe.core.transitions.budgets import stopped_by_budget
 from aiframe.core.transitions.failures import give_up
 from aiframe.core.transitions.notes import without
 from aiframe.core.transitions.paths import in_error
-from aiframe.core.transitions.players import named_agents
+from aiframe.core.transitions.players import all_rest, chain_of, named_agents
 
 _OF_THE_WHOLE = (FailureKind.AUTH, FailureKind.SETUP)
 """Failures that any other task would meet as well."""
@@ -137,7 +139,23 @@ def roster_of(seen: Seen, rules: Rules) -> Roster:
     # One that a person has set to todo again is to be taken up, whatever it waits for.
     again = {task.id for task in seen.tasks if task.status is TaskStatus.TODO}
     apart = {lane.task_id for lane in seen.lanes if lane.rests and lane.task_id not in again}
-    return roster(seen.tasks, holding, rules.resources, rules.capacity, agents=agents, apart=apart)
+    refused = tuple(_refused(seen, rules, {*apart, *(lane.task_id for lane in seen.lanes)}))
+    apart.update(waiting.task_id for waiting in refused)
+    found = roster(seen.tasks, holding, rules.resources, rules.capacity, agents=agents, apart=apart)
+    return replace(found, waiting=(*found.waiting, *refused))
+
+
+def _refused(seen: Seen, rules: Rules, begun: Set[str]) -> Iterator[Waiting]:
+    """The tasks, but for those *begun*, whose agents would all refuse: others were told so, the last of them counts.
+
+    Else every task of the plan would be begun, one after the other, to be told the same.
+    """
+    told = [entry for lane in seen.lanes if lane.failure is None for entry in lane.resting.items()]
+    resting = dict(sorted(told, key=lambda entry: entry[1].set_at))
+    for task in ready_tasks(seen.tasks, begun) if resting else ():
+        chain = chain_of(rules, Role.DEV, task)
+        if all_rest(chain, resting, seen.clock) is not None:
+            yield Waiting(task.id, f"the quota of {chain[0]}")
 
 
 def lanes_after(lanes: tuple[SeenLane, ...], effect: OpenLane | ParkLane | CloseLane) -> tuple[SeenLane, ...]:
