@@ -12,7 +12,7 @@ from support.scripted_lanes import lay, proven
 from aiframe.app.lanes.opening import open_
 from aiframe.app.lanes.tending import halt_all, tend, turn
 from aiframe.app.project.advance import held
-from aiframe.app.project.lanes import lane_root, open_lane, read_record
+from aiframe.app.project.lanes import lane_root, open_lane, read_record, write_record
 from aiframe.app.project.site import Site, open_site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import OpenLane, RunStarted
@@ -83,6 +83,16 @@ def test_a_pause_waits_for_who_may_just_let_one_go_on(tmp_path: Path) -> None:
         pausing.join(0.3)
         assert state_of(root, site) is State.DEV_READY
     pausing.join()
+    assert state_of(root, site) is State.PAUSED
+
+
+def test_killed_before_a_lane_was_told_it_is_told_again(tmp_path: Path) -> None:
+    site = side_by_side(tmp_path, "T1")
+    root = lane_root(site.root, "T1")
+    record = read_record(root)
+    assert record is not None
+    write_record(root, replace(record, halted=True))  # and then nothing more
+    halt_all(site, at_once=False)
     assert state_of(root, site) is State.PAUSED
 
 

@@ -114,6 +114,27 @@ def test_what_was_done_by_other_words_is_not_done(words: str, taken: bool) -> No
     assert (OpenLane("T1") in decision.effects) is not taken
 
 
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        pytest.param(FailureKind.AUTH, TaskStatus.TODO, id="any task would meet it"),
+        pytest.param(FailureKind.VERIFY_FAILED, TaskStatus.FAILED, id="this task's own"),
+    ],
+)
+def test_killed_when_only_its_status_was_written_a_failure_still_stops_the_project(
+    kind: FailureKind, written: TaskStatus
+) -> None:
+    lane = replace(at_work(failure=Failure(kind, "no", "mend it")), running=False)
+    there = replace(look(lane), tasks=(task("T1", written), task("T2")))
+    decision = decide(DEV, Tick(there), TOGETHER)
+    assert decision.project.state is State.ERROR
+    assert not [effect for effect in decision.effects if isinstance(effect, OpenLane)]
+    after = replace(there, lanes=(replace(lane, granted=False),))
+    resumed = decide(decision.project, Resume(after), TOGETHER).project
+    opened = [each.task_id for each in decide(resumed, Tick(after), TOGETHER).effects if isinstance(each, OpenLane)]
+    assert opened == (["T1", "T2"] if written is TaskStatus.TODO else ["T2"]), "a person's word is enough"
+
+
 def test_a_task_that_failed_lets_go_of_its_locks_for_good() -> None:
     """Or it would have them again, beside who got them meanwhile, as soon as a person lets it be tried anew."""
     rules = replace(TOGETHER, continue_on_task_failure=True)

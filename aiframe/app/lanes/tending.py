@@ -158,7 +158,7 @@ def _at_rest(site: Site, effects: Sequence[Effect], before: Mapping[str, SeenLan
     """The lanes that have come to rest in this look."""
     for effect in effects:
         lane = read_lane(_root(site, before[effect.task_id]), now()) if isinstance(effect, ParkLane) else None
-        if lane is not None and lane.project is not None:
+        if lane is not None and lane.project is not None and lane.project.state is not State.ERROR:
             yield open_lane(lane.root, site.environ), lane.project
 
 
@@ -190,15 +190,17 @@ def _halt(site: Site, lane: SeenLane, *, at_once: bool) -> bool:
     record = read_record(root)
     if record is None or lane.landed or lane.rests or lane.failure is not None:
         return False
-    if record.halted and not (at_once and lane.running):
+    again = record.halted and not (at_once and lane.running)
+    if again and lane.state == State.PAUSED:
         return False
-    write_record(root, replace(record, halted=True))  # first: after a kill it still goes on by itself
+    if not record.halted:
+        write_record(root, replace(record, halted=True))  # first: after a kill it still goes on by itself
     with suppress(Refused):  # it has come to its end meanwhile
         if lane.running and at_once:
             commands.stop(root, site.environ)
         else:
             commands.pause(open_lane(root, site.environ))
-    return True
+    return not again
 
 
 def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:

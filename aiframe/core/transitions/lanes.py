@@ -14,7 +14,7 @@ from aiframe.core.budget import Spending
 from aiframe.core.claims import claims_of
 from aiframe.core.events import CloseLane, Decision, Effect, OpenLane, ParkLane, Seen, SeenLane, SetStatus, Tick
 from aiframe.core.lanes import Lane, Roster, Waiting, roster
-from aiframe.core.model import FailureKind, Project, Role, Rules, State, Task, TaskStatus
+from aiframe.core.model import Failure, FailureKind, Project, Role, Rules, State, Task, TaskStatus
 from aiframe.core.scheduling import CLOSED, input_key, ready_tasks
 from aiframe.core.transitions.budgets import stopped_by_budget
 from aiframe.core.transitions.failures import give_up
@@ -36,9 +36,7 @@ def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
 def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     """Let others have what a lane that rests does not need, then let start what may; None where nothing goes on."""
     seen = event.seen
-    failed = {task.id for task in seen.tasks if task.status is TaskStatus.FAILED}
-    idle = (lane for lane in seen.lanes if lane.rests or (lane.failure is not None and lane.task_id in failed))
-    parked = tuple(ParkLane(lane.task_id) for lane in idle if lane.granted)
+    parked = tuple(ParkLane(lane.task_id) for lane in seen.lanes if lane.rests and lane.granted)
     if parked:
         return Decision(project, parked)
     stopped = stopped_by_budget(with_lanes(project, seen), seen, rules)
@@ -68,15 +66,21 @@ def _ended(project: Project, seen: Seen, lane: SeenLane, task: Task | None, rule
         if project.settings.interactive_mode and 0 < every <= len(items):
             project = project.evolve(state=State.REVIEW_READY)
         return Decision(project, (SetStatus(task.id, TaskStatus.DONE),))
-    if lane.failure is not None and task.status is TaskStatus.IN_PROGRESS:
-        if lane.failure.kind in _OF_THE_WHOLE:
-            is_first = project.state is State.DEV_READY
-            after = in_error(project, lane.failure, State.DEV_READY) if is_first else project
-            return Decision(after, (SetStatus(task.id, TaskStatus.TODO),))
-        if project.state is State.DEV_READY:
-            return give_up(project, task.id, lane.failure, rules)
-        return Decision(project, (SetStatus(task.id, TaskStatus.FAILED),))
+    if lane.failure is not None and (lane.granted or task.status is TaskStatus.IN_PROGRESS):
+        after = _failed(project, task, lane.failure, rules)
+        return replace(after, effects=(*after.effects, ParkLane(task.id)))
     return None
+
+
+def _failed(project: Project, task: Task, failure: Failure, rules: Rules) -> Decision:
+    """What the failure of a lane leads to. It lets go of what it holds: that is how one knows that this was decided."""
+    if failure.kind in _OF_THE_WHOLE:
+        is_first = project.state is State.DEV_READY
+        after = in_error(project, failure, State.DEV_READY) if is_first else project
+        return Decision(after, (SetStatus(task.id, TaskStatus.TODO),))
+    if project.state is State.DEV_READY:
+        return give_up(project, task.id, failure, rules)
+    return Decision(project, (SetStatus(task.id, TaskStatus.FAILED),))
 
 
 def _by_new_words(project: Project, lane: SeenLane) -> Decision | None:
