@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -12,14 +13,22 @@ import pytest
 from support.projects import Bench, git, play, task
 from support.scripted_lanes import PLAN, does, lay, proven
 
-from aiframe.app.attempts.linked import find_origin
+from aiframe.app.attempts.agent_run import Stop
+from aiframe.app.attempts.attempt import Attempt
+from aiframe.app.attempts.gates_doctor import prove_doctor
+from aiframe.app.attempts.linked import find_origin, standing_on
+from aiframe.app.attempts.placing import place_of
+from aiframe.app.attempts.turns import TurnAwaited
 from aiframe.app.lanes.closing import close
 from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import follow, open_
-from aiframe.app.project.lanes import lane_root, read_lanes, read_record, write_record
+from aiframe.app.project.lanes import lane_root, open_lane, read_lanes, read_record, write_record
 from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.steplog import StepLog
+from aiframe.app.protection.secrets import redactor_for
 from aiframe.core.events import OpenLane
-from aiframe.process import now
+from aiframe.core.model import Project, Role, Run, Task
+from aiframe.process import now, this_process
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.workspaces.create import ensure_repository
 
@@ -170,3 +179,18 @@ def test_lanes_share_what_their_project_knows_of_the_command_for_the_whole(tmp_p
     assert bench.where == "DONE", ended.said
     proofs = [gate["name"] for result in bench.results() for gate in result["gates"] if "doctor-base" in gate["name"]]
     assert proofs == ["doctor-base"]
+
+
+def test_who_waits_for_the_command_for_the_whole_keeps_time_for_its_agent(tmp_path: Path) -> None:
+    _, project = opened(tmp_path, "T1", gates={"doctor": "true"})
+    site = open_lane(lane_root(project.root, "T1"), project.environ)
+    place, run = place_of(site, "T1"), Run("r1", Role.DEV, now(), 2.0, this_process(), task_id="T1")
+    with (
+        site.layout.doctor_proof.with_suffix(".lock").open("w") as other,
+        StepLog(site.layout, run, redactor_for(site.environ)) as log,
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX)
+        plan = Task("T1", "One")
+        attempt = Attempt(site, Project(), run, (plan,), plan, place, standing_on(place), log, Stop())
+        with pytest.raises(TurnAwaited):
+            prove_doctor(attempt)

@@ -13,11 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiframe.app.attempts.agent_run import beat
+from aiframe.app.attempts.agent_run import beat, time_left
 from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.gates import GateReport, Ran, run_command
 from aiframe.app.attempts.gates_checkout import aside, make_ready
 from aiframe.app.attempts.results import GateResult
+from aiframe.app.attempts.turns import TurnAwaited
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
 from aiframe.app.protection.sandboxing import sandbox_of
@@ -32,6 +33,8 @@ TRIES = 3
 """In how many files a fault is planted, one after the other, until it is noticed."""
 _TAIL_LINES = 20
 _POLL_S, _BEAT_S = 0.2, 30.0
+_FOR_THE_AGENT = 0.5
+"""How much of a step's time is left to it when it stops waiting for another task."""
 BASE = "the base"
 SWITCH = "`gates: {prove_doctor: false}` relies on it as it is; then `aiframe resume`"
 
@@ -52,13 +55,20 @@ def prove_doctor(attempt: Attempt) -> GateReport:
 
 @contextmanager
 def _alone(attempt: Attempt) -> Iterator[None]:
-    """Be the only one of several tasks side by side that tries the command; what the others find holds for all."""
+    """Be the only one of several tasks side by side that tries the command; what the others find holds for all.
+
+    Raises TurnAwaited before that has taken the time that the agent needs.
+    """
     path = attempt.site.layout.doctor_proof.with_suffix(".lock")
     with storage_errors(path, "lock"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         next_beat = 0.0
+        least_s = attempt.run.timeout_s * _FOR_THE_AGENT
         while not _has_lock(descriptor) and not attempt.stop():
+            if time_left(attempt.run) <= least_s:
+                said = f"{attempt.task.id} waits until another task has tried the doctor's command"
+                raise TurnAwaited(said, hint="nothing to do: it goes on in a later step")
             if time.monotonic() >= next_beat:
                 beat(attempt.site)
                 next_beat = time.monotonic() + _BEAT_S
