@@ -151,6 +151,21 @@ def test_a_service_in_trouble_is_waited_for_with_the_locks_in_hand(tmp_path: Pat
     assert yard.arrived() == ["T1", "T1", "T2"]
 
 
+def test_a_quota_that_is_used_up_is_met_by_those_at_work_and_no_others(tmp_path: Path) -> None:
+    plan = [proven(name) for name in ("T1", "T2", "T3")]
+    yard = lay_yard(tmp_path, *plan, parallel=2)
+    refused = [
+        yard.turn(name, meets=False, fail={"kind": "quota", "message": "come back later"}) for name in ("T1", "T2")
+    ]
+    turns = [yard.turn("T3", meets=False), *(yard.turn(name, meets=False, repeat=1) for name in ("T1", "T2"))]
+    play(yard.bench, [*refused, *turns])
+    yard.bench.do("tick")
+    assert sorted(yard.arrived()) == ["T1", "T2"]
+    yard.bench.do("resume", "--now")
+    said = yard.bench.do("tick").said
+    assert (yard.bench.where, sorted(yard.arrived())) == ("DONE", ["T1", "T1", "T2", "T2", "T3"]), said
+
+
 def test_a_task_that_fails_stops_the_project_and_the_others_end(tmp_path: Path) -> None:
     bench = lay(tmp_path, task("T1", "false"), proven("T2"), limits={"max_attempts": 1})
     ended = bench.tick()
