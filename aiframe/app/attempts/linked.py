@@ -22,12 +22,13 @@ from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.model import TaskStatus
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
+from aiframe.store.layout import Layout
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.agent_git import sweep
 from aiframe.workspaces.cloning import CLONE, clone_at, give
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
-from aiframe.workspaces.host import Base, check_apart, is_branch_name, open_host, resolve_base, tip
+from aiframe.workspaces.host import Base, check_apart, host_lock, is_branch_name, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.ledger import enter
 from aiframe.workspaces.linked import Linked, read_ready
@@ -49,7 +50,8 @@ class Origin(Struct, frozen=True):
     """What the work of a project starts from and where it goes.
 
     *owner* is an id of the project's, *key* the name of its folder of workspaces, *repo* the repository, *wanted* the
-    base as PROJECT.yaml has it, *base* its full name (empty: a mere commit) and *commit* what it was at first.
+    base as PROJECT.yaml has it, *base* its full name (empty: a mere commit) and *commit* what it was at first. *family*
+    is the key of the project whose lane this is: what lands from there lands for all of its tasks.
     """
 
     owner: str
@@ -59,11 +61,12 @@ class Origin(Struct, frozen=True):
     base: str
     commit: str
     target: str
+    family: str = ""
 
     @property
     def landed_ref(self) -> str:
         """The ref that keeps what landed last, whatever becomes of the target."""
-        return LANDED_REF + self.key
+        return LANDED_REF + (self.family or self.key)
 
     def still_holds(self, host: Repository, wanted: str) -> bool:
         """Whether the base need not be looked up anew: *host* and what is *wanted* are the same, and it is there."""
@@ -122,8 +125,12 @@ def wanted_base(site: Site, host: Repository) -> Base:
 
 def read_origin(site: Site) -> Origin | None:
     """What is recorded; None before the first attempt."""
+    return _recorded(site.layout)
+
+
+def _recorded(layout: Layout) -> Origin | None:
     try:
-        return Origin(**json.loads(site.layout.workspace_record.read_bytes()))
+        return Origin(**json.loads(layout.workspace_record.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -139,7 +146,9 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
         base = wanted_base(site, host)
     target = settings.target or landed_branch(key)
     checked_branch(target)
-    origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target)
+    whole = _recorded(Layout(site.root.parent.parent)) if site.layout.is_lane else None
+    family = whole.key if whole is not None and (whole.repo, whole.target) == (repo, target) else ""
+    origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target, family)
     if origin != old:
         make_folder(site.layout.workspace_record.parent)
         write_durable(site.layout.workspace_record, json.dumps(to_builtins(origin), indent=2) + "\n")
@@ -315,7 +324,7 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
         commit_work(workspace_of(linked_place(site, task_id)), commit, kept.date)
         enter(host, commit)
         land(host, origin.target, kept.base, commit, kept.date)
-    set_ref(host, origin.landed_ref, commit)
+    _keep_landed(host, origin, commit)
     return commit
 
 
@@ -333,7 +342,15 @@ def land_commit(site: Site, place: Place, commit: str) -> None:
     host, origin = open_origin(site)
     enter(host, commit)
     land(host, origin.target, read_ready(workspace_of(place)).base, commit, now().wall)
-    set_ref(host, origin.landed_ref, commit)
+    _keep_landed(host, origin, commit)
+
+
+def _keep_landed(host: Repository, origin: Origin, commit: str) -> None:
+    """Keep *commit*, which has landed, whatever becomes of the target; what landed on top of it stays kept."""
+    with host_lock(host):
+        last = host.commit_of(origin.landed_ref)
+        if last is None or not host.is_ancestor(commit, last):
+            set_ref(host, origin.landed_ref, commit)
 
 
 def leave_linked(place: Place, task_id: str, run_id: str) -> None:
