@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from aiframe.store.settings_file import PARALLEL, ProjectSettings
 from aiframe.workspaces.paths import safe_part
 
 FOLDER = "lanes"
+_ASIDE = re.compile(r"\.closed-\d+\Z")
 _FOR_A_PERSON = frozenset(
     {State.QUESTION_WAITING, State.REVIEW_WAITING, State.WORK_WAITING, State.PAUSED, State.PAUSE_INTERACT}
 )
@@ -83,8 +85,12 @@ class Lane(Struct, frozen=True):
 
 
 def lane_root(root: Path, task_id: str) -> Path:
-    """Where the lane of *task_id* lies: its name says the project's too, and so do its branch and its workspace."""
-    return root / FOLDER / safe_part(f"{root.name}.{task_id}")
+    """Where the lane of *task_id* lies: its name says the project's too, and so do its branch and its workspace.
+
+    None has a name that one which was put aside might have.
+    """
+    name = f"{root.name}.{task_id}"
+    return root / FOLDER / safe_part(f"{name}\0" if _ASIDE.search(name) else name)
 
 
 def has_lanes(root: Path) -> bool:
