@@ -51,6 +51,7 @@ SENTENCES: Mapping[str, str] = {
     "The next step waits: {why}": "下一步在等待：{why}",
     # Ready
     "The interview can begin": "访谈可以开始",
+    "The work can begin, without an interview": "工作可以开始，不进行访谈",
     "Your answers are there": "你的回答已收到",
     "The interview goes on without answers": "访谈在没有回答的情况下继续",
     "The specification is there; the plan is not": "规格已有，计划还没有",
@@ -61,7 +62,10 @@ SENTENCES: Mapping[str, str] = {
     "Side by side: {items} at work": "并行：{items} 正在进行",
     "Side by side: {items} waiting": "并行：{items} 在等待",
     "Side by side: {items} at work; {items2} waiting": "并行：{items} 正在进行；{items2} 在等待",
+    "Side by side: {items} to go on": "并行：{items} 等待继续",
+    "Side by side: {items} to go on; {items2} waiting": "并行：{items} 等待继续；{items2} 在等待",
     "the steps": "这些步骤",
+    "the next run, which goes on with them": "下一次 run：继续这些任务",
     "what those tasks wait for": "这些任务所等待的",
     "It rests with its project": "随项目一起休息",
     "a slot": "空位",
@@ -107,7 +111,9 @@ SENTENCES: Mapping[str, str] = {
     "write into INTAKE_ANSWERS.md": "在 INTAKE_ANSWERS.md 中填写",
     "delete notes/interrupt.flag": "删除 notes/interrupt.flag",
     "look at {what}": "查看 {what}",
-    "add a task with status todo to TASKS.yaml for more": "如需继续，在 TASKS.yaml 中添加状态为 todo 的任务",
+    "for more, add a task with status todo to TASKS.yaml, then `aiframe resume`":
+        "如需继续，在 TASKS.yaml 中添加状态为 todo 的任务，然后 `aiframe resume`",
+    "{merge} (takes in what has landed)": "{merge} (并入已落地的内容)",
     "{command} (meanwhile for you: {what})": "{command} (其间等你处理：{what})",
     "{command} (on {host})": "{command} (在 {host} 上)",
     "{command} (here, if that host is gone: the step is looked after then)":
@@ -138,6 +144,7 @@ _FIELDS = {
     "host": r"[^ ;]+",
     "items": r"[^;]+",
     "items2": r"[^;]+",
+    "merge": r"git .+ merge .+",
     "key": r"budget\.[a-z_.]+",
 }
 _STEP = re.compile(r"[Tt]he (?P<role>[A-Z]+) step(?: on (?P<task>\S+))? \(attempt (?P<number>[0-9]+)\)")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 LANGUAGES = ("en", "zh")
 
 PANEL = (
-    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "lane", "spent", "quota", "diagnosis",
-    "error", "waits", "to_do", "clash", "problem", "log",
+    "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "lane", "target", "spent", "quota",
+    "diagnosis", "error", "waits", "to_do", "clash", "problem", "log",
 )  # fmt: skip
 """The lines of the panel; the other words stand in them."""
 
@@ -22,6 +22,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "heartbeat": "heartbeat",
         "tasks": "tasks",
         "lane": "at work",
+        "target": "lands on",
         "in_use": "waits for {what}, which {holder} has",
         "wanted": "waits for {what}",
         "spent": "spent",
@@ -60,6 +61,7 @@ LABELS: Mapping[str, Mapping[str, str]] = {
         "heartbeat": "心跳",
         "tasks": "任务",
         "lane": "并行",
+        "target": "落到",
         "in_use": "等待 {what}，{holder} 正在使用",
         "wanted": "等待 {what}",
         "spent": "已用",

@@ -92,6 +92,8 @@ def _rows(
         yield "lane", _lane(lane, labels, tongue)
     for waiting in snapshot.queue:
         yield "lane", _queued(waiting, labels, tongue)
+    if snapshot.target:
+        yield "target", f"{snapshot.target}  ({snapshot.merge})" if snapshot.merge else snapshot.target
     yield "spent", _spent(snapshot, labels)
     for name, until in snapshot.resting.items():
         yield "quota", labels["used_up"].format(agent=name, time=clock_time(until))

@@ -55,12 +55,15 @@ class Explanation(Struct, frozen=True):
     cures: tuple[str, ...] = ()
 
 
-def explain(project: Project, seen: Seen, rules: Rules, *, open_form_questions: int = 0, repo: str = "") -> Explanation:
+def explain(
+    project: Project, seen: Seen, rules: Rules, *, open_form_questions: int = 0, repo: str = "", landed: str = ""
+) -> Explanation:
     """What *project* waits for. *open_form_questions* counts the blank answers of the interview's form.
 
-    *repo* is where held work is, as a shell reads it; empty for the project's own repository.
+    *repo* is where held work is, as a shell reads it; empty for the project's own repository. *landed* is the command
+    that takes in what has landed there; empty where there is nothing to take in.
     """
-    said = _where_it_stands(project, seen, rules, open_form_questions, repo)
+    said = _where_it_stands(project, seen, rules, open_form_questions, repo, landed)
     said = replace(said, cures=(*said.cures, *_meanwhile(project, seen)))
     if _spec_changed(project, seen):
         said = replace(said, cures=(*said.cures, "aiframe replan (SPEC.md has changed since the plan was made)"))
@@ -88,7 +91,9 @@ def _open_questions(project: Project, seen: Seen) -> int:
     return sum(question.task_id not in closed for question in project.open_questions())
 
 
-def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_questions: int, repo: str) -> Explanation:
+def _where_it_stands(
+    project: Project, seen: Seen, rules: Rules, open_form_questions: int, repo: str, landed: str
+) -> Explanation:
     match project.state:
         case State.RUNNING:
             return _running(project, seen, rules)
@@ -105,7 +110,7 @@ def _where_it_stands(project: Project, seen: Seen, rules: Rules, open_form_quest
         case State.PAUSED:
             return _paused(project)
         case State.DONE:
-            return _done(seen)
+            return _done(seen, landed)
         case State.ERROR:
             return _error(project, seen)
         case Unknown(name):
@@ -188,16 +193,20 @@ def _side_by_side(seen: Seen) -> Explanation:
     """Tasks that are worked at in lanes: which go on, and which rest. What each waits for its own project says."""
     at_work = [lane.task_id for lane in seen.lanes if not lane.rests and lane.failure is None]
     rest = [lane.task_id for lane in seen.lanes if lane.rests or lane.failure is not None]
-    said = [f"{', '.join(at_work)} at work"] if at_work else []
+    nobody = not any(lane.running or lane.waits for lane in seen.lanes)  # the runners may have been killed
+    said = [f"{', '.join(at_work)} {'to go on' if nobody else 'at work'}"] if at_work else []
     said += [f"{', '.join(rest)} waiting"] if rest else []
-    waiting = "the steps" if at_work else "what those tasks wait for"
+    going = "the next run, which goes on with them" if nobody else "the steps"
+    waiting = going if at_work else "what those tasks wait for"
     return Explanation(f"Side by side: {'; '.join(said)}", waiting, cures=(GO_ON,) if at_work else ())
 
 
 def _headline(project: Project) -> str:
     match project.state:
-        case State.INTAKE_READY:
+        case State.INTAKE_READY if project.settings.interactive_mode:
             return "The interview can begin"
+        case State.INTAKE_READY:
+            return "The work can begin, without an interview"
         case State.INTAKE_WAITING if project.settings.interactive_mode:
             return "Your answers are there"
         case State.INTAKE_WAITING:
@@ -323,10 +332,12 @@ def _back(project: Project) -> str:
     return project.paused_from or "where it was"
 
 
-def _done(seen: Seen) -> Explanation:
+def _done(seen: Seen, landed: str) -> Explanation:
     left = [task.id for task in seen.tasks if task.status not in CLOSED]
     if not left:
-        return Explanation("Done: no task is open", cures=("add a task with status todo to TASKS.yaml for more",))
+        more = "for more, add a task with status todo to TASKS.yaml, then `aiframe resume`"
+        taken_in = (f"{landed} (takes in what has landed)",) if landed else ()
+        return Explanation("Done: no task is open", cures=(*taken_in, more))
     there = _count(len(left), "task is", "tasks are")
     return Explanation(f"Done once, but {there} open: {', '.join(left)}", "you", cures=("aiframe resume",))
 

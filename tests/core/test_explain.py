@@ -49,7 +49,11 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
         pytest.param(
             at(S.INTAKE_READY, interactive_mode=False),
             seen(),
-            Explanation("The interview can begin", "the next tick, which starts the PO step (attempt 1)", cures=TICK),
+            Explanation(
+                "The work can begin, without an interview",
+                "the next tick, which starts the PO step (attempt 1)",
+                cures=TICK,
+            ),
             id="INTAKE_READY, unattended",
         ),
         pytest.param(
@@ -361,7 +365,10 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
         pytest.param(
             at(S.DONE),
             seen(task("T1", DONE), task("T2", TaskStatus.CANCELLED)),
-            Explanation("Done: no task is open", cures=("add a task with status todo to TASKS.yaml for more",)),
+            Explanation(
+                "Done: no task is open",
+                cures=("for more, add a task with status todo to TASKS.yaml, then `aiframe resume`",),
+            ),
             id="DONE",
         ),
         pytest.param(

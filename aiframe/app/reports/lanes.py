@@ -49,7 +49,7 @@ def lane_lines(site: Site, lanes: Sequence[Lane], clock: Moment, explain: Explai
 def _line(site: Site, lane: Lane, clock: Moment, explain: Explain) -> LaneLine:
     line = LaneLine(lane.task_id, lane.seen.state, _waits(site, lane, explain), place=str(lane.root))
     run = lane.project.run if lane.project is not None else None
-    if run is None:
+    if run is None or not lane.running:
         return line
     return replace(
         line,

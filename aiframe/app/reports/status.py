@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.playing import next_agent
 from aiframe.app.project.intake import open_questions
+from aiframe.app.project.landed import landing_branch, merge_command
 from aiframe.app.project.lanes import Lane, has_lanes, read_lanes
 from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.project.offers import waiting
@@ -79,9 +80,10 @@ class Snapshot(Struct, frozen=True):
     *heartbeat_age_s* are those of the step that runs, *timeout_s* its limit or else the setting; *alive*: a runner
     holds the run lock. *agent* is who plays the role that is on, *instead_of* the agent for which it stands in.
     *resting* are the agents whose quota is used up, with the time at which it is there again. *spent* is what the
-    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet. *lanes* are the tasks
-    that are worked at side by side, *queue* those that are ready and wait for what others have, *clashes* those that
-    will not go together.
+    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet. *target* is the branch
+    that work lands on, empty where there is none of its own or none yet, *merge* the command that takes it in. *lanes*
+    are the tasks that are worked at side by side, *queue* those that are ready and wait for what others have, *clashes*
+    those that will not go together.
     """
 
     name: str
@@ -112,6 +114,8 @@ class Snapshot(Struct, frozen=True):
     failure: Failure | None = None
     waits: Explanation = field(default_factory=lambda: Explanation(""))
     settings: Settings = field(default_factory=Settings)
+    target: str = ""
+    merge: str = ""
     open_form_questions: int = 0
     questions: tuple[Question, ...] = ()
     review_items: tuple[str, ...] = ()
@@ -165,9 +169,9 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         readings.note(loaded.unreadable)
     seen = _see(site, loaded, readings, alive=alive)
     project = _with_hand_edits(site, loaded, seen) if loaded is not None else Project()
-    log = _log(layout, project.run)
-    counts = Counter(task.status for task in seen.tasks)
     lanes = _lanes(site, seen)
+    log = _log(layout, project.run, [Layout(lane.root) for lane in lanes])
+    counts = Counter(task.status for task in seen.tasks)
     lines = lane_lines(site, lanes, seen.clock, _explain_lane)
     spending = all_spent(project, seen.lanes)
     shown = {**project.shown, **shown_attempts(lanes)}
@@ -191,12 +195,14 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         failure=project.failure,
         waits=together(_explain_or_blame(site, project, seen, readings), lines),
         settings=project.settings,
+        target=landing_branch(site),
+        merge=merge_command(site),
         open_form_questions=readings.take(lambda: _open_form_questions(site, project), 0),
         questions=project.open_questions(),
         review_items=_review_items(project, seen),
         spec_changed=bool(project.planned_spec and seen.spec_hash and project.planned_spec != seen.spec_hash),
         offered_tasks=layout.offered_tasks.exists(),
-        log_file=f"logs/{log.name}" if log is not None else "",
+        log_file=str(log.relative_to(layout.root)) if log is not None else "",
         log_tail=readings.take(lambda: last_lines(log, tail), ()) if log is not None else (),
         problems=readings.problems(),
         clashes=find_clashes(site),
@@ -315,7 +321,7 @@ def _queue(site: Site, project: Project, seen: Seen) -> tuple[Waiting, ...]:
 
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
     blank = _open_form_questions(site, project)
-    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site))
+    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site), landed=merge_command(site))
     return replace(said, cures=(*said.cures, *waiting(site), *unpushed(site.layout, held_in(site))))
 
 
@@ -343,10 +349,20 @@ def _review_items(project: Project, seen: Seen) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*project.review_items, *in_review)))
 
 
-def _log(layout: Layout, run: Run | None) -> Path | None:
-    """The log of the step that runs, else the newest."""
+def _log(layout: Layout, run: Run | None, lanes: Sequence[Layout]) -> Path | None:
+    """The log of the step that runs, else the newest; of tasks side by side the one that was written last."""
     try:
         own = layout.tick_log(run.run_id) if run is not None else None
     except AiframeError:  # the original's run ids are free text
         own = None
-    return own if own is not None and own.exists() else newest_log(layout)
+    if own is not None and own.exists():
+        return own
+    found = [log for log in map(newest_log, lanes) if log is not None]
+    return max(found, key=_written, default=None) or newest_log(layout)
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # the lane has been put away meanwhile
+        return 0.0

@@ -95,7 +95,7 @@ def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision
         case State.DONE:
             if all_closed(seen.tasks):
                 raise Refused(
-                    "the project is done and has no open task", hint="add a task with status todo to TASKS.yaml"
+                    "the project is done and has no open task", hint="add a task with status todo to TASKS.yaml first"
                 )
             return Decision(project.evolve(state=State.DEV_READY))
         case _:
