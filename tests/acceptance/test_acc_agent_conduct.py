@@ -224,7 +224,7 @@ def test_a_file_may_not_grow_any_more(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "Traceback" not in ended.stdout + ended.stderr
     assert (bench.where, bench.state["failure"]["kind"]) == ("ERROR", "setup")
-    assert "agent.jsonl" in bench.state["failure"]["message"]
+    assert ".jsonl: cannot write: File too large" in bench.state["failure"]["message"]
     assert bench.state["failure"]["hint"] in ended.stdout
     play(bench, [dev("T1", files={"one": ""})])
     bench.do("resume")

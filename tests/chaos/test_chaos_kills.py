@@ -32,7 +32,7 @@ from aiframe.core.model import FailureKind, Rules, State, TaskStatus
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds its victims in /proc")
 
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "36"))
 ROUNDS_A_CASE = 6
 VICTIMS = (
     "tick", "runner", "guardian", "agent", "tool", "verify", "git", "runner+guardian", "cookie", "all",
