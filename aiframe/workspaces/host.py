@@ -28,6 +28,7 @@ LEAST_GIT = (2, 38)
 """From this version on git merges two commits without a checkout."""
 LOCK_WAIT_S = 600.0
 CANNOT_WRITE = "make the repository's .git folder and all in it readable and writable for you"
+GONE = "bring the repository back to where it was, or say where it is (workspace.repo in PROJECT.yaml)"
 
 
 class Base(Struct, frozen=True):
@@ -206,7 +207,7 @@ def host_lock_at(common_dir: Path) -> Iterator[tuple[int, ...]]:
         folder.mkdir(exist_ok=True)
         descriptor = os.open(folder / "workspaces.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StepError(f"{folder}: {error.strerror or error}", hint=CANNOT_WRITE) from error
+        raise StepError(f"{folder}: {error.strerror or error}", hint=cure_of(error)) from error
     try:
         deadline = time.monotonic() + LOCK_WAIT_S
         while True:
@@ -222,6 +223,11 @@ def host_lock_at(common_dir: Path) -> Iterator[tuple[int, ...]]:
         yield (descriptor,)
     finally:
         os.close(descriptor)
+
+
+def cure_of(error: OSError) -> str:
+    """What to do where a file of aiframe's in a repository's .git folder could not be written."""
+    return GONE if isinstance(error, FileNotFoundError) else CANNOT_WRITE
 
 
 def tip(repo: Repository, branch: str) -> Head:

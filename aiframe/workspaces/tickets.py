@@ -20,10 +20,10 @@ from msgspec import Struct, to_builtins
 from aiframe.core.errors import StepError
 from aiframe.core.landing import Ticket
 from aiframe.workspaces.git import Repository
+from aiframe.workspaces.host import cure_of
 
 FOLDER = "landing"
 LOCK = "landing.lock"
-_CURE = "make the repository's .git folder and all in it readable and writable for you"
 _SUFFIX = ".json"
 _UNBORN_S = 3600.0
 
@@ -40,7 +40,8 @@ def draw_ticket(repo: Repository, ticket: Ticket) -> HeldTicket:
     folder = queue_of(repo)
     descriptor = -1
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)  # no parents: a repository that was moved away is not to be made up
+        folder.mkdir(exist_ok=True)
         descriptor, hidden = tempfile.mkstemp(prefix=".", dir=folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, json.dumps(to_builtins(ticket)).encode())
@@ -49,7 +50,7 @@ def draw_ticket(repo: Repository, ticket: Ticket) -> HeldTicket:
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
-        raise StepError(f"{folder}: {error.strerror or error}", hint=_CURE) from error
+        raise StepError(f"{folder}: {error.strerror or error}", hint=cure_of(error)) from error
     return HeldTicket(visible, descriptor)
 
 
@@ -109,7 +110,7 @@ def open_turn(repo: Repository) -> int:
         path.parent.mkdir(exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StepError(f"{path}: {error.strerror or error}", hint=_CURE) from error
+        raise StepError(f"{path}: {error.strerror or error}", hint=cure_of(error)) from error
 
 
 def take_turn(descriptor: int) -> bool:

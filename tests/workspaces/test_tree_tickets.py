@@ -14,17 +14,21 @@ from pathlib import Path
 import pytest
 from support.projects import git, wait_for
 
+from aiframe.core.errors import StepError
 from aiframe.core.landing import Ticket
 from aiframe.core.model import Priority
 from aiframe.workspaces.git import Repository
+from aiframe.workspaces.host import host_lock_at
 from aiframe.workspaces.tickets import draw_ticket, drop_turn, give_back, open_turn, queue_of, take_turn, waiting
 
 Start = Callable[[str], "subprocess.Popen[str]"]
 WAITS = """
 import sys, time
 from pathlib import Path
+from aiframe.core.errors import StepError
 from aiframe.core.landing import Ticket
 from aiframe.workspaces.git import Repository
+from aiframe.workspaces.host import host_lock_at
 from aiframe.workspaces.tickets import draw_ticket, open_turn, take_turn
 repo = Repository(Path(sys.argv[1]))
 held = draw_ticket(repo, Ticket(sys.argv[2], 5.0))
@@ -130,3 +134,16 @@ def test_what_a_kill_left_of_drawing_is_swept_later(repo: Repository) -> None:
     waiting(repo)
     wait_for(lambda: not old.exists(), "sweeping")
     assert fresh.exists()
+
+
+def test_of_a_repository_that_was_moved_away_nothing_is_made_up_again(repo: Repository) -> None:
+    root, common = repo.root, repo.common_dir
+    root.rename(root.with_name("elsewhere"))
+    for queue in (lambda: draw_ticket(repo, Ticket("T1", 5.0)), lambda: open_turn(repo)):
+        with pytest.raises(StepError, match="No such file or directory") as refused:
+            queue()
+        assert "bring the repository back" in refused.value.hint
+    with pytest.raises(StepError) as refused, host_lock_at(common):
+        pass
+    assert "bring the repository back" in refused.value.hint
+    assert not root.exists()
