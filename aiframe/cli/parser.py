@@ -96,6 +96,9 @@ class _Parser(argparse.ArgumentParser):
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if found:
             cure = _meant(found[1], re.findall(r"\w+", found[2])) or cure
+        empty = re.search(r"argument (?:-\w/)?(--[\w-]+): expected one argument", message)
+        if empty:
+            cure += f"; a value that begins with - is written {empty[1]}=-VALUE"
         raise UsageError(f"{self.prog}: {message}", hint=cure)
 
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 from aiframe.store.yaml_nodes import Mapping, Node, Scalar, Sequence, Source
 
 T = TypeVar("T")
+_SHOWN = 80
+"""How many characters of a name a message shows."""
 
 
 class Fields:
@@ -22,7 +24,7 @@ class Fields:
 
     def complain(self, node: Node, message: str, hint: str = "") -> None:
         """Note what is wrong with *node*, a part of this mapping."""
-        self.source.complain(node.start, f"{self.name}: {message}" if self.name else message, hint)
+        self.source.complain(node.start, f"{self.name[:_SHOWN]}: {message}" if self.name else message, hint)
 
     def text(self, name: str, default: str = "") -> str:
         """A text, or a list of lines."""

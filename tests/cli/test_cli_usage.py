@@ -41,6 +41,7 @@ def line_after(text: str, beginning: str) -> str:
         pytest.param(["tick", "--proj", "x"], "no option --proj", "did you mean --project", id="abbreviated option"),
         pytest.param(["tick", "shop"], "'shop' is one word too many", "--project shop", id="project without option"),
         pytest.param(["tick", "--project"], "expected one argument", "aiframe tick --help", id="option without value"),
+        pytest.param(["logs", "--task", "-x"], "expected one argument", "is written --task=-VALUE", id="value with -"),
         pytest.param(["tick", "--all", "--project", "x"], "not allowed with", "aiframe tick --help", id="one and all"),
         pytest.param(["status", "--lang", "fr"], "invalid choice: 'fr'", "aiframe status --help", id="language"),
         pytest.param(["status", "--tail", "-1"], "--tail", "aiframe status --help", id="negative number"),

@@ -102,6 +102,7 @@ def test_leniency(fields: str, name: str, value: object) -> None:
         pytest.param(b"tasks: !!python/object:os.system []", "1:8: the tag", id="tag"),
         pytest.param(b"tasks:\n- {title: x}", "2:3: a task: it has no id", id="no id"),
         pytest.param(b"tasks:\n- {id: a}", "2:3: a: it has no title", id="no title"),
+        pytest.param(b"tasks:\n- {id: " + b"a" * 480 + b", title: x}", f"2:8: {'a' * 80}: the id", id="endless id"),
         pytest.param(b"tasks:\n- {id: ../x, title: x}", "2:8: ../x: the id '../x' is not usable", id="unsafe id"),
         pytest.param(b"tasks:\n- {id: -x, title: x}", "2:8: -x: the id '-x' is not usable", id="option as id"),
         pytest.param(b"tasks:\n- {id: a, title: x, status: dnoe}", "2:29: a: status `dnoe` is unknown", id="status"),
