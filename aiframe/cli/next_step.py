@@ -17,15 +17,16 @@ def then(args: Namespace, said: str, *, tick: str = "") -> int:
 
 def _next(args: Namespace, tick: str) -> str:
     from aiframe.app.reports.status import explain_now
-    from aiframe.core.explain import TICK
+    from aiframe.core.explain import LOOK, TICK
 
     try:
         cures = explain_now(where.site(args)).cures
     except AiframeError:  # a file that cannot be read is told by whoever needs it
         return "Next: aiframe why"
-    if not cures:
+    first = next((cure for cure in cures if not cure.startswith(LOOK)), "")  # a reason at length is for `why`
+    if not first:
         return ""
-    return f"Next: {typed(tick if tick and cures[0] == TICK else cures[0], args)}"
+    return f"Next: {typed(tick if tick and first == TICK else first, args)}"
 
 
 def typed(cure: str, args: Namespace) -> str:

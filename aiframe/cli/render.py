@@ -100,8 +100,8 @@ def _rows(
     yield "diagnosis", snapshot.diagnosis or _NOTHING
     yield "error", snapshot.last_error or _NOTHING
     yield "waits", _waits(snapshot, labels, tongue)
-    for cure in waits.cures:
-        yield "to_do", typed(tongue.sentence(cure))
+    for cure in dict.fromkeys(typed(tongue.sentence(cure)) for cure in waits.cures):
+        yield "to_do", cure
     for clash in snapshot.clashes:
         more = len(clash.files) - _FEW
         files = ", ".join(clash.files[:_FEW]) + (labels["and_more"].format(number=more) if more > 0 else "")

@@ -35,6 +35,8 @@ from aiframe.core.transitions.merging import waits_for_word
 
 TICK = "aiframe tick"
 GO_ON = "aiframe run"
+LOOK = "look at "
+"""How a cure begins that says what to look at, which may be long."""
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
 """The states that a person may write into STATE.json."""
 _SHOWN = 5
@@ -74,7 +76,7 @@ def explain(
     if asked and project.state is not State.QUESTION_WAITING:
         about = _count(asked, "question of an agent waits", "questions of agents wait")
         said = replace(said, cures=(*said.cures, f"aiframe questions ({about} for you)"))
-    return said
+    return replace(said, cures=tuple(dict.fromkeys(said.cures)))
 
 
 def _meanwhile(project: Project, seen: Seen) -> tuple[str, ...]:
@@ -191,14 +193,22 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
 
 def _side_by_side(seen: Seen) -> Explanation:
     """Tasks that are worked at in lanes: which go on, and which rest. What each waits for its own project says."""
-    at_work = [lane.task_id for lane in seen.lanes if not lane.rests and lane.failure is None]
-    rest = [lane.task_id for lane in seen.lanes if lane.rests or lane.failure is not None]
+    again = to_take_up(seen)
+    idle = {lane.task_id for lane in seen.lanes if lane.rests or lane.failure is not None} - again
+    at_work = [lane.task_id for lane in seen.lanes if lane.task_id not in idle]
+    rest = [lane.task_id for lane in seen.lanes if lane.task_id in idle]
     nobody = not any(lane.running or lane.waits for lane in seen.lanes)  # the runners may have been killed
     said = [f"{', '.join(at_work)} {'to go on' if nobody else 'at work'}"] if at_work else []
     said += [f"{', '.join(rest)} waiting"] if rest else []
     going = "the next run, which goes on with them" if nobody else "the steps"
     waiting = going if at_work else "what those tasks wait for"
     return Explanation(f"Side by side: {'; '.join(said)}", waiting, cures=(GO_ON,) if at_work else ())
+
+
+def to_take_up(seen: Seen) -> set[str]:
+    """The tasks with a lane that are to be begun again, whatever their lane has come to."""
+    todo = {task.id for task in seen.tasks if task.status is TaskStatus.TODO}
+    return {lane.task_id for lane in seen.lanes if not lane.running} & todo
 
 
 def _headline(project: Project) -> str:
@@ -257,7 +267,7 @@ def _review(project: Project, seen: Seen, repo: str) -> Explanation:
     last = "; it is the last one, every task is done" if seen.tasks and all_closed(seen.tasks) else ""
     checks = {task.id: task.manual_checks for task in seen.tasks}
     looks = ((name, (*checks.get(name, ()), *project.to_look_at.get(name, ()))) for name in items)
-    look = tuple(f"look at {name}: {shortened(texts)}" for name, texts in looks if texts)
+    look = tuple(f"{LOOK}{name}: {shortened(texts)}" for name, texts in looks if texts)
     shows = tuple(show_command(project.held[name], repo) for name in undecided(project, seen.tasks))
     single = tuple(f"aiframe approve {name}" for name in undecided(project, seen.tasks))
     return Explanation(

@@ -97,15 +97,17 @@ def test_it_tells_of_its_tasks_and_takes_answers_and_words_about_them(tmp_path: 
 
 def test_work_is_sent_back_and_a_word_that_could_mean_several_is_not_guessed(tmp_path: Path, say: Say) -> None:
     bench = lay(
-        tmp_path, proven("T1", review=True), proven("T2", review=True),
+        tmp_path, proven("T1", review=True), task("T2", "grep -q T2 T2.txt", "manual: by the light of day"),
         turns=[does("T1"), does("T2"), does("T2", append={"T2.txt": "more\n"}, attempt=2)],
     )  # fmt: skip
     say("run")
     assert "several reviews wait: T1, T2" in say("approve")
     assert "several reviews wait: T1, T2" in say("reject", "--notes", "no")
     assert "`aiframe approve T1` or `aiframe approve T2`" in say("approve")
+    assert "look at T2: by the light of day" in say("why")
+    approved = say("approve", "T1")
+    assert (approved.startswith("T1: Approved"), "Next: aiframe approve T2" in approved) == (True, True), approved
     assert say("reject", "--task", "T2", "--notes", "more of it").startswith("T2: Rejected")
-    assert say("approve", "T1").startswith("T1: Approved")
     say("run")
     assert bench.statuses() == {"T1": "done", "T2": "review"} or bench.statuses() == {"T1": "done", "T2": "in_progress"}
     say("approve")
@@ -119,8 +121,11 @@ def test_an_error_in_one_is_told_with_what_to_type_and_tried_again(tmp_path: Pat
     bench = lay(tmp_path, proven("T1"), proven("T2"), turns=turns, attended=False, limits={"max_attempts": 1})
     say("run")
     assert (bench.where, bench.statuses()) == ("ERROR", {"T1": "failed", "T2": "done"})
-    assert "aiframe retry" in say("why")
-    assert "T1" in say("why")
+    why = say("why")
+    assert "task T1 failed: " in why
+    assert "aiframe retry --project" in why or "aiframe retry T1" in why
+    assert "failed: task" not in why
+    assert len(why.splitlines()) == len(set(why.splitlines()))
     assert "To be tried again, with all attempts: T1" in say("retry", "T1")
     say("run")
     assert bench.where == "DONE"
@@ -133,7 +138,7 @@ def test_what_any_task_would_meet_stops_the_project_and_no_task_is_lost_by_it(tm
     assert bench.where == "ERROR"
     assert set(bench.statuses().values()) <= {"todo", "in_progress"}
     play(bench, [does("T1"), does("T2")])
-    say("resume")
+    assert "Next: aiframe run" in say("resume")
     say("run")
     assert bench.where == "DONE"
 

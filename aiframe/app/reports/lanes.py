@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -41,9 +41,15 @@ class LaneLine(Struct, frozen=True):
     cost_usd: float | None = None
 
 
-def lane_lines(site: Site, lanes: Sequence[Lane], clock: Moment, explain: Explain) -> tuple[LaneLine, ...]:
-    """A line for each of *lanes*, in words that *explain* finds for the site of its project."""
-    return tuple(_line(site, lane, clock, explain) for lane in lanes)
+def lane_lines(
+    site: Site, lanes: Sequence[Lane], clock: Moment, explain: Explain, again: Collection[str] = ()
+) -> tuple[LaneLine, ...]:
+    """A line for each of *lanes*, in words that *explain* finds for the site of its project.
+
+    Of the tasks *again*, which the next run takes up, nobody has to do anything first.
+    """
+    lines = (_line(site, lane, clock, explain) for lane in lanes)
+    return tuple(replace(line, waits=replace(line.waits, cures=())) if line.task in again else line for line in lines)
 
 
 def _line(site: Site, lane: Lane, clock: Moment, explain: Explain) -> LaneLine:

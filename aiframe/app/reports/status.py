@@ -27,7 +27,7 @@ from aiframe.app.reports.lanes import LaneLine, lane_lines, shown_attempts, toge
 from aiframe.core.budget import Spending, Spent
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import Seen
-from aiframe.core.explain import Explanation, explain
+from aiframe.core.explain import Explanation, explain, to_take_up
 from aiframe.core.lanes import Waiting
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
@@ -143,7 +143,15 @@ def explain_now(site: Site) -> Explanation:
 def explain_seen(site: Site, loaded: Loaded, seen: Seen) -> Explanation:
     """What the project, which was just *loaded*, waits for by what was *seen*."""
     said = _explain(site, _with_hand_edits(site, loaded, seen), seen)
-    return together(said, lane_lines(site, _lanes(site, seen), seen.clock, _explain_lane)) if seen.lanes else said
+    if not seen.lanes:
+        return said
+    lines = lane_lines(site, _lanes(site, seen), seen.clock, _explain_lane, _again(loaded.project, seen))
+    return together(said, lines)
+
+
+def _again(project: Project, seen: Seen) -> frozenset[str]:
+    """The tasks that the next look takes up again: what is wrong in their lanes is over."""
+    return frozenset(to_take_up(seen)) if project.state is State.DEV_READY else frozenset()
 
 
 def _explain_lane(site: Site, lane: Lane) -> Explanation:
@@ -172,7 +180,7 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
     lanes = _lanes(site, seen)
     log = _log(layout, project.run, [Layout(lane.root) for lane in lanes])
     counts = Counter(task.status for task in seen.tasks)
-    lines = lane_lines(site, lanes, seen.clock, _explain_lane)
+    lines = lane_lines(site, lanes, seen.clock, _explain_lane, _again(project, seen))
     spending = all_spent(project, seen.lanes)
     shown = {**project.shown, **shown_attempts(lanes)}
     return Snapshot(
@@ -322,7 +330,8 @@ def _queue(site: Site, project: Project, seen: Seen) -> tuple[Waiting, ...]:
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
     blank = _open_form_questions(site, project)
     said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site), landed=merge_command(site))
-    return replace(said, cures=(*said.cures, *waiting(site), *unpushed(site.layout, held_in(site))))
+    cures = (*said.cures, *waiting(site), *unpushed(site.layout, held_in(site)))
+    return replace(said, cures=tuple(dict.fromkeys(cures)))
 
 
 def _explain_or_blame(site: Site, project: Project, seen: Seen, readings: _Readings) -> Explanation:

@@ -168,7 +168,8 @@ def give_up(project: Project, task_id: str, failure: Failure, rules: Rules) -> D
     effects = (SetStatus(task_id, TaskStatus.FAILED),)
     if rules.continue_on_task_failure:
         return Decision(project.evolve(state=State.DEV_READY, last_error=failure.message), (*effects, GoOn()))
-    message = f"task {task_id} failed: {failure.message}"
+    # A lane has said so already, of its own task.
+    message = f"task {task_id} failed: {failure.message.removeprefix(f'task {task_id} failed: ')}"
     named = replace(
         failure, message=message, hint=failure.hint or f"read `aiframe logs`, then `aiframe retry {task_id}`"
     )
