@@ -104,7 +104,7 @@ def test_work_is_sent_back_and_a_word_that_could_mean_several_is_not_guessed(tmp
     assert "several reviews wait: T1, T2" in say("approve")
     assert "several reviews wait: T1, T2" in say("reject", "--notes", "no")
     assert "`aiframe approve T1` or `aiframe approve T2`" in say("approve")
-    assert "look at T2: by the light of day" in say("why")
+    assert "look at T2: manual: by the light of day" in say("why")
     approved = say("approve", "T1")
     assert (approved.startswith("T1: Approved"), "Next: aiframe approve T2" in approved) == (True, True), approved
     assert say("reject", "--task", "T2", "--notes", "more of it").startswith("T2: Rejected")
