@@ -74,7 +74,7 @@ def tick(
             seen = look(site)
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
         return _follow(site, wait, out, glance)
-    if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen)):
+    if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen) or _may_have_lived(site)):
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
         return _rest(site, seen, surveyed)
@@ -113,9 +113,15 @@ def _is_side_by_side(seen: Look) -> bool:
 def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None]) -> TickReport:
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
     from aiframe.app.lanes.checks import check_settings
-    from aiframe.app.lanes.tending import tend, turn
+    from aiframe.app.lanes.tending import guard, tend, turn
     from aiframe.app.pushing import push_landed
 
+    if _may_have_lived(site):
+        with turn(site) as mine:
+            put_back = guard(site) if mine else ()
+        for line in put_back:
+            out(line)
+        site = open_site(site.root, site.environ) if put_back else site  # PROJECT.yaml may be among them
     check_settings(site)
     push_landed(site)  # a kill may have come in between
     while True:
@@ -137,6 +143,15 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
     failed = after.loaded.project.state is State.ERROR
     running = tended is None or tended.running > 0
     return TickReport(1 if failed else 0, _load_message()(site), LANES if running else "", running)
+
+
+def _may_have_lived(site: Site) -> bool:
+    """Whether a step may have run in a lane since the last look: what it changed of the plan is put back."""
+    if not site.layout.known_plan.exists():
+        return False
+    from aiframe.app.project.guarding import may_have_lived
+
+    return may_have_lived(site)
 
 
 def _are_quiet(found: Look) -> bool:

@@ -247,6 +247,11 @@ class Layout:
         return self.control_dir / "workspace.json"
 
     @property
+    def known_plan(self) -> Path:
+        """The plan and the steering files as they count, of a project whose tasks are worked at side by side."""
+        return self.control_dir / "known-plan.json"
+
+    @property
     def workspace_seal(self) -> Path:
         """As the seal, but of a workspace that is not the project's own folder."""
         return self.control_dir / "workspace-seal.json"

@@ -185,6 +185,9 @@ def test_what_was_done_by_words_that_changed_meanwhile_is_not_taken_for_done(tmp
     one = lane(bench, "T1")
     wait_for(lambda: (one.root / "logs").exists() and any((one.root / "logs").glob("runs/*/prompt.md")), "a step")
     edit_tasks(bench, lambda tasks: tasks["T1"].update(verify=["grep -q better T1.txt"]))
+    assert "how it is proven was changed: T1" in say("tick", "--no-wait")
+    assert "better" not in bench.text("TASKS.yaml"), "an agent may have written that"
+    assert "changed: T1" in say("accept")
     go.touch()
     said = say("run")
     assert "T1 goes on by its new words" in said

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from aiframe.app.lanes.opening import DOCUMENTS, hash_at, plan_hash
+from aiframe.app.project.guarding import look_over, note_plan
 from aiframe.app.project.lanes import LaneRecord, read_record, write_record
 from aiframe.app.project.proposals import ADDED_LIMIT, added_before
 from aiframe.app.project.site import Site
@@ -45,11 +46,12 @@ def collect(site: Site, root: Path) -> tuple[str, ...]:
     except UnreadableFile:  # told as what keeps the lane from going on
         return ()
     with state_mutex(site.layout):
+        put_back = look_over(site)
         documents = tuple(_take_documents(site, lane, record))
         record, tasks = _take_tasks(site, lane, file, _with_documents(lane, record))
         if record != read_record(root):
             write_record(root, record)
-    return (*documents, *tasks)
+    return (*put_back, *documents, *tasks)
 
 
 def _is_at_work(layout: Layout) -> bool:
@@ -123,6 +125,7 @@ def _add(
     if source == path and added_before(site) + len(new) <= ADDED_LIMIT:
         write_durable(layout.added_tasks, str(added_before(site) + len(new)))
         write_durable(path, text)
+        note_plan(site, text)
         return f"{told}: in TASKS.yaml now"
     make_folder(layout.offered_tasks.parent)
     write_durable(layout.offered_tasks, text)
@@ -171,7 +174,9 @@ def _take_words(site: Site, record: LaneRecord, own: Task) -> tuple[LaneRecord, 
     wanted = replace(own, status=task.status, notes=task.notes, priority=task.priority, blocked_by=task.blocked_by)
     after = replace(record, words=input_key(own), given={**record.given, "TASKS.yaml": plan_hash(own)})
     try:
-        write_durable(site.layout.tasks_yaml, set_fields(file.text, own.id, changed, wanted))
+        text = set_fields(file.text, own.id, changed, wanted)
+        write_durable(site.layout.tasks_yaml, text)
+        note_plan(site, text)
     except StorageError as error:
         return after, f"{own.id} is worked at by other words than TASKS.yaml has: {error.message}"
     return after, f"{own.id} has other words now: {', '.join(changed)}"

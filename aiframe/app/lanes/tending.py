@@ -21,6 +21,7 @@ from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import follow, open_, variable_of
 from aiframe.app.project.advance import held
 from aiframe.app.project.books import keep_books
+from aiframe.app.project.guarding import forget, known_tasks, look_over, note_lived
 from aiframe.app.project.lanes import (
     FOLDER,
     lane_places,
@@ -33,7 +34,7 @@ from aiframe.app.project.lanes import (
 )
 from aiframe.app.project.site import Site
 from aiframe.app.reports.notify import tell_person
-from aiframe.core.errors import AiframeError
+from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
@@ -43,7 +44,7 @@ from aiframe.core.transitions.merging import waits_for_word
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
 from aiframe.store.layout import IGNORED, Layout
-from aiframe.store.locks import is_run_locked
+from aiframe.store.locks import is_run_locked, state_mutex
 from aiframe.store.settings_file import PARALLEL
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
@@ -86,13 +87,18 @@ def tend(site: Site, begin: Begin) -> Tended:
     To be called in one's `turn`. Raises StepError, StorageError, UnreadableFile.
     """
     _sweep(site)
+    news = list(guard(site))
     _end_over(site)
-    news = [line for root in lane_places(site.root) for line in collect(site, root)]
+    news += [line for root in lane_places(site.root) for line in collect(site, root)]
     with held(site) as draft:
+        news += look_over(site)
+        if draft.seen.tasks:
+            draft.seen = replace(draft.seen, tasks=known_tasks(site))
         before = {lane.task_id: lane for lane in draft.seen.lanes}
         draft.decide(Tick(draft.seen))
         project, effects = draft.project, tuple(draft.effects)
         lanes, words = draft.seen.lanes, {task.id: input_key(task) for task in draft.seen.tasks}
+    begun = False
     for effect in effects:
         news += _carry_out(site, effect, before)
     settled = [effect.task_id for effect in effects if isinstance(effect, SetStatus)]
@@ -104,6 +110,8 @@ def tend(site: Site, begin: Begin) -> Tended:
     elif project.state is State.DEV_READY:
         for lane in lanes:
             if lane.granted and not (lane.running or lane.waits or lane.landed) and lane.failure is None:
+                begun = True
+                note_lived(site, lived=True)  # first: after a kill, too, it is known
                 news += _go_on(site, lane, begin)
             elif lane.running and lane.words not in ("", words.get(lane.task_id, lane.words)):
                 halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
@@ -115,7 +123,18 @@ def tend(site: Site, begin: Begin) -> Tended:
     # One that lived when the look began counts too: its end is taken over by the next look.
     running = {lane.task_id for lane in before.values() if lane.running}
     running |= {lane.task_id for lane in lanes if is_run_locked(Layout(_root(site, lane)))}
+    if running or begun or lanes:
+        note_lived(site, lived=bool(running) or begun)
+    else:
+        forget(site)
     return Tended(len(running), tuple(news))
+
+
+def guard(site: Site) -> tuple[str, ...]:
+    """Put back what a step may have changed that its project decides; in words, what. Raises as `look_over`."""
+    runs = any(is_run_locked(Layout(root)) for root in lane_places(site.root))
+    with state_mutex(site.layout):
+        return look_over(site, runs=runs)
 
 
 def _sweep(site: Site) -> None:
@@ -209,7 +228,11 @@ def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:
     Whoever looks after them just now comes to an end first: it may be about to let one go on.
     """
     with turn(site, _PATIENCE_S):
-        return halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
+        names = halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
+        with suppress(UnreadableFile):  # of a file that is broken now the next look tells
+            guard(site)
+            note_lived(site, lived=any(is_run_locked(Layout(root)) for root in lane_places(site.root)))
+        return names
 
 
 def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:

@@ -110,6 +110,7 @@ class Draft(Struct):
         self._write_statuses()
         if self.overrules:
             self._keep_foreign_edits()
+            self.site.layout.known_plan.unlink(missing_ok=True)  # a step of the project's own may have changed it all
         before = self.loaded.project.run
         debts = [*self.loaded.outbox, *self.debts] if before is not None else self.debts
         self.site.store.save(
@@ -141,5 +142,9 @@ class Draft(Struct):
             return
         current = {task.id: task.status for task in file.tasks}
         wanted = {name: status for name, status in statuses.items() if name in current and current[name] != status}
+        if self.site.layout.known_plan.exists():
+            from aiframe.app.project.guarding import note_statuses  # most projects never have lanes
+
+            note_statuses(self.site, statuses)
         if wanted:
             write_durable(path, set_statuses(file.text, wanted))

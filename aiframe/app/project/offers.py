@@ -118,6 +118,10 @@ def _take_tasks(site: Site) -> str:
     if path.exists():
         set_aside(site.layout, path, "the version before `aiframe accept`")
     write_durable(path, text)
+    if site.layout.known_plan.exists():
+        from aiframe.app.project.guarding import note_plan  # most projects never have lanes
+
+        note_plan(site, text)
     with storage_errors(site.layout.offered_tasks, "remove"):
         site.layout.offered_tasks.unlink()
         site.layout.added_tasks.unlink(missing_ok=True)  # a person has looked: agents may add tasks again
@@ -130,6 +134,10 @@ def _take(site: Site, one: PutAside) -> None:
         set_aside(site.layout, path, "the version before `aiframe accept`")
     make_folder(path.parent)
     write_durable(path, read_bounded(one.kept))
+    if site.layout.known_plan.exists():
+        from aiframe.app.project.guarding import note_file
+
+        note_file(site, one.path)
     deal_with(site.layout, [one])
     _forget_rest(site)
 

@@ -78,6 +78,10 @@ def _write(site: Site, debt: Debt) -> None:
     if os.path.lexists(path):
         set_aside(site.layout, path, "the version that another plan took the place of")
     write_durable(path, debt["text"])
+    if path == site.layout.tasks_yaml and site.layout.known_plan.exists():
+        from aiframe.app.project.guarding import note_plan
+
+        note_plan(site, debt["text"])
 
 
 def _is_unwritten(site: Site, debt: Debt) -> bool:
