@@ -203,7 +203,7 @@ VARIANTS = (
     Variant("`max_tries` steps came to nothing", having(tries=TRIED_OUT), flow=False),
     Variant("every task is done or cancelled", seen=tasks(TaskStatus.DONE, TaskStatus.CANCELLED), only=DEV),
     Variant("every task is closed, unattended", UNATTENDED, tasks(TaskStatus.DONE), only=DEV),
-    Variant("there is no task at all", seen=tasks(), only=DEV),
+    Variant("there is no task, and never was one", seen=tasks(), only=DEV),
     Variant("approved, a task is left", seen=lambda s: replace(s, approval=True), only=REVIEWS),
     Variant(
         "approved, no task is left", seen=lambda s: replace(tasks(TaskStatus.REVIEW)(s), approval=True), only=REVIEWS

@@ -67,7 +67,7 @@ def _state(loaded: Loaded) -> State | Unknown:
 
 def pause(site: Site) -> str:
     """Start no further step."""
-    with held(site) as draft:
+    with held(site, tolerant=True) as draft:
         before = draft.project.state
         draft.decide(Pause())
     if before is State.RUNNING:
@@ -118,18 +118,18 @@ def stop(root: Path, environ: Mapping[str, str], *, then_pause: bool = True) -> 
     if run is None and not then_pause:
         return "No step is running"
     if run is None:
-        return _pause_instead(open_site(root, environ)) or stop(root, environ)
+        return _pause_instead(open_site(root, environ, tolerant=True)) or stop(root, environ)
     if run.runner.host and run.runner.host != host_name():
-        return _take_over(open_site(root, environ), run.runner.host, then_pause=then_pause)
+        return _take_over(open_site(root, environ, tolerant=True), run.runner.host, then_pause=then_pause)
     if then_pause:
         with suppress(UnreadableFile):  # the signal says the same, only a runner that must be killed cannot tell it
-            pause(open_site(root, environ))
+            pause(open_site(root, environ, tolerant=True))
     return _end(layout, run, environ)
 
 
 def _pause_instead(site: Site) -> str:
     """Pause a project that does nothing; empty where a step has begun meanwhile."""
-    with held(site) as draft:
+    with held(site, tolerant=True) as draft:
         state = draft.project.state
         if state is State.RUNNING:
             return ""
@@ -141,7 +141,7 @@ def _pause_instead(site: Site) -> str:
 
 
 def _take_over(site: Site, host: str, *, then_pause: bool) -> str:
-    with held(site) as draft:
+    with held(site, tolerant=True) as draft:
         draft.decide(TakeOver(draft.seen))
         if then_pause:
             draft.decide(Pause())

@@ -12,17 +12,21 @@ from msgspec.structs import replace
 from aiframe.app.attempts.linked import find_landed, read_origin, wanted_base
 from aiframe.app.lanes.checks import check_settings
 from aiframe.app.project.advance import look
+from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.resources import files_below
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import explain_now
 from aiframe.app.tick import TickReport, tick
 from aiframe.core.claims import claims_of
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.lanes import Lane, roster
 from aiframe.core.model import Task, TaskStatus
 from aiframe.core.patterns import matches_any
 from aiframe.core.scheduling import CLOSED
 from aiframe.core.transitions.players import named_agents
 from aiframe.core.urgency import in_order
+from aiframe.store.layout import Layout
+from aiframe.store.locks import is_run_locked
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.git import Repository, names
 
@@ -36,19 +40,34 @@ def run(
 ) -> TickReport:
     """Tick until the project is done, stopped or waits for a person. While it waits it calls *glance*, often.
 
-    Raises what a tick raises.
+    A file that cannot be read, for somebody is just writing it, is waited for as long as steps live. Raises what a
+    tick raises.
     """
-    before = -1
+    before, told = -1, ""
     while True:
-        report = tick(root, environ, wait=True, out=out, glance=glance)
-        site = open_site(root, environ)
-        seen = look(site)
-        rest = _goes_on_at(site, acts=bool(seen.decision.effects))
+        try:
+            report = tick(root, environ, wait=True, out=out, glance=glance)
+            site = open_site(root, environ)
+            seen = look(site)
+            rest = _goes_on_at(site, acts=bool(seen.decision.effects))
+        except UnreadableFile as error:
+            if not _has_living_step(root):
+                raise
+            if told != error.message:
+                out(f"error: {error.message}\n  cure: {error.hint}; the steps that live go on meanwhile")
+            told = error.message
+            _sleep(_LEAST_REST_S, glance)
+            continue
         stands_still = seen.loaded.project.generation == before and rest == 0.0
         if rest is None or stands_still:
             return report
-        before = seen.loaded.project.generation
+        before, told = seen.loaded.project.generation, ""
         _sleep(min(max(rest - time.time(), _LEAST_REST_S), LONGEST_REST_S), glance)
+
+
+def _has_living_step(root: Path) -> bool:
+    """Whether a step lives, of the project or of a lane."""
+    return any(is_run_locked(Layout(each)) for each in (root, *lane_places(root)))
 
 
 def _sleep(seconds: float, glance: Callable[[], None]) -> None:

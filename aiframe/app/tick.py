@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look, look
 from aiframe.app.project.lane_stamps import await_an_end, lanes_stamp
-from aiframe.app.project.observe import read_text
+from aiframe.app.project.observe import check_plan, read_text
 from aiframe.app.project.pushes import next_push
 from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey
@@ -74,6 +74,7 @@ def tick(
             seen = look(site)
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
         return _follow(site, wait, out, glance)
+    check_plan(site, seen.decision.project, seen.seen)
     if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen) or _may_have_lived(site)):
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
@@ -125,6 +126,8 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
     check_settings(site)
     push_landed(site)  # a kill may have come in between
     while True:
+        site = open_site(site.root, site.environ)  # PROJECT.yaml may be another one by now, or half of one
+        check_settings(site)
         looked, seen = time.monotonic(), lanes_stamp(site.layout)
         with turn(site) as mine:
             tended = tend(site, _begin_lane) if mine else None

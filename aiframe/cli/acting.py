@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def pause(args: Namespace) -> int:
     """Start no further step."""
-    site = where.site(args)
+    site = where.site(args, tolerant=True)
     return then(args, commands.pause(site) + steering.halted(site, at_once=False))
 
 
@@ -48,7 +48,8 @@ def stop(args: Namespace) -> int:
     """End the step that runs, and pause."""
     root = where.project(args)
     said = commands.stop(root, os.environ)
-    return then(args, said + (steering.halted(where.site(args), at_once=True) if has_lanes(root) else ""))
+    site = where.site(args, tolerant=True)
+    return then(args, said + (steering.halted(site, at_once=True) if has_lanes(root) else ""))
 
 
 def retry(args: Namespace) -> int:

@@ -33,11 +33,11 @@ def project(args: Namespace) -> Path:
     return resolve_project(args.project, _frame_option(args), os.environ, here())
 
 
-def site(args: Namespace) -> Site:
-    """The project that is meant, opened. Raises UsageError, GuardError, UnreadableFile."""
+def site(args: Namespace, *, tolerant: bool = False) -> Site:
+    """The project that is meant, opened as `open_site` does. Raises UsageError, GuardError, UnreadableFile."""
     from aiframe.app.project.site import open_site
 
-    return open_site(project(args), os.environ)
+    return open_site(project(args), os.environ, tolerant=tolerant)
 
 
 def layout(args: Namespace) -> Layout:

@@ -155,7 +155,7 @@ def detached(args: Namespace, root: Path) -> int:
 
         print(f"stopping {'it' if alive == 1 else 'them'}", flush=True)
         print(stop(root, os.environ))
-        halted = halt_all(open_site(root, os.environ), at_once=True) if has_lanes(root) else ()
+        halted = halt_all(open_site(root, os.environ, tolerant=True), at_once=True) if has_lanes(root) else ()
         if halted:
             print(f"{', '.join(halted)} stopped")
     return CANCELLED

@@ -28,7 +28,7 @@ from aiframe.core.model import (
     TaskStatus,
     Unknown,
 )
-from aiframe.core.scheduling import CLOSED, all_closed
+from aiframe.core.scheduling import CLOSED, all_closed, is_plan_gone
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.holding import undecided
 from aiframe.core.transitions.merging import waits_for_word
@@ -37,6 +37,9 @@ TICK = "aiframe tick"
 GO_ON = "aiframe run"
 LOOK = "look at "
 """How a cure begins that says what to look at, which may be long."""
+PLAN_GONE = "holds no task, and there was a plan: nothing goes on, and nothing is concluded from that"
+BRING_BACK = "bring TASKS.yaml back (`git log -- TASKS.yaml` in the project shows what it was)"
+NEW_PLAN = "aiframe replan"
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
 """The states that a person may write into STATE.json."""
 _SHOWN = 5
@@ -185,6 +188,12 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
         at_once = () if by_budget else ("aiframe resume --now",)  # it would meet the same limit again
         cures = (*_hint(project.failure), *at_once)
         return Explanation(f"The next step waits{why}", "a time", wait.set_at, wait.until, cures)
+    worked_off = project.state is State.DEV_READY or (
+        project.state is State.SPEC_READY and project.settings.plan_locked
+    )
+    if worked_off and is_plan_gone(project, seen):
+        anew = f"{NEW_PLAN} (if a new one is to be made)"
+        return Explanation(f"TASKS.yaml {PLAN_GONE}", "TASKS.yaml", cures=(BRING_BACK, anew))
     if seen.lanes and project.state is State.DEV_READY:
         return _side_by_side(seen)
     together = rules.capacity.slots > 1 and project.state is State.DEV_READY

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 
-from aiframe.core.model import Priority, Task, TaskStatus
+from aiframe.core.events import Seen
+from aiframe.core.model import Priority, Project, Role, Task, TaskStatus
 
 RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 _STARTABLE = frozenset({TaskStatus.TODO, TaskStatus.IN_PROGRESS})
@@ -28,6 +29,16 @@ def ready_tasks(tasks: Sequence[Task], waiting: Collection[str] = ()) -> tuple[T
 def is_startable(task: Task) -> bool:
     """Whether the task's status alone would let it start."""
     return task.status in _STARTABLE
+
+
+def is_plan_gone(project: Project, seen: Seen) -> bool:
+    """Whether there is no task although there was a plan: its file is just being written anew, or was lost.
+
+    Nothing is concluded from that: tasks that are worked at are not cancelled, and no new plan is paid for.
+    """
+    worked_at = set(project.shown) - set(Role.__members__)
+    had_plan = project.settings.plan_locked or project.planned_spec or project.closed_lanes or worked_at
+    return not seen.tasks and bool(seen.lanes or had_plan)
 
 
 def all_closed(tasks: Sequence[Task]) -> bool:

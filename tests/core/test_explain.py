@@ -372,6 +372,19 @@ ASK = Question("Q2", "Which colour?", task_id="T1")
             id="DONE",
         ),
         pytest.param(
+            at(S.DEV_READY, plan_locked=True),
+            seen(),
+            Explanation(
+                "TASKS.yaml holds no task, and there was a plan: nothing goes on, and nothing is concluded from that",
+                "TASKS.yaml",
+                cures=(
+                    "bring TASKS.yaml back (`git log -- TASKS.yaml` in the project shows what it was)",
+                    "aiframe replan (if a new one is to be made)",
+                ),
+            ),
+            id="DEV_READY, the plan is gone",
+        ),
+        pytest.param(
             at(S.DONE),
             seen(task("T1", DONE), task("T2"), task("T3")),
             Explanation("Done once, but 2 tasks are open: T2, T3", "you", cures=("aiframe resume",)),

@@ -8,7 +8,18 @@ import pytest
 from core.builders import NOW, RULES, RUNNER, T0, at, later, run_of, running, seen, started, statuses, task, tick
 from msgspec.structs import replace
 
-from aiframe.core.events import Archive, Decision, Effect, Recover, Rejection, Resume, Seen, StartStep, StopRunner
+from aiframe.core.events import (
+    Archive,
+    Decision,
+    Effect,
+    Recover,
+    Rejection,
+    Resume,
+    Seen,
+    SeenLane,
+    StartStep,
+    StopRunner,
+)
 from aiframe.core.machine import decide
 from aiframe.core.model import (
     STEP_ROLES,
@@ -137,7 +148,7 @@ def test_a_tick_while_running(project: Project, look: Seen, after: State, effect
 @pytest.mark.parametrize(
     ("tasks", "more", "state", "status"),
     [
-        pytest.param((), {"plan_locked": True}, S.SPEC_READY, {}, id="no task at all: SPEC_READY"),
+        pytest.param((), {}, S.SPEC_READY, {}, id="never a task: SPEC_READY"),
         pytest.param((task("T1", DONE), task("T2", TaskStatus.CANCELLED)), {}, S.REVIEW_WAITING, {}, id="final review"),
         pytest.param((task("T1", DONE),), UNATTENDED, S.DONE, {}, id="all closed, unattended: DONE"),
         pytest.param((task("T1", REVIEW),), {}, S.REVIEW_WAITING, {}, id="a task in review"),
@@ -155,10 +166,29 @@ def test_dev_ready_and_no_task_ready(
     assert (decision.project.state, statuses(decision.effects)) == (state, status)
 
 
-def test_no_task_lifts_the_lock_of_the_plan_and_plans() -> None:
-    decision = tick(at(S.DEV_READY, plan_locked=True), seen())
-    assert not decision.project.settings.plan_locked
-    assert started(decision) == StartStep(Role.PO, 1800)
+def test_where_there_never_was_a_task_one_plans() -> None:
+    assert started(tick(at(S.DEV_READY), seen())) == StartStep(Role.PO, 1800)
+
+
+@pytest.mark.parametrize(
+    ("project", "look"),
+    [
+        pytest.param(at(S.DEV_READY, plan_locked=True), seen(), id="the plan is locked"),
+        pytest.param(at(S.DEV_READY, planned_spec="abc"), seen(), id="one was made"),
+        pytest.param(at(S.DEV_READY, shown={"T1": 1}), seen(), id="a task was worked at"),
+        pytest.param(at(S.DEV_READY, closed_lanes=("T1",)), seen(), id="a lane was"),
+        pytest.param(at(S.DEV_READY), seen(lanes=(SeenLane("T1", landed=True),)), id="a lane is open"),
+        pytest.param(at(S.DEV_READY), seen(lanes=(SeenLane("T1", rests=True),)), id="a lane rests"),
+    ],
+)
+def test_from_a_plan_that_is_gone_nothing_is_concluded(project: Project, look: Seen) -> None:
+    assert tick(project, look) == Decision(project)
+
+
+def test_a_plan_locked_before_it_was_worked_off_is_not_made_anew_when_it_is_gone() -> None:
+    decision = tick(at(S.SPEC_READY, plan_locked=True), seen())
+    assert (decision.project.state, decision.effects) == (S.DEV_READY, ())
+    assert decision.project.settings.plan_locked
 
 
 def test_an_error_for_stuck_tasks_names_each_and_its_reason() -> None:

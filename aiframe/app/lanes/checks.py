@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.site import Site
 from aiframe.core.errors import StepError, UnreadableFile
 from aiframe.core.model import Task
@@ -14,6 +15,9 @@ def check_settings(site: Site) -> None:
     if site.rules.capacity.slots > 1 and site.settings.workspace.kind == "inplace":
         cure = "give it workspaces of their own (`workspace: {kind: worktree, repo: PATH}`), or take `parallel` out"
         raise StepError("PROJECT.yaml wants tasks side by side, and has one folder for all of them", hint=cure)
+    if site.settings.workspace.kind == "inplace" and lane_places(site.root):
+        said, cure = "names no repository, and tasks are worked at in workspaces of one", "put `workspace` back"
+        raise UnreadableFile([Problem(site.layout.project_yaml, said, hint=cure)])
     check_locks(site, load_tasks(site.layout.tasks_yaml).tasks)
 
 

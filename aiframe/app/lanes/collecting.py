@@ -47,6 +47,8 @@ def collect(site: Site, root: Path) -> tuple[str, ...]:
         return ()
     with state_mutex(site.layout):
         put_back = look_over(site)
+        if not load_tasks(site.layout.tasks_yaml).tasks:  # a plan of nothing but what agents propose is none
+            return put_back
         documents = tuple(_take_documents(site, lane, record))
         record, tasks = _take_tasks(site, lane, file, _with_documents(lane, record))
         if record != read_record(root):

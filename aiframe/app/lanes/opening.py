@@ -21,9 +21,10 @@ from aiframe.app import commands
 from aiframe.app.attempts.linked import find_origin
 from aiframe.app.project.lanes import LaneRecord, lane_root, open_lane, put_aside, read_record, write_record
 from aiframe.app.project.site import Site, repo_path
-from aiframe.core.errors import StepError
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import OpenLane
 from aiframe.core.model import Priority, Settings, State, Task, TaskStatus
+from aiframe.core.problem import Problem
 from aiframe.core.scheduling import input_key
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import IGNORED, Layout
@@ -109,7 +110,7 @@ def _copy(source: Path, target: Path) -> None:
 def _task_in(site: Site, task_id: str) -> Task:
     task = next((task for task in load_tasks(site.layout.tasks_yaml).tasks if task.id == task_id), None)
     if task is None:
-        raise StepError(f"TASKS.yaml has no task {task_id} any more", hint="put it back")
+        raise UnreadableFile([Problem(site.layout.tasks_yaml, f"has no task {task_id} any more", hint="put it back")])
     return task
 
 
@@ -131,8 +132,7 @@ def _plan_of(task: Task, status: TaskStatus = TaskStatus.TODO) -> str:
 def _project_yaml(site: Site, record: LaneRecord) -> str:
     """The project's settings as the lane has them: the same repository and the same target, by full names."""
     _, origin = find_origin(site)
-    text = site.layout.project_yaml.read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.safe_load(text)
+    loaded: dict[str, Any] = _loaded(site.layout.project_yaml)
     found = {key: value for key, value in loaded.items() if key not in _OF_THE_WHOLE}
     workspace = {**found["workspace"], "repo": str(repo_path(site).resolve()), "target": origin.target}
     variables = [variable_of(name) for name in record.values]
@@ -140,6 +140,17 @@ def _project_yaml(site: Site, record: LaneRecord) -> str:
     budget = {"budget": {"task": of_task}} if of_task else {}
     settings = {**found, **budget, "workspace": workspace, "env": [*found.get("env", []), *variables]}
     return json.dumps(_named_from(site.root, settings), indent=2, ensure_ascii=False) + "\n"
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """What PROJECT.yaml says. It has been read before; a person may be writing it just now. Raises UnreadableFile."""
+    try:
+        loaded = yaml.safe_load(read_bounded(path).decode())
+    except (FileNotFoundError, ValueError, yaml.YAMLError):
+        loaded = None
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("workspace"), dict):
+        raise UnreadableFile([Problem(path, "says no more where tasks are worked at", hint="put `workspace` back")])
+    return loaded
 
 
 def _named_from(root: Path, value: Any) -> Any:

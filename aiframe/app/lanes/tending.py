@@ -32,6 +32,7 @@ from aiframe.app.project.lanes import (
     read_record,
     write_record,
 )
+from aiframe.app.project.observe import check_plan
 from aiframe.app.project.site import Site
 from aiframe.app.reports.notify import tell_person
 from aiframe.core.errors import AiframeError, UnreadableFile
@@ -97,6 +98,7 @@ def tend(site: Site, begin: Begin) -> Tended:
         before = {lane.task_id: lane for lane in draft.seen.lanes}
         draft.decide(Tick(draft.seen))
         project, effects = draft.project, tuple(draft.effects)
+        check_plan(site, project, draft.seen)
         lanes, words = draft.seen.lanes, {task.id: input_key(task) for task in draft.seen.tasks}
     begun = False
     for effect in effects:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from aiframe.app.project.draft import Draft
-from aiframe.app.project.observe import observe
+from aiframe.app.project.observe import observe, tasks_known
 from aiframe.app.project.outbox import has_debts, settle_debts
 from aiframe.app.project.site import Site
 from aiframe.core.events import (
@@ -98,11 +98,12 @@ def advance(
 
 
 @contextmanager
-def held(site: Site, *, is_runner: bool = False) -> Iterator[Draft]:
+def held(site: Site, *, is_runner: bool = False, tolerant: bool = False) -> Iterator[Draft]:
     """Hold the project still for the block, as a tick would find it: nobody else decides or writes meanwhile.
 
     What the block has decided is written at its end, and nothing where it raises. *is_runner*: the caller carries the
-    run, so the run lock tells it nothing. Raises UnreadableFile, LockHeld, StorageError.
+    run, so the run lock tells it nothing. *tolerant*: what is decided needs no task, so TASKS.yaml may be broken.
+    Raises UnreadableFile, LockHeld, StorageError.
     """
     if not site.layout.git_dir.exists():
         ensure_repository(site.root, IGNORED)  # the mutex lies in it, and half a .git would be a broken one
@@ -111,7 +112,8 @@ def held(site: Site, *, is_runner: bool = False) -> Iterator[Draft]:
         loaded = _load(site, lock_held=lock_held or is_runner)
         if loaded.project.state is not State.RUNNING:  # else logs/ and notes/ may be what the step made of them
             settle_debts(site, loaded.outbox)
-        draft = Draft.of(site, loaded, observe(site, loaded.project, now(), lock_held=lock_held))
+        tasks = tasks_known(site, loaded.project) if tolerant else None
+        draft = Draft.of(site, loaded, observe(site, loaded.project, now(), lock_held=lock_held, tasks=tasks))
         draft.take_hand_edits()
         yield draft
         draft.write()

@@ -12,11 +12,12 @@ from typing import Any, Self
 
 from msgspec import Struct, field
 
-from aiframe.app.project.observe import hand_edit
+from aiframe.app.project.observe import hand_edit, plan_gone
 from aiframe.app.project.outbox import debt_for, document_debt, settle_debts
 from aiframe.app.project.proposals import beyond_proposal
 from aiframe.app.project.site import Site
 from aiframe.app.project.telling import tell, tell_lane, tell_note
+from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import (
     Archive,
     CloseLane,
@@ -140,6 +141,8 @@ class Draft(Struct):
         file = load_tasks(path) if statuses else None
         if file is None:
             return
+        if not file.tasks:  # gone since it was read; else what was decided would be forgotten
+            raise UnreadableFile([plan_gone(self.site)])
         current = {task.id: task.status for task in file.tasks}
         wanted = {name: status for name, status in statuses.items() if name in current and current[name] != status}
         if self.site.layout.known_plan.exists():

@@ -12,8 +12,10 @@ from aiframe.app.project.intake import form_done
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import HandSet, Rejection, Seen, SeenLane
+from aiframe.core.explain import BRING_BACK, NEW_PLAN, PLAN_GONE
 from aiframe.core.model import Moment, Project, State, Task, Wait
 from aiframe.core.problem import Problem
+from aiframe.core.scheduling import is_plan_gone
 from aiframe.store.atomic import read_bounded
 from aiframe.store.hand_edits import Edits
 from aiframe.store.quarantine import last_good
@@ -80,6 +82,26 @@ def tasks_now(site: Site, project: Project) -> tuple[Task, ...]:
         return tasks
     own = json.loads(read_bounded(site.layout.lane_record))["task_id"]
     return tuple(task for task in tasks if task.id == own)
+
+
+def tasks_known(site: Site, project: Project) -> tuple[Task, ...]:
+    """The tasks, or the last good ones where the file cannot be used; none where there are none of these either."""
+    try:
+        return tasks_now(site, project)
+    except UnreadableFile:
+        path = site.layout.tasks_yaml
+        return parse_tasks(path, last_good(site.layout, path.name) or b"").tasks
+
+
+def check_plan(site: Site, project: Project, seen: Seen) -> None:
+    """Raise UnreadableFile where the plan that is to be worked off is gone from its file."""
+    if project.state is State.DEV_READY and is_plan_gone(project, seen):
+        raise UnreadableFile([plan_gone(site)])
+
+
+def plan_gone(site: Site) -> Problem:
+    """What is wrong with a TASKS.yaml without the tasks that were there."""
+    return Problem(site.layout.tasks_yaml, PLAN_GONE, hint=f"{BRING_BACK}; `{NEW_PLAN}` has a new plan made")
 
 
 def _or_empty(read: Callable[[Path], str]) -> Callable[[Path], str]:

@@ -45,11 +45,11 @@ class Site(Struct, frozen=True):
         return replace(self.settings.rules, agents=agents)
 
 
-def open_site(root: Path, environ: Mapping[str, str]) -> Site:
+def open_site(root: Path, environ: Mapping[str, str], *, tolerant: bool = False) -> Site:
     """Open the project in *root*. Raises GuardError, UsageError or UnreadableFile; reads only.
 
-    While a step's seal stands, an agent may have broken PROJECT.yaml, which whoever checks the seal puts back: then
-    the defaults hold for so long.
+    With *tolerant* the defaults hold where PROJECT.yaml cannot be read: who ends a step needs none of it. So they do
+    while a step's seal stands, for an agent may have broken PROJECT.yaml, which whoever checks the seal puts back.
     """
     root = root.resolve()
     check_project_folder(root)
@@ -57,10 +57,11 @@ def open_site(root: Path, environ: Mapping[str, str]) -> Site:
     try:
         settings = load_settings(layout.project_yaml, environ)
     except UnreadableFile:
-        if not layout.seal.exists():
+        if not (tolerant or layout.seal.exists()):
             raise
         settings = ProjectSettings(path=layout.project_yaml)
-    _check_cost_is_told(settings)
+    if not tolerant:
+        _check_cost_is_told(settings)
     return Site(layout, ProjectStore(layout), settings, environ)
 
 

@@ -28,6 +28,8 @@ _OF_THE_WHOLE = (FailureKind.AUTH, FailureKind.SETUP)
 
 def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
     """What the end of one lane leads to, wherever the project stands; None where none has ended."""
+    if not seen.tasks:  # the plan's file is being written anew, or was lost: none of them is cancelled by that
+        return None
     tasks = {task.id: task for task in seen.tasks}
     ended = (_ended(project, seen, lane, tasks.get(lane.task_id), rules) for lane in seen.lanes)
     return next((decision for decision in ended if decision is not None), None)

@@ -34,7 +34,7 @@ from aiframe.core.model import (
     Unknown,
     Wait,
 )
-from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_startable, ready_tasks
+from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_plan_gone, is_startable, ready_tasks
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
 from aiframe.core.transitions.failures import give_up, used_up
@@ -181,6 +181,8 @@ def _look_running(project: Project, seen: Seen, rules: Rules) -> Decision:
 def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     """Start the next ready task, or say why there is none: the first rule that holds."""
     tasks = event.seen.tasks
+    if is_plan_gone(project, event.seen):
+        return Decision(project)
     if rules.capacity.slots > 1 or event.seen.lanes:
         return look_lanes(project, event, rules) or _no_task_ready(project, tasks, set())
     waiting = {question.task_id for question in project.open_questions()}
