@@ -40,9 +40,36 @@ def kept_refs(repo: Repository, below: Sequence[str], branches: Sequence[str]) -
 
 
 def _is_merged(repo: Repository, commit: str, tips: Sequence[str], states: set[str]) -> bool:
-    """Whether each commit that leads to *commit* and is in no history of *tips* has the files of one that is."""
-    done = repo.call("rev-list", "--no-commit-header", "--format=%T", commit, "--not", *tips)
-    return done.code == 0 and set(os.fsdecode(done.out).split()) <= states
+    """Whether each commit that leads to *commit* and is in no history of *tips* has the files of one that is.
+
+    Or whether that history has each file that it changed just as it left it: work that others landed before is so.
+    """
+    done = repo.call("rev-list", "--no-commit-header", "--format=%H %T", commit, "--not", *tips)
+    if done.code != 0 or not tips:
+        return False
+    left = [name for name, tree in map(str.split, os.fsdecode(done.out).splitlines()) if tree not in states]
+    if not left:
+        return True
+    landed = repo.text("rev-list", "--first-parent", *tips, "--not", commit).split()
+    return _changes(repo, left) <= _changes(repo, landed)
+
+
+def _changes(repo: Repository, commits: Sequence[str]) -> set[tuple[bytes, ...]]:
+    """What *commits* have made of files: the path, and mode and id of what is there then; zeros where nothing is."""
+    words = (
+        "--stdin",
+        "--root",
+        "-r",
+        "-m",
+        "--raw",
+        "-z",
+        "--no-renames",
+        "--no-commit-id",
+        "--ignore-submodules=none",
+    )
+    fields = repo.run("diff-tree", *words, stdin="".join(f"{name}\n" for name in commits).encode()).split(b"\0")
+    changed = zip(fields[0::2], fields[1::2], strict=False)  # the last field is the empty one behind the last zero
+    return {(path, *meta.split()[1:4:2]) for meta, path in changed}
 
 
 def drop_ref(repo: Repository, kept: Kept, date: float) -> bool:

@@ -203,9 +203,29 @@ def test_work_that_no_branch_holds_is_kept_in_its_ref(bench: Bench) -> None:
     assert [ref for ref in refs if "unverified" in ref], "the first attempt at T1 left no ref"
     merged = bench.git("commit-tree", "-m", "as it is", "-p", "HEAD", "HEAD^{tree}")
     bench.git("update-ref", "refs/aiframe/unverified/merged", merged)
+    first = bench.git("rev-list", "--max-parents=0", "HEAD")
+    landed = with_file(bench, first, "three.txt", "3\n")  # as T3 has landed, on other files than there were
+    bench.git("update-ref", "refs/aiframe/unverified/landed", landed)
+    lost = with_file(bench, landed, "lost.txt", "in no branch\n")
+    bench.git("update-ref", "refs/aiframe/unverified/lost", lost)
+    refs = sorted([*refs, "refs/aiframe/unverified/lost"])
     done = clean(bench)
     assert "removed: backup refs/aiframe/unverified/merged" in done.out
+    assert "removed: backup refs/aiframe/unverified/landed" in done.out
     assert bench.git("for-each-ref", "--format=%(refname)", "refs/aiframe").splitlines() == refs
+
+
+def with_file(bench: Bench, parent: str, name: str, text: str) -> str:
+    """A commit on top of *parent* that adds the file *name*."""
+
+    def fed(text: str, *words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=bench.root, input=text, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    blob = fed(text, "hash-object", "-w", "--stdin")
+    tree = fed(f"{bench.git('ls-tree', parent)}\n100644 blob {blob}\t{name}\n", "mktree")
+    return bench.git("commit-tree", "-m", f"with {name}", "-p", parent, tree)
 
 
 def test_a_link_in_the_place_of_logs_is_not_followed(bench: Bench, tmp_path: Path) -> None:
@@ -372,12 +392,19 @@ def test_lanes_that_are_open_stay_and_what_gone_ones_left_goes(tmp_path: Path) -
     bench.edit_state(state="DEV_READY")
     bench.tick()
     (closed,) = (bench.root / "lanes").iterdir()
-    kept = clean(bench)
-    assert f"kept: lane {closed.name}: work that has not landed: aiframe/shop.T2/T2" in kept.out, kept.said
-    git(repo, "worktree", "remove", "-f", "-f", str(place))
-    git(repo, "branch", "-D", "aiframe/shop.T2/T2")
-    assert f"removed: lane {closed.name}" in clean(bench).out
+    looked = clean(bench, "--dry-run")
+    assert f"would remove: workspace {place}" in looked.out, looked.said
+    assert (closed.is_dir(), place.is_dir()) == (True, True)
+    (place / "more.txt").write_text("not committed\n")
+    gone = clean(bench)
+    assert f"removed: workspace {place}" in gone.out, gone.said
+    assert f"removed: lane {closed.name}" in gone.out
     assert (list((bench.root / "lanes").iterdir()), (home / "shop.T2").exists()) == ([], False)
+    assert git(repo, "branch", "--list", "aiframe/shop.T2/*") == ""
+    refs = git(repo, "for-each-ref", "--format=%(refname)", "refs/aiframe/backup").splitlines()
+    held = {name for ref in refs for name in git(repo, "ls-tree", "--name-only", ref).split()}
+    assert {"T2.txt", "more.txt"} <= held, "what has not landed is in no ref"
+    assert all(f"kept: backup {ref}: " in gone.out and f" show {ref}`" in gone.out for ref in refs)
 
 
 def _cancelled(line: str) -> str:

@@ -363,8 +363,8 @@ def leave_linked(place: Place, task_id: str, run_id: str) -> None:
 # Tidying up
 
 
-def _remove(site: Site, path: Path, branch: str) -> None:
-    host, origin = open_origin(site)
+def _remove(site: Site, path: Path, branch: str, record: Origin | None) -> None:
+    host, origin = (host_of(site), record) if record is not None else open_origin(site)
     for home in _homes(path):
         sweep(home)
     remove_worktree(host, path, branch, origin.target, now().wall, WAYS[site.settings.workspace.kind])
@@ -385,10 +385,13 @@ def workspaces_over(site: Site) -> tuple[tuple[str, Path, str], ...]:
     return tuple(found)
 
 
-def remove_workspace(site: Site, path: Path, branch: str) -> str:
-    """Remove a workspace with its branch, once all in it is proven to be kept; says in words why it stays."""
+def remove_workspace(site: Site, path: Path, branch: str, record: Origin | None = None) -> str:
+    """Remove a workspace with its branch, once all in it is proven to be kept; says in words why it stays.
+
+    With *record* by that as it is: a lane that was put aside must not claim its folder of workspaces anew.
+    """
     try:
-        again_if_killed(partial(_remove, site, path, branch))
+        again_if_killed(partial(_remove, site, path, branch, record))
     except EmbeddedRepositories as error:
         return f"the workspace {path} stays: {error.message}"
     except AiframeError as error:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from msgspec import Struct
 
-from aiframe.app.cleaning.keeping import Item, Known, why_run_stays
+from aiframe.app.cleaning.keeping import STEP_RUNS, Item, Known, why_run_stays
 from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_workspaces
 from aiframe.app.lanes.tending import turn
 from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
@@ -26,7 +26,6 @@ from aiframe.store.locks import RunLock, is_run_locked
 from aiframe.store.run_files import clear_run
 from aiframe.store.tasks_file import load_tasks
 
-STEP_RUNS = "a step is running: wait for its end, or `aiframe stop`"
 _DAY_S = 86_400.0
 
 

@@ -11,6 +11,7 @@ from aiframe.app.reports.history import RUNNING, UNKNOWN, Attempt
 from aiframe.core.model import Project, State, Task, TaskStatus
 
 Kind: TypeAlias = Literal["logs", "workspace", "lane", "container", "backup"]
+STEP_RUNS = "a step is running: wait for its end, or `aiframe stop`"
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
 _PLANNED = frozenset(
     {State.DEV_READY, State.REVIEW_READY, State.REVIEW_WAITING, State.WORK_WAITING, State.PAUSED, State.DONE}

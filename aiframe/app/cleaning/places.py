@@ -11,20 +11,22 @@ from pathlib import Path
 
 from aiframe.app.attempts.leftovers import HELD
 from aiframe.app.attempts.linked import HOME, find_landed, host_of, read_origin, remove_workspace, workspaces_over
-from aiframe.app.cleaning.keeping import Item, Known, why_task_stays
+from aiframe.app.cleaning.keeping import STEP_RUNS, Item, Known, why_task_stays
 from aiframe.app.project.lanes import FOLDER, lane_root
-from aiframe.app.project.site import Site, open_site
+from aiframe.app.project.site import Site, held_in, open_site
 from aiframe.core.errors import AiframeError
 from aiframe.process import now
 from aiframe.store.atomic import storage_errors
 from aiframe.store.layout import Layout
+from aiframe.store.locks import is_run_locked
+from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.agent_git import sweep
 from aiframe.workspaces.backups import Kept, drop_ref, kept_refs
 from aiframe.workspaces.commits import safe_ref
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.inplace import UNVERIFIED
 from aiframe.workspaces.linked import BACKUP
-from aiframe.workspaces.paths import OWNER, contained, safe_part, workspaces_home
+from aiframe.workspaces.paths import OWNER, contained, safe_part, task_branch, workspaces_home
 
 # Workspaces -----------------------------------------------------------------------------------------------------------
 
@@ -80,7 +82,10 @@ def clean_lanes(site: Site, known: Known, *, remove: bool) -> Iterator[Item]:
     for root in _folders(site.root / FOLDER):
         if root.name.startswith("."):
             continue  # the next look at the lanes removes it
-        kept = known.busy or ("it is open" if Layout(root).lane_record.exists() else _unmerged(site, root))
+        kept = known.busy or ("it is open" if Layout(root).lane_record.exists() else "")
+        if not kept:
+            places, kept = _clear_aside(site, root, remove=remove)
+            yield from places
         size = size_of(root)
         if not kept and remove:
             with storage_errors(root, "remove"):
@@ -93,31 +98,47 @@ def clean_lanes(site: Site, known: Known, *, remove: bool) -> Iterator[Item]:
         yield from _clean_claims(site, remove=remove)
 
 
-def _unmerged(site: Site, lane: Path) -> str:
-    """What of a lane's work is in no branch but its own; empty where all of it is."""
+def _clear_aside(site: Site, root: Path, *, remove: bool) -> tuple[list[Item], str]:
+    """Remove the workspace of a lane that was put aside, whose work a backup ref keeps; and why the lane stays."""
     try:
-        record = read_origin(open_site(lane, site.environ))
+        lane = open_site(root, site.environ)
+        record = read_origin(lane)
         if record is None:
-            return ""
-        host = host_of(site)
-        mine = kept_refs(
-            host, [f"refs/heads/aiframe/{record.key}/"], [f"refs/heads/{record.target}", record.landed_ref]
-        )
-        work = [kept.ref.removeprefix("refs/heads/") for kept in mine if not kept.merged]
-        work += [str(path) for path in _places_of_work(contained(workspaces_home(site.environ), record.key))]
+            return [], ""
+        if is_run_locked(lane.layout):
+            return [], STEP_RUNS
+        home = contained(workspaces_home(site.environ), record.key)
+        if _owner_of(home).get("owner", record.owner) != record.owner:
+            return [], f"{home} belongs to another project by now"
+        items = []
+        for task in load_tasks(lane.layout.tasks_yaml).tasks:
+            path, branch = contained(home, safe_part(task.id)), task_branch(record.key, task.id)
+            if not os.path.lexists(path) and host_of(lane).commit_of(f"refs/heads/{branch}") is None:
+                continue
+            size = size_of(path)
+            kept = remove_workspace(lane, path, branch, record) if remove else ""
+            items.append(Item("workspace", str(path), size, kept))
+        mine = {item.name for item in items}
+        more = [str(path) for path in _places_of_work(home) if str(path) not in mine]
     except AiframeError as error:
-        return f"its work cannot be looked at: {error.message}"
-    return f"work that has not landed: {', '.join(work)}" if work else ""
+        return [], f"its work cannot be looked at: {error.message}"
+    stays = [item.name for item in items if item.kept] + more
+    return items, f"look what is in {', '.join(stays)}, and remove that" if stays else ""
+
+
+def _owner_of(home: Path) -> dict[str, str]:
+    """Who has the folder of workspaces, as its record says; empty where nothing tells."""
+    with suppress(OSError, ValueError):
+        held = json.loads((home / OWNER).read_bytes())
+        return held if isinstance(held, dict) else {}
+    return {}
 
 
 def _clean_claims(site: Site, *, remove: bool) -> Iterator[Item]:
     """The empty folders of workspaces that lanes had which are gone."""
     lanes = f"{site.root}/{FOLDER}/"
     for folder in _folders(workspaces_home(site.environ)):
-        try:
-            root = str(json.loads((folder / OWNER).read_bytes()).get("root", ""))
-        except (OSError, ValueError, AttributeError):
-            continue
+        root = str(_owner_of(folder).get("root", ""))
         if not root.startswith(lanes) or os.path.lexists(root) or set(os.listdir(folder)) - {OWNER, HOME}:
             continue
         if remove:
@@ -138,9 +159,11 @@ def clean_backups(site: Site, known: Known, *, remove: bool) -> Iterator[Item]:
     except AiframeError as error:
         yield Item("backup", "refs of this project", 0, f"they cannot be looked at: {error.message}")
         return
+    repo_named = held_in(site)
+    show = f"git{f' -C {repo_named}' if repo_named else ''} show"
     needed = {work.ref for work in known.project.held.values()}
     for ref in refs:
-        kept = "" if ref.merged else "what it keeps is in no branch that landed"
+        kept = "" if ref.merged else f"what it keeps is in no branch that landed: `{show} {ref.ref}`"
         if ref.ref in needed:
             kept = "its work is held for your word"
         if not kept and remove and not drop_ref(repo, ref, now().wall):
