@@ -6,6 +6,7 @@ Every function returns one sentence that says what has happened. All raise Refus
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -160,7 +161,7 @@ def _end(layout: Layout, run: Run, environ: Mapping[str, str]) -> str:
         stop_contained(layout, environ, run.run_id)
         return f"The runner did not end within {STOP_PATIENCE_S:g} s and was killed; the next tick looks after its step"
     if is_run_locked(layout):
-        cure = f"`fuser {layout.run_lock}` names the process that holds it"
+        cure = f"`fuser {shlex.quote(str(layout.run_lock))}` names the process that holds it"
         raise StepError("the step does not end: something else than its runner holds the run lock", hint=cure)
     return "Stopped the step"
 

@@ -48,12 +48,30 @@ def main(argv: list[str]) -> int:
     lock = RunLock.adopt(descriptor)
     try:
         site = open_site(root, os.environ)
+        stop.is_homeless = homeless(site, lock)
         with site.store.carrying():
             carry(site, stop, lock)
     except AiframeError as error:
         print(f"error: {error.message}\n  cure: {error.hint}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def homeless(site: Site, lock: RunLock) -> Callable[[], bool]:
+    """What tells whether the project's folder is gone by now, or another one in its place.
+
+    Of a lane its lock tells as well: its agents have no business there, so a person has removed it.
+    """
+    home, is_lane = os.stat(site.root), site.layout.is_lane
+
+    def is_homeless() -> bool:
+        try:
+            there = os.path.samestat(os.stat(site.root), home)
+        except OSError:
+            return True
+        return not there or (is_lane and not lock.is_current(site.layout))
+
+    return is_homeless
 
 
 def carry(site: Site, stop: Stop, lock: RunLock) -> None:

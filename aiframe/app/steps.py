@@ -15,6 +15,7 @@ from aiframe.app.attempts.by_hand import back_in_hand
 from aiframe.app.attempts.contained import engine_of, release, works_in_container
 from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.mending import mend
+from aiframe.app.attempts.one_at_a_time import alone
 from aiframe.app.attempts.pipeline import carry_on, carry_out
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, result_of, write_result
@@ -38,21 +39,28 @@ from aiframe.workspaces.git import Repository
 from aiframe.workspaces.inplace import head
 
 
+class Homeless(StepError):
+    """The project's folder was removed, or another one put in its place, while the step ran: it comes to nothing."""
+
+
 def perform(
     site: Site, project: Project, run: Run, stop: Stop, begun: Underway | None = None
 ) -> tuple[Ending, tuple[str, ...]]:
     """Carry out the step of *run*: how it ended, and in words what was put back or refused.
 
     Where it was *begun* by a runner that is dead, it is gone on with. What a person has to mend is a failure in the
-    ending, not an exception.
+    ending, not an exception; but whatever it comes to where the project's folder was removed meanwhile is raised.
     """
     redactor = redactor_of(site)
     try:
         with StepLog(site.layout, run, redactor) as log:
-            ending, notes = _perform(site, project, run, stop, log, begun)
+            with alone(site, run, stop, log):
+                ending, notes = _perform(site, project, run, stop, log, begun)
             with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
                 log.say(_closing_lines(ending, _question_in(ending, project, run)), "ending")
-    except AiframeError as error:  # of the log itself
+    except AiframeError as error:  # of the log itself, or somebody else is at work there
+        if stop.is_homeless():
+            raise
         ending, notes = refused(error), ()
     return redactor.value(ending), redactor.value(notes)
 
@@ -63,7 +71,10 @@ def _perform(
     notes: tuple[str, ...] = ()
     try:
         with LandingTurn() as turn:
-            result = back_in_hand(site, project, run, _carry_out(site, project, run, stop, log, turn, begun), log)
+            result = _carry_out(site, project, run, stop, log, turn, begun)
+            if stop.is_homeless():
+                raise Homeless(f"the folder {site.root} was removed", hint="`aiframe run` goes on with what is there")
+            result = back_in_hand(site, project, run, result, log)
             result = redactor_of(site).value(result)
             notes = result.notes
             write_result(site.layout, result)
@@ -74,6 +85,8 @@ def _perform(
                 log.stage("land")
             ending = settle(site, result)
     except AiframeError as error:
+        if stop.is_homeless():
+            raise
         ending = refused(error)
         log.say(release(site, run.run_id))
         notes = (*notes, *mend(site, run, judged=False))

@@ -35,8 +35,10 @@ def state_mutex(layout: Layout, timeout_s: float = 10) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
+            from shlex import quote
+
             message = f"{layout.root}: another aiframe process has been changing its state for {timeout_s:g} s"
-            cure = f"run the command again; if it stays so, `fuser {layout.mutex}` names the process"
+            cure = f"run the command again; if it stays so, `fuser {quote(str(layout.mutex))}` names the process"
             raise LockHeld(message, hint=cure) from None
     try:
         yield

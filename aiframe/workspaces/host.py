@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -217,7 +218,8 @@ def host_lock_at(common_dir: Path) -> Iterator[tuple[int, ...]]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     said = f"another aiframe process works on the worktrees of {common_dir}"
-                    cure = f"wait for it to end; `fuser {folder}/workspaces.lock` names the process"
+                    lock = shlex.quote(f"{folder}/workspaces.lock")
+                    cure = f"wait for it to end; `fuser {lock}` names the process"
                     raise LockHeld(said, hint=cure) from None
             time.sleep(0.01)
         yield (descriptor,)

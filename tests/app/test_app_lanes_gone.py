@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
-from support.lanes import TARGET, landed, lay_lanes
-from support.projects import Bench, git, task, tasks_yaml
+import pytest
+from support.lanes import TARGET, asked, landed, lay_lanes
+from support.projects import Bench, git, task, tasks_yaml, wait_for
 
 WRITE = "echo {0} >{0}.txt"
 
@@ -15,6 +21,12 @@ def lay(folder: Path, *tasks: dict[str, Any], **work: str) -> Bench:
     """A project whose agents write a file named after their task, where *work* says nothing else."""
     given = {each["id"]: WRITE.format(each["id"]) for each in tasks} | work
     return lay_lanes(folder, *tasks, work=given)
+
+
+def runner_in(bench: Bench, name: str) -> int:
+    """The process that carries the step of the task *name*."""
+    record = bench.root / "lanes" / f"shop.{name}" / ".git" / "aiframe" / "control.json"
+    return int(json.loads(record.read_text())["project"]["run"]["runner"]["pid"])
 
 
 def test_a_target_that_is_deleted_is_made_anew_from_what_landed_last_in_any_lane(tmp_path: Path) -> None:
@@ -50,3 +62,32 @@ def test_no_task_is_kept_out_by_the_name_of_what_was_put_aside(tmp_path: Path) -
     left = sorted(path.name for path in (bench.root / "lanes").iterdir())
     assert left == ["shop.X.closed-1", "shop.Y.closed-1"]
     assert (bench.root / "lanes" / "shop.Y.closed-1" / "of a person").exists()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["runners alive", "runners killed too"])
+def test_lanes_that_are_removed_at_work_give_no_task_a_second_agent_at_once(tmp_path: Path, killed: bool) -> None:
+    """The agents of the removed lanes end, the same tasks go on in the same workspaces, and each lands once."""
+    names, log = ("A", "B"), tmp_path / "agents"
+    slow = f'echo "in $1" >>{log}; echo half >>"$1.txt"; sleep 3; echo whole >>"$1.txt"; echo "out $1" >>{log}'
+    bench = lay(tmp_path, *(task(name, f"grep -q whole {name}.txt") for name in names), **dict.fromkeys(names, slow))
+    with (
+        (tmp_path / "said").open("wb") as said,
+        subprocess.Popen(bench.argv("run"), cwd=bench.root, env=bench.env, stdout=said, stderr=said) as running,
+    ):
+        wait_for(lambda: sorted(asked(tmp_path)) == list(names), "both at work")
+        runners = [runner_in(bench, name) for name in names] if killed else []
+        for runner in runners:
+            os.kill(runner, signal.SIGKILL)
+        (bench.root / "lanes").rename(tmp_path / "lanes")  # at once, so that no look finds half of it
+        shutil.rmtree(tmp_path / "lanes", ignore_errors=True)
+        running.wait(60)
+    repo = tmp_path / "app"
+    assert bench.where == "DONE", (tmp_path / "said").read_text()
+    assert sorted(landed(repo)) == list(names), "each has landed once"
+    lines = log.read_text().split("\n")
+    assert sorted(line for line in lines if line.startswith("out")) == ["out A", "out B"], "the first ones were ended"
+    assert [git(repo, "show", f"{TARGET}:{name}.txt") for name in names] == ["half\nhalf\nwhole"] * 2, (
+        "and gone on from"
+    )
+    assert git(repo, "branch", "--format=%(refname:short)").splitlines() == ["landed", "main"]
+    assert git(repo, "worktree", "list").count("\n") == 0

@@ -23,7 +23,7 @@ from aiframe.core.model import Run
 from aiframe.core.ports import Agent, AgentRequest, Answer, Exit
 from aiframe.core.redaction import Redactor
 from aiframe.core.timing import elapsed
-from aiframe.process import STDERR_BYTES, Limits, MissingProgram, now, supervise
+from aiframe.process import STDERR_BYTES, Limits, MissingProgram, never, now, supervise
 from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.store.layout import contain
 from aiframe.workspaces.inplace import fingerprint
@@ -61,13 +61,17 @@ class Lines(Struct):
 
 
 class Stop(Struct):
-    """Whether somebody wants the step to end; a signal handler sets it."""
+    """Whether somebody wants the step to end; a signal handler sets it.
+
+    *is_homeless* says whether the project's folder was removed beneath the step: then nothing counts that it does.
+    """
 
     requested: bool = False
+    is_homeless: Callable[[], bool] = never
 
     def __call__(self) -> bool:
         """For the supervisor, which asks again and again."""
-        return self.requested
+        return self.requested or self.is_homeless()
 
 
 def run_agent(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from aiframe.app.attempts.leftovers import put_by
+from aiframe.app.attempts.one_at_a_time import StillHeld
 from aiframe.app.attempts.placing import land, place_of
 from aiframe.app.attempts.results import Kept, Result, publish_result
 from aiframe.app.attempts.turns import TurnAwaited
@@ -60,6 +61,6 @@ def _waiting(result: Result, kept: Kept, error: TargetBusy) -> Result:
 
 def refused(error: AiframeError) -> Broken:
     """The ending of a step that *error* stopped: somebody else's git or landing passes, all else needs a person."""
-    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | TurnAwaited)
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | TurnAwaited | StillHeld)
     kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
     return Broken((Failure(kind, error.message, error.hint),))

@@ -6,10 +6,12 @@ project's own version changes.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from aiframe.store.atomic import make_folder, read_bounded, storage_errors, writ
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
+from aiframe.workspaces.holding import is_held
 
 DOCUMENTS = ("SPEC.md", "ROLES.md")
 """Those that a step may change: the project takes such changes over."""
@@ -42,6 +45,7 @@ _OF_THE_WHOLE = ("parallel", "notify", "on_task_failure", "budget", "push")
 """Settings that hold for all lanes together, or for the person: a lane has none of its own."""
 _SHARED = ("timeout_sec", "interactive_mode")
 """Settings of STATE.json that a lane has from its project."""
+_PATIENCE_S, _POLL_S = 10.0, 0.05
 _VARIABLE = "AIFRAME_RESOURCE_"
 _TASKS, _PROJECT, _STATE = "TASKS.yaml", "PROJECT.yaml", "STATE.json"
 
@@ -51,6 +55,8 @@ def open_(site: Site, effect: OpenLane) -> str:
     root = lane_root(site.root, effect.task_id)
     before = read_record(root)
     if before is None:
+        if not _is_free(site, root, effect.task_id):
+            return f"{effect.task_id} waits: a run whose lane was removed is still at work on it"
         _make(site, root, LaneRecord(effect.task_id, effect.agent, effect.values))
         return f"{effect.task_id} begins{_with(effect)}"
     again = before.words not in ("", input_key(_task_in(site, effect.task_id)))
@@ -60,6 +66,16 @@ def open_(site: Site, effect: OpenLane) -> str:
         follow(site, root)
         commands.retry(open_lane(root, site.environ), effect.task_id)
     return f"{effect.task_id} goes on{' by its new words' if again else ''}{_with(effect)}"
+
+
+def _is_free(site: Site, root: Path, task_id: str) -> bool:
+    """Whether nobody works on the task any more; one whose lane was removed is given some seconds to end."""
+    host, until = find_origin(site)[0], time.monotonic() + _PATIENCE_S
+    while is_held(host, root, task_id):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 def _with(effect: OpenLane) -> str:
@@ -91,12 +107,20 @@ def _make(site: Site, root: Path, record: LaneRecord) -> None:
     write_durable(made / _STATE, json.dumps(state, indent=2) + "\n")
     ensure_repository(made, IGNORED)
     make_folder(Layout(made).control_dir)
+    write_durable(Layout(made).workspace_owner, _owner(site, root, record.task_id) + "\n")
     given = {**_given(site, record, task), SNAPSHOT: hash_at(site.root / SNAPSHOT)}
     write_record(made, replace(record, words=input_key(task), given=given))
     if root.exists() and not Layout(root).lane_record.exists():  # a kill came while it was put aside
         put_aside(root)
     with storage_errors(root, "make"):
         os.rename(made, root)
+
+
+def _owner(site: Site, root: Path, task_id: str) -> str:
+    """By which id the lane claims its workspaces: the same again where it was removed, so that its work is gone on
+    with; another one where the lane before was put aside, whose work is its own."""
+    aside = sum(1 for _ in root.parent.glob(f"{glob.escape(root.name)}.closed-*"))
+    return hash_of(f"{find_origin(site)[1].owner}\0{task_id}\0{aside}".encode("utf-8", "surrogateescape"))
 
 
 def _copy(source: Path, target: Path) -> None:
