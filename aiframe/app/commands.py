@@ -28,6 +28,7 @@ from aiframe.core.events import (
     Replan,
     Resume,
     Retry,
+    Seen,
     SendBack,
     SetStatus,
     TakeOver,
@@ -169,11 +170,19 @@ def _end(layout: Layout, run: Run, environ: Mapping[str, str]) -> str:
 def retry(site: Site, task_id: str = "") -> str:
     """Give a failed task (empty: every failed task) its attempts back, and go on from an error."""
     before = state_of(site)
-    advanced = advance(site, lambda seen: Retry(seen, task_id))
+    advanced = advance(site, lambda seen: Retry(_not_done(seen, task_id), task_id))
     again = [effect.task_id for effect in advanced.effects if isinstance(effect, SetStatus)]
     if again:
         return f"To be tried again, with all attempts: {', '.join(again)}"
     return f"{before} is over: the project is in {advanced.project.state}"
+
+
+def _not_done(seen: Seen, task_id: str) -> Seen:
+    """*seen*. Raises Refused where the task is done: it would be paid for, and land, once more."""
+    if any(task.id == task_id and task.status is TaskStatus.DONE for task in seen.tasks):
+        cure = f"`aiframe undo {task_id}` takes its work back and opens it again; for more work add a task"
+        raise Refused(f"{task_id} is done: there is nothing to try again", hint=cure)
+    return seen
 
 
 def replan(site: Site) -> str:

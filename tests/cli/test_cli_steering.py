@@ -34,7 +34,7 @@ def in_state(folder: Path, state: str, *, interactive: bool = True, **fields: ob
         pytest.param("PAUSE_INTERACT", ["resume"], "DEV_READY", "PAUSE_INTERACT is over", id="resume a talk"),
         pytest.param("ERROR", ["resume"], "DEV_READY", "ERROR is over", id="resume an error"),
         pytest.param("ERROR", ["retry"], "DEV_READY", "ERROR is over", id="retry an error"),
-        pytest.param("ERROR", ["retry", "T1"], "DEV_READY", "T1", id="retry a task"),
+        pytest.param("ERROR", ["retry", "T2"], "DEV_READY", "T2", id="retry a task"),
         pytest.param("DONE", ["resume"], "DEV_READY", "DONE is over", id="resume the end"),
         pytest.param("DEV_READY", ["resume", "--now"], "DEV_READY", "wait is cut short", id="cut a wait short"),
         pytest.param("DEV_READY", ["replan"], "SPEC_READY", "The plan is open again", id="replan"),
@@ -163,6 +163,15 @@ def test_retry_gives_failed_tasks_back(tmp_path: Path) -> None:
     bench = lay_project(tmp_path, *tasks, state={"state": "ERROR"})
     assert "T1, T2" in bench.do("retry").out
     assert bench.statuses() == {"T1": "todo", "T2": "todo", "T3": "todo"}
+
+
+def test_retry_of_a_task_that_is_done_is_refused(tmp_path: Path) -> None:
+    """It would be paid for, and land, once more."""
+    bench = lay_project(tmp_path, task("T1", "true", status="done"), state={"state": "DONE"})
+    ended = bench.do("retry", "T1")
+    assert ended.code == 2
+    assert "aiframe undo T1" in ended.err
+    assert bench.statuses() == {"T1": "done"}
 
 
 # Settings -------------------------------------------------------------------------------------------------------------
