@@ -18,7 +18,7 @@ from pathlib import Path
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.linked import tidy
-from aiframe.app.attempts.spending import spent_by
+from aiframe.app.attempts.spending import is_asked_first, spent_by
 from aiframe.app.project.advance import Chain, advance, held
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.site import Site, open_site
@@ -85,7 +85,8 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
     while True:
         if not lock.is_current(site.layout):
             raise LockHeld("the file of the run lock was removed", hint="`aiframe tick` goes on with a new one")
-        chain = Chain(this_process(), new_run_id, not stop.requested, after_step, taken)
+        may_start = not stop.requested and not (make_event is not None and is_asked_first(site))
+        chain = Chain(this_process(), new_run_id, may_start, after_step, taken)
         step = advance(site, make_event, chain, notes)
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)

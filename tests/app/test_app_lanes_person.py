@@ -345,3 +345,17 @@ def test_a_watch_goes_on_with_tasks_side_by_side_and_is_told_of_an_answer(tmp_pa
         done.set()
         watching.join()
     assert [line for line in said if "error" in line] == []
+
+
+def test_tasks_together_have_no_more_attempts_than_the_project(tmp_path: Path, say: Say) -> None:
+    """The third is for the second try of one that fails, or for another task: never more than three in all."""
+    plan = [proven(name) for name in ("T1", "T2", "T3", "T4")]
+    fails = dev("T1", files={"T1.txt": "no\n"})
+    turns = [fails, dev("T1", files={"T1.txt": "no\n"}, attempt=2), *map(does, ("T2", "T3", "T4"))]
+    budget = {"budget": {"project": {"attempts": 3}}}
+    bench = lay(tmp_path, *plan, turns=turns, attended=False, parallel=2, **budget)
+    said = say("run")
+    assert bench.where == "PAUSED", said
+    assert "3 attempts is spent" in said
+    assert json.loads(say("status", "--json"))["spent"]["attempts"] == 3
+    assert len([event for event in bench.events if event["kind"] == "step_started"]) <= 3

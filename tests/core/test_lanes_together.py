@@ -171,3 +171,21 @@ def test_what_an_agent_refused_to_one_task_it_is_not_asked_for_by_all(waits: lis
     assert [effect.task_id for effect in found if isinstance(effect, OpenLane)] == opened
     told = [(each.task_id, each.what) for each in roster_of(there, rules).waiting]
     assert told == ([] if "T2" in opened else [("T2", "the quota of codex")])
+
+
+@pytest.mark.parametrize(
+    ("attempts", "running", "begin"),
+    [
+        pytest.param(1, 0, 1, id="one for three"), pytest.param(2, 1, 1, id="beside one that runs"),
+        pytest.param(2, 2, 0, id="all at work"), pytest.param(None, 1, 2, id="no limit"),
+    ],
+)  # fmt: skip
+def test_no_more_tasks_begin_than_there_are_attempts_for(attempts: int | None, running: int, begin: int) -> None:
+    names = ("T1", "T2", "T3")
+    lanes = tuple(SeenLane(name, running=True) for name in names[:running])
+    status = dict.fromkeys(names[:running], TaskStatus.IN_PROGRESS)
+    tasks = [task(name, status=status.get(name, TaskStatus.TODO)) for name in names]
+    rules = replace(TOGETHER, capacity=Capacity(3), budget=Budget(project=Limits(attempts=attempts)))
+    decision = decide(DEV, Tick(replace(seen(*tasks), lanes=lanes, day=TODAY, day_ends=1e9)), rules)
+    assert decision.project.state is State.DEV_READY
+    assert sum(isinstance(effect, OpenLane) for effect in decision.effects) == begin

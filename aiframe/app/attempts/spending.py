@@ -50,6 +50,16 @@ def spent_by(site: Site, run: Run, *, recovered: bool = False) -> Spent:
     return replace(spent, wall_s=round(min(seconds, run.timeout_s + site.rules.hung_grace_sec), 3))
 
 
+def is_asked_first(site: Site) -> bool:
+    """Whether each step of a lane is for its project to begin, which counts the attempts of all lanes together."""
+    if not site.layout.is_lane:
+        return False
+    with suppress(AiframeError):  # told by whoever looks after the lanes
+        budget = load_settings(project_of(site.layout).project_yaml, site.environ).rules.budget
+        return budget.project.attempts is not None or budget.day.attempts is not None
+    return False
+
+
 class Whole:
     """The budget of a project whose tasks are worked at side by side, seen from one of them; looked at now and then."""
 

@@ -41,6 +41,7 @@ from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
 from aiframe.core.scheduling import CLOSED, input_key
 from aiframe.core.timing import is_past_its_time, remaining
+from aiframe.core.transitions.lanes import attempts_left, is_due, is_under_way
 from aiframe.core.transitions.merging import waits_for_word
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
@@ -97,6 +98,7 @@ def tend(site: Site, begin: Begin) -> Tended:
             draft.seen = replace(draft.seen, tasks=known_tasks(site))
         before = {lane.task_id: lane for lane in draft.seen.lanes}
         draft.decide(Tick(draft.seen))
+        left = attempts_left(draft.project, draft.seen, site.rules)
         project, effects = draft.project, tuple(draft.effects)
         check_plan(site, project, draft.seen)
         lanes, words = draft.seen.lanes, {task.id: input_key(task) for task in draft.seen.tasks}
@@ -111,8 +113,8 @@ def tend(site: Site, begin: Begin) -> Tended:
         halt(site, lanes, at_once=at_once)
     elif project.state is State.DEV_READY:
         for lane in lanes:
-            if lane.granted and not (lane.running or lane.waits or lane.landed) and lane.failure is None:
-                begun = True
+            if is_due(lane) and (is_under_way(lane) or left >= 1):
+                begun, left = True, left - 1 if not is_under_way(lane) else left
                 note_lived(site, lived=True)  # first: after a kill, too, it is known
                 news += _go_on(site, lane, begin)
             elif lane.running and lane.words not in ("", words.get(lane.task_id, lane.words)):

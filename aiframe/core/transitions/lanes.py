@@ -7,6 +7,7 @@ others while it rests.
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from math import inf
 
 from msgspec.structs import replace
 
@@ -44,7 +45,7 @@ def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     stopped = stopped_by_budget(with_lanes(project, seen), seen, rules)
     if stopped is not None:
         return replace(stopped, project=stopped.project.evolve(spending=project.spending))
-    opened = _opened(event, rules)
+    opened = _opened(project, event, rules)
     if opened and not event.may_start:
         return Decision(project)
     if opened:
@@ -125,10 +126,35 @@ def all_spent(project: Project, lanes: tuple[SeenLane, ...]) -> Spending:
     return total
 
 
-def _opened(event: Tick, rules: Rules) -> tuple[Effect, ...]:
-    """The lanes that may start now, or go on after a rest."""
+def attempts_left(project: Project, seen: Seen, rules: Rules) -> float:
+    """How many more attempts the budgets of the project and the day allow beside the steps that run."""
+    spent, budget = all_spent(project, seen.lanes), rules.budget
+    counts = (
+        (budget.project.attempts, spent.of("project", seen.day, "")),
+        (budget.day.attempts, spent.of("day", seen.day, "")),
+    )
+    left = [limit - so_far.attempts for limit, so_far in counts if limit is not None]
+    return min(left, default=inf) - sum(is_under_way(lane) for lane in seen.lanes)
+
+
+def is_under_way(lane: SeenLane) -> bool:
+    """Whether a step lives there, or was cut off: its attempt is not counted yet."""
+    return lane.running or lane.state == State.RUNNING
+
+
+def is_due(lane: SeenLane) -> bool:
+    """Whether the lane is to go on, as soon as its project lets it."""
+    return lane.granted and not (lane.running or lane.waits or lane.landed) and lane.failure is None
+
+
+def _opened(project: Project, event: Tick, rules: Rules) -> tuple[Effect, ...]:
+    """The lanes that may start now, or go on after a rest; no more than there are attempts for."""
     effects: list[Effect] = []
-    for lane in roster_of(event.seen, rules).start:
+    due = sum(is_due(lane) and not is_under_way(lane) for lane in event.seen.lanes)
+    room = attempts_left(project, event.seen, rules) - due
+    for number, lane in enumerate(roster_of(event.seen, rules).start):
+        if number >= room:
+            break
         effects += [SetStatus(lane.task_id, TaskStatus.IN_PROGRESS), OpenLane(lane.task_id, lane.agent, lane.values)]
     return tuple(effects)
 
