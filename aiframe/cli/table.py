@@ -66,7 +66,9 @@ def _init(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from", metavar="FILE", dest="old", help='take over a configuration of "Task Orchestrator", and its .tasks/'
     )
-    parser.add_argument("--unattended", action="store_true", help="no interview and no reviews (interactive_mode off)")
+    parser.add_argument(
+        "--unattended", action="store_true", help="no interview, reviews and questions (interactive_mode off)"
+    )
     _frame(parser)
 
 
