@@ -117,15 +117,13 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
     from aiframe.app.lanes.tending import guard, tend, turn
     from aiframe.app.pushing import push_landed
 
-    if _may_have_lived(site):
-        with turn(site) as mine:
-            put_back = guard(site) if mine else ()
-        for line in put_back:
-            out(line)
-        site = open_site(site.root, site.environ) if put_back else site  # PROJECT.yaml may be among them
-    check_settings(site)
     push_landed(site)  # a kill may have come in between
     while True:
+        if _may_have_lived(site):  # first, for what is put back may be PROJECT.yaml
+            with turn(site) as mine:
+                put_back = guard(site) if mine else ()
+            for line in put_back:
+                out(line)
         site = open_site(site.root, site.environ)  # PROJECT.yaml may be another one by now, or half of one
         check_settings(site)
         looked, seen = time.monotonic(), lanes_stamp(site.layout)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from support.projects import git, wait_for
-from support.scripted_lanes import asks, does, lay, proven
+from support.scripted_lanes import does, lay, proven
 
 from aiframe.cli.main import run as command_line
 
@@ -90,7 +90,8 @@ def test_the_files_that_steer_are_put_back_and_wait_for_a_word(tmp_path: Path, s
 def test_what_a_person_sets_while_no_step_runs_counts_at_once(tmp_path: Path, say: Say) -> None:
     go = tmp_path / "go"
     wait = f"for i in $(seq 300); do test -e {go} && break; sleep 0.1; done"
-    bench = lay(tmp_path, proven("T1"), proven("T2"), attended=False, turns=[does("T1", run=[wait]), asks("T2", "Go?")])
+    plan = [proven("T1"), proven("T2", blocked_by=["T1"])]
+    bench = lay(tmp_path, *plan, attended=False, turns=[does("T1", run=[wait])])
     say("tick", "--no-wait")
     one = bench.root / "lanes" / "shop.T1" / "logs"
     wait_for(lambda: any(one.glob("runs/*/prompt.md")), "a step")
