@@ -24,6 +24,7 @@ WORDS: Mapping[str, str] = {
 SENTENCES: Mapping[str, str] = {
     # What is waited for
     "you": "你",
+    "TASKS.yaml": "恢复 TASKS.yaml",
     "your answer": "你的回答",
     "your answers": "你的回答",
     "your review": "你的评审",
@@ -106,7 +107,12 @@ SENTENCES: Mapping[str, str] = {
     'STATE.json names the state "{name}", which aiframe does not know':
         "STATE.json 中的状态“{name}”不是 aiframe 认识的状态",
     "Nothing can go on: {why}": "无法继续：{why}",
+    "TASKS.yaml holds no task, and there was a plan: nothing goes on, and nothing is concluded from that":
+        "TASKS.yaml 中没有任务，而此前有计划：一切暂停，也不由此得出任何结论",
     # What to do
+    "bring TASKS.yaml back (`git log -- TASKS.yaml` in the project shows what it was)":
+        "恢复 TASKS.yaml（在项目中用 `git log -- TASKS.yaml` 可查看其内容）",
+    "{command} (if a new one is to be made)": "{command} (如需制定新计划)",
     'set "state" in STATE.json to one of {names}': "把 STATE.json 中的 state 设为其中之一：{names}",
     "write into INTAKE_ANSWERS.md": "在 INTAKE_ANSWERS.md 中填写",
     "delete notes/interrupt.flag": "删除 notes/interrupt.flag",
