@@ -49,7 +49,7 @@ def kept(bench: Bench) -> dict[str, str]:
     return {name: bench.text(name) for name in ("TASKS.yaml", "PROJECT.yaml")}
 
 
-@pytest.mark.parametrize("breaks", [no_file, half_a_plan, no_settings])
+@pytest.mark.parametrize("breaks", [no_file, half_a_plan])
 def test_a_run_waits_while_steps_live_until_its_files_can_be_read_again(
     tmp_path: Path, breaks: Callable[[Path], None]
 ) -> None:

@@ -46,6 +46,8 @@ def look_over(site: Site, *, runs: bool = False) -> tuple[str, ...]:
     """
     before = _read(site)
     file = load_tasks(site.layout.tasks_yaml)
+    if not file.tasks and (before is None or not before.lived):
+        return ()
     if before is None or not (before.lived or runs):
         _write(site, before, Known(runs, file.text, _files(site)))
         return ()
