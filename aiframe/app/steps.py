@@ -22,7 +22,7 @@ from aiframe.app.attempts.results import Result, result_of, write_result
 from aiframe.app.attempts.settling import refused, settle
 from aiframe.app.attempts.turns import LandingTurn
 from aiframe.app.attempts.underway import Underway, begin_underway
-from aiframe.app.attempts.vaulting import drop_seal
+from aiframe.app.attempts.vaulting import drop_seal, left_seal, workspace_gone
 from aiframe.app.project.proposals import remember
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
@@ -89,7 +89,9 @@ def _perform(
             raise
         ending = refused(error)
         log.say(release(site, run.run_id))
+        sealed = left_seal(site, run.run_id)
         notes = (*notes, *mend(site, run, judged=False))
+        ending = refused(workspace_gone(sealed) or error)  # what else went wrong then only came of that
     if isinstance(ending, Broken):
         said = leave(site, run)
         notes = (*notes, said) if said else notes

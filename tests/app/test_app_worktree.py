@@ -483,3 +483,34 @@ def test_what_cannot_be_worked_in_is_said_with_the_cure(
     assert said in failure["message"]
     assert cure in failure["hint"] + done.said
     assert (git(repo, "for-each-ref"), sorted(os.listdir(repo / ".git"))) == before
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "deletes",
+    [
+        pytest.param('rm -rf "$PWD"', id="the folder"),
+        pytest.param('cd "$PWD"; rm -rf "$PWD"; mkdir -p "$PWD/src"; echo half >"$PWD/src/one.txt"', id="and goes on"),
+    ],
+)
+def test_a_workspace_deleted_while_its_agent_works_is_made_anew(tmp_path: Path, kind: str, deletes: str) -> None:
+    """None of its files counts as deleted by the agent, and the attempt is not charged."""
+    repo = repository(tmp_path, {"a.txt": "a\n", "b.txt": "b\n"})
+    turns = [dev("T1", run=[deletes]), dev("T1", repeat=1, run=["test -f a.txt && test -f b.txt && echo one >one.txt"])]
+    limits = {"transient_base_sec": 0.1, "max_attempts": 1}
+    bench = lay(tmp_path, repo, task("T1", "grep -q one one.txt"), turns=turns)
+    bench.write("PROJECT.yaml", json.dumps({**json.loads(bench.text("PROJECT.yaml")), "limits": limits}))
+    said = bench.do("run").said
+    assert bench.where == "DONE", said + bench.log()
+    assert git(repo, "log", "--format=%s", TARGET).splitlines() == ["T1: Task T1", "first"]
+    assert git(repo, "ls-tree", "--name-only", TARGET).splitlines() == ["a.txt", "b.txt", "one.txt"]
+    assert [ended[1] for ended in bench.ended()] == ["transient", "ok"]
+    assert "unverified" not in git(repo, "log", "--all", "--format=%s")
+
+
+def test_work_that_leaves_neither_of_two_files_waits_for_a_person(tmp_path: Path) -> None:
+    repo = repository(tmp_path, {"a.txt": "a\n", "b.txt": "b\n"})
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", run=["rm a.txt b.txt"])])
+    bench.tick()
+    assert bench.control["held"]["T1"]["reason"] == "it deletes 2 of 2 files"
+    assert git(repo, "ls-tree", "--name-only", TARGET).splitlines() == ["a.txt", "b.txt"]

@@ -534,6 +534,8 @@ class Walk(RuleBasedStateMachine):
                 self.person(Resume(self.look()))
             case S.DONE | Unknown():
                 self.happen(HandSet(self.look(), S.DEV_READY))
+            case S.DEV_READY if not self.tasks:  # the plan is gone
+                self.person(Replan())
             case _:
                 self.person(Resume(self.look(), now=True))
                 self.clear_the_way()

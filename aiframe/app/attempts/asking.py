@@ -15,7 +15,7 @@ from aiframe.app.attempts.prompts import PROMPT_BYTES, prompt_within, render_pro
 from aiframe.app.attempts.recording import Shot, begin_shot, put_by_turn
 from aiframe.app.attempts.results import forget_result
 from aiframe.app.attempts.sessions import to_resume
-from aiframe.app.attempts.vaulting import Sealed, check_seal, seal_project, sealed_before
+from aiframe.app.attempts.vaulting import Sealed, check_seal, check_whole, seal_project, sealed_before
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.proposals import Inspection, inspect
 from aiframe.app.project.site import Site
@@ -68,6 +68,7 @@ def ask(
     finally:
         breaches = check_seal(site, sealed)
         forget_result(site.layout)
+    check_whole(sealed)
     put_by_turn(site, run, workspace, shot, answer, log)
     found = inspect(site, run)
     others_open = any(other.status not in CLOSED and other.id != run.task_id for other in tasks)

@@ -46,7 +46,8 @@ def scope(work: Work) -> GateReport:
     deleted = [change for change in changes if change.status == "D"]
     if deleted:
         tracked = len(names(repo.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", attempt.base.commit)))
-        if len(deleted) > gates.max_deleted_files or len(deleted) * 2 > tracked > 2:
+        nothing_left = len(deleted) == len(changes) == tracked
+        if len(deleted) > gates.max_deleted_files or len(deleted) * 2 > tracked > 1 or nothing_left:
             reasons.append(f"it deletes {len(deleted)} of {tracked} files")
             held += _listed("deletion", deleted)
     for line in held:

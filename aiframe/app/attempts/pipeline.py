@@ -34,7 +34,7 @@ from aiframe.app.attempts.results import Kept, Result, result_of, write_result
 from aiframe.app.attempts.set_up import set_up
 from aiframe.app.attempts.turns import LandingTurn
 from aiframe.app.attempts.underway import Underway, begin_underway
-from aiframe.app.attempts.vaulting import check_seal, renewed
+from aiframe.app.attempts.vaulting import check_seal, check_whole, renewed
 from aiframe.app.project.proposals import inspect, remember
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
@@ -226,6 +226,7 @@ def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport
     finally:
         breaches = check_seal(site, sealed)
         found = inspect(site, run)  # a check may run what the agent wrote, and that may do what the agent may not
+    check_whole(sealed)
     notes = (*built.notes, *report.notes, *breaches, *found.complaints, *found.notes)
     built = replace(built, answer=with_audits(built.answer, report.answers), notes=notes)
     changed = touched(work) if report.failure is None else ()

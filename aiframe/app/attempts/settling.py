@@ -9,6 +9,7 @@ from aiframe.app.attempts.one_at_a_time import StillHeld
 from aiframe.app.attempts.placing import land, place_of
 from aiframe.app.attempts.results import Kept, Result, publish_result
 from aiframe.app.attempts.turns import TurnAwaited
+from aiframe.app.attempts.vaulting import WorkspaceGone
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held, Proposal
@@ -61,6 +62,6 @@ def _waiting(result: Result, kept: Kept, error: TargetBusy) -> Result:
 
 def refused(error: AiframeError) -> Broken:
     """The ending of a step that *error* stopped: somebody else's git or landing passes, all else needs a person."""
-    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | TurnAwaited | StillHeld)
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | TurnAwaited | StillHeld | WorkspaceGone)
     kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
     return Broken((Failure(kind, error.message, error.hint),))

@@ -22,8 +22,9 @@ from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
 from aiframe.workspaces.cloning import give, take
 from aiframe.workspaces.commits import current_branch
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import GitError, Repository, names
 from aiframe.workspaces.host import host_lock, host_lock_at
+from aiframe.workspaces.linked import READY
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs, with_cache
 
 SEALED = (
@@ -35,6 +36,10 @@ SEALED = (
     "notes/review_approval.md",
     "notes/review_rejection.md",
 )
+
+
+class WorkspaceGone(StepError):
+    """Somebody has deleted the workspace during the step: the next attempt makes it anew from its branch."""
 
 
 class Sealed(Struct, frozen=True):
@@ -102,7 +107,10 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
     folders = mend_folders(site, sealed.seal.run_id)
     seals = [each for each in (sealed.seal, sealed.workspace) if each is not None]
     breaches = list(compare_and_restore(sealed.seal, site.layout.quarantine_dir))
+    unlinked = sealed.workspace is not None and not os.path.lexists(sealed.workspace.root / ".git")
     if sealed.workspace is not None:
+        if not sealed.workspace.root.is_dir():
+            _ready(sealed.workspace).unlink(missing_ok=True)
         breaches += _compare_shared(sealed.workspace, site.layout.quarantine_dir)
     lost = bring_back(site.layout, sealed.records)
     logs = bring_logs_back(site)
@@ -111,6 +119,8 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
         repo = repository_at(site, each.root)
         taken += take(repo, now().wall)
         breaches += settle_refs(repo, each, site.layout.quarantine_dir, now().wall)
+        if unlinked and each is sealed.workspace and _is_emptied(repo, each):
+            _ready(each).unlink(missing_ok=True)
         taken += _given_back(repo)
     return (
         *folders,
@@ -119,6 +129,35 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
         *(_in_words(breach) for breach in breaches),
         *(f"aiframe's own {name} was lost: restored" for name in lost),
     )
+
+
+def workspace_gone(sealed: Sealed | None) -> WorkspaceGone | None:
+    """After `check_seal`: what to say where the workspace was deleted during the step; None where it is whole."""
+    workspace = sealed.workspace if sealed is not None else None
+    if workspace is None or _ready(workspace).is_file():
+        return None
+    cure = "nothing has to be done: the next attempt has a new one"
+    return WorkspaceGone(f"the workspace {workspace.root} was deleted during the step", hint=cure)
+
+
+def check_whole(sealed: Sealed) -> None:
+    """After `check_seal`: raise WorkspaceGone where the workspace was deleted during the step."""
+    gone = workspace_gone(sealed)
+    if gone is not None:
+        raise gone
+
+
+def _ready(sealed: Seal) -> Path:
+    """What says that the workspace is whole; without it the next who comes makes its files anew from its branch."""
+    return sealed.git_dir / "aiframe" / READY
+
+
+def _is_emptied(repo: Repository, sealed: Seal) -> bool:
+    """Whether at least half of the files are gone from a folder that had lost its .git: what an agent still wrote into
+    a folder that somebody deleted does not make the rest its work."""
+    tracked = names(repo.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", sealed.head_commit))
+    missing = sum(not os.path.lexists(sealed.root / name) for name in tracked)
+    return missing > 0 and missing * 2 >= len(tracked)
 
 
 def _compare_shared(sealed: Seal, quarantine: Path) -> tuple[Breach, ...]:
