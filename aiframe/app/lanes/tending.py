@@ -150,8 +150,9 @@ def _sweep(site: Site) -> None:
 def _end_over(site: Site) -> None:
     """End the steps of tasks that are over: what they spent is known only then. Raises what `halt` raises."""
     over = [lane.seen for lane in read_lanes(site.root, now()) if lane.running]
-    if over:
-        open_tasks = {task.id for task in load_tasks(site.layout.tasks_yaml).tasks if task.status not in CLOSED}
+    tasks = load_tasks(site.layout.tasks_yaml).tasks if over else ()
+    if tasks:  # without any the plan is gone, and no task is over
+        open_tasks = {task.id for task in tasks if task.status not in CLOSED}
         halt(site, [lane for lane in over if lane.task_id not in open_tasks], at_once=True)
 
 
