@@ -73,7 +73,7 @@ def test_what_has_landed_is_pushed_and_nothing_else(tmp_path: Path) -> None:
     assert git(bare, "for-each-ref", "--format=%(refname)").splitlines() == ["refs/heads/landed", "refs/heads/main"]
     assert not evil.exists(), "a hook of the repository ran"
     assert told(bench) == ["pushed", "pushed"]
-    assert "push" not in bench.do("why").said
+    assert "push origin" not in bench.do("why").said
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,9 @@ def test_a_rejected_push_is_told_once_and_tried_again(tmp_path: Path) -> None:
     assert landed(repo) == ["T1", "T2"]
     assert at(bare) == ahead, "never forced"
     assert told(bench) == ["push_failed"]
-    assert "fetch first" in bench.do("why").said
+    why = bench.do("why").said
+    assert "fetch first" in why
+    assert "push origin" in why
     assert f"push origin {TARGET}" in bench.do("status").said
     record = bench.control_dir / "push.json"
     tries = json.loads(record.read_text())["tries"]
@@ -130,7 +132,7 @@ def test_a_rejected_push_is_told_once_and_tried_again(tmp_path: Path) -> None:
     bench.tick()
     assert at(bare) == at(repo)
     assert told(bench) == ["push_failed", "pushed"]
-    assert "push" not in bench.do("why").said
+    assert "push origin" not in bench.do("why").said
 
 
 def test_a_tick_at_rest_wakes_when_the_next_push_is_due(tmp_path: Path) -> None:
