@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
@@ -21,7 +21,6 @@ from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.project.offers import waiting
 from aiframe.app.project.pushes import unpushed
 from aiframe.app.project.site import Site, held_in, open_site
-from aiframe.app.reports.clashes import find_clashes
 from aiframe.app.reports.follow import last_lines, newest_log
 from aiframe.app.reports.lanes import LaneLine, lane_lines, shown_attempts, together, with_rows
 from aiframe.core.budget import Spending, Spent
@@ -41,7 +40,9 @@ from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
 from aiframe.store.settings_file import ProjectSettings
 from aiframe.store.tasks_file import load_tasks
-from aiframe.workspaces.probing import Clash
+
+if TYPE_CHECKING:
+    from aiframe.workspaces.probing import Clash
 
 T = TypeVar("T")
 
@@ -166,6 +167,15 @@ def _lanes(site: Site, seen: Seen) -> tuple[Lane, ...]:
     return read_lanes(site.root, seen.clock) if has_lanes(site.root) else ()
 
 
+def _clashes(site: Site) -> tuple[Clash, ...]:
+    """What will not go together of the work in lanes; most projects have none, and need not load what finds out."""
+    if not has_lanes(site.root):
+        return ()
+    from aiframe.app.reports.clashes import find_clashes
+
+    return find_clashes(site)
+
+
 def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> Snapshot:
     """Where the project in *root* stands, with the last *tail* lines of its log. Raises UsageError, GuardError."""
     readings = _Readings()
@@ -213,7 +223,7 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         log_file=str(log.relative_to(layout.root)) if log is not None else "",
         log_tail=readings.take(lambda: last_lines(log, tail), ()) if log is not None else (),
         problems=readings.problems(),
-        clashes=find_clashes(site),
+        clashes=_clashes(site),
     )
 
 
