@@ -46,12 +46,17 @@ def test_forgets_its_child():
 
 
 def run_of(folder: Path, text: str, *arguments: str, ci: str = "") -> subprocess.CompletedProcess[str]:
-    """A test run of its own over one file with *text*, under our conftest."""
+    """A test run of its own over one file with *text*, under our conftest.
+
+    Its temporary folders are its own, too: at its end pytest removes what the runs before it left, and those of whole
+    suites hold so many files that this took minutes.
+    """
     shutil.copy(TESTS / "conftest.py", folder)
     (folder / "pytest.ini").write_text(f'[pytest]\npythonpath = "{TESTS}"\nfilterwarnings = error\n')
     (folder / "test_it.py").write_text(text)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)]
-    return subprocess.run(command, cwd=folder, env=os.environ | {"CI": ci}, capture_output=True, text=True, timeout=90)
+    env = os.environ | {"CI": ci, "PYTEST_DEBUG_TEMPROOT": str(folder)}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=90)
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["one worker", "two workers"])
