@@ -12,7 +12,7 @@ On the status pipe it reports ``status N`` (a wait status) or ``error ERRNO`` (t
 exits with 0 when nothing of the tree is left. On Linux it is a child subreaper: a daemon that has left its parent, its
 session and its environment becomes the guardian's child, so "no children left" means that nothing is left.
 
-The functions that list and end processes serve ``aiframe.process`` as well.
+The functions that list and end processes serve ``aiframe.process`` and ``aiframe.foreman`` as well.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ TYPE_CHECKING = False  # the name that type checkers know, without the cost of i
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import Any, NoReturn
+
+
+_c_library: Any = None
 
 
 class Entry:
@@ -69,7 +72,7 @@ def _table_from_proc() -> dict[int, Entry]:
 
 def stat_fields(pid: int | str) -> list[bytes] | None:
     """The fields of /proc/PID/stat from the process's state on; None when there is no such process."""
-    text = _read(f"/proc/{pid}/stat")
+    text = read(f"/proc/{pid}/stat")
     return text[text.rindex(b")") + 2 :].split() if text else None
 
 
@@ -87,7 +90,8 @@ def table_from_ps() -> dict[int, Entry]:
     }
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
+    """What is in a file; nothing where it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
@@ -118,7 +122,7 @@ def carrying(cookie: str) -> set[int]:
     found = set()
     for name in os.listdir("/proc"):
         if name.isdigit():
-            environment = _read(f"/proc/{name}/environ")
+            environment = read(f"/proc/{name}/environ")
             if later in environment or environment.startswith(first):
                 found.add(int(name))
     return found
@@ -179,20 +183,32 @@ def become_subreaper(on: bool = True) -> None:
 
 
 def _libc() -> Any:
-    import ctypes
+    global _c_library
+    if _c_library is None:
+        import ctypes
 
-    return ctypes.CDLL(None)
+        _c_library = ctypes.CDLL(None)
+    return _c_library
 
 
-def main(arguments: list[str]) -> NoReturn:
-    """Arguments ``LIFELINE STATUS COOKIE LC_CTYPE PROGRAM ARGUMENT...``: two descriptors, two words, the command."""
+def die_with_parent() -> None:
+    """Be killed as soon as the parent is, stopped or not (Linux; elsewhere nothing happens)."""
+    if LINUX:
+        _libc().prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def main(arguments: list[str], become: Callable[[list[str]], object] | None = None) -> NoReturn:
+    """Arguments ``LIFELINE STATUS COOKIE LC_CTYPE PROGRAM ARGUMENT...``: two descriptors, two words, the command.
+
+    With *become* the child is a copy of this process that calls it with the words from PROGRAM on.
+    """
     lifeline, status = int(arguments[0]), int(arguments[1])
     os.set_inheritable(lifeline, False)
     os.set_inheritable(status, False)
     _restore_locale(arguments[3])
     become_subreaper()
-    alarms = _listen()
-    child = _start(arguments[4:], status)
+    alarms = listen(_HANDLED)
+    child = _start(arguments[4:], status, become)
     _let_go_of_streams()
     code = _wait(child, lifeline, alarms)
     if code is not None:
@@ -209,19 +225,20 @@ def _restore_locale(value: str) -> None:
         os.environ.pop("LC_CTYPE", None)
 
 
-def _listen() -> int:
+def listen(numbers: Iterable[int]) -> int:
     """A descriptor on which the number of each signal arrives as a byte."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     os.set_blocking(writer, False)
-    for number in _HANDLED:
+    for number in numbers:
         signal.signal(number, lambda *_: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     return reader
 
 
-def _start(argv: list[str], status: int) -> int:
-    libc = _libc() if LINUX else None
+def _start(argv: list[str], status: int, become: Callable[[list[str]], object] | None) -> int:
+    if LINUX:
+        _libc()  # loaded once, before there are two of us
     pid = os.fork()
     if pid:
         return pid
@@ -231,9 +248,11 @@ def _start(argv: list[str], status: int) -> int:
         for number in (*_HANDLED, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        if libc is not None:
-            libc.prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        os.execvp(argv[0], argv)
+        die_with_parent()
+        if become is None:
+            os.execvp(argv[0], argv)
+        else:
+            become(argv)
     except OSError as error:
         _report(status, f"error {error.errno}")
     finally:

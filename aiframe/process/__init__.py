@@ -1,13 +1,15 @@
 """Child processes: started, supervised and ended here and nowhere else.
 
 `capture` runs a short command, `fork_runner` and `spawn_runner` start the process that carries a run, and `supervise`
-runs an agent or a gate under a guardian (``aiframe.guardian``), so that nothing of it outlives its run. `reap` ends
+runs an agent or a gate under a guardian (``aiframe.guardian``), so that nothing of it outlives its run. A `Crew` runs
+many short commands below one guardian, whose child (``aiframe.foreman``) is the parent of them all. `reap` ends
 what a dead runner has left, found by the run's cookie: a variable, one for each run, in the environment of all its
 processes.
 `aiframe.process.companion` is for a child that serves this process for as long as it lives.
 """
 
 from aiframe.process.cookies import carriers, cookie, let_go_of_orphans, reap
+from aiframe.process.crew import Crew, Ended
 from aiframe.process.foreground import run_in_terminal
 from aiframe.process.fork import can_fork, fork_runner
 from aiframe.process.hung import end_runner
@@ -37,6 +39,8 @@ __all__ = [
     "STDERR_BYTES",
     "Captured",
     "CommandTimeout",
+    "Crew",
+    "Ended",
     "Limits",
     "MissingFolder",
     "MissingProgram",

@@ -10,13 +10,18 @@ from collections.abc import Collection
 from aiframe import guardian
 from aiframe.process.identity import ProcessId, collect_spawned, start_time
 
-PREFIX = "AIFRAME_RUN_"
+_PREFIX = "AIFRAME_RUN_"
 _POLL_S = 0.02
 
 
 def cookie(run_id: str) -> str:
     """The name of the variable that every process of the run carries in its environment."""
-    return PREFIX + re.sub(r"[^A-Za-z0-9]", "_", run_id)
+    return _PREFIX + re.sub(r"[^A-Za-z0-9]", "_", run_id)
+
+
+def outer_cookies() -> dict[str, str]:
+    """The cookies of the runs that this process is itself a part of."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
 
 
 def let_go_of_orphans() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import selectors
 from collections.abc import Callable, Sequence
-from typing import IO, Self, TypeAlias
+from typing import IO, TYPE_CHECKING, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 CHUNK_BYTES = 64 * 1024
 Ready: TypeAlias = Sequence[Callable[[], bool]]
@@ -32,7 +35,7 @@ class Pump:
         return bool(self._selector.get_map())
 
     def read(
-        self, pipe: IO[bytes], sink: Callable[[bytes], object], at_end: Callable[[], object] = lambda: None
+        self, pipe: HasFileno, sink: Callable[[bytes], object], at_end: Callable[[], object] = lambda: None
     ) -> None:
         """Hand what comes out of *pipe* to *sink*, in pieces of at most CHUNK_BYTES, and tell *at_end* its end."""
 
@@ -84,6 +87,18 @@ class Pump:
     def drain(self) -> None:
         """Take what the pipes hold now, and no more: a stranger may keep one open and fill it for ever."""
         for key in tuple(self._selector.get_map().values()):
-            for _ in range(_PIPEFUL_CHUNKS):
-                if not key.data():
-                    break
+            _empty(key.data)
+
+    def finish(self, pipe: HasFileno) -> None:
+        """Take what *pipe* holds now, and no more, and serve it no longer."""
+        served = self._selector.get_map()
+        if pipe in served:
+            _empty(served[pipe].data)
+        if pipe in served:
+            self._selector.unregister(pipe)
+
+
+def _empty(take: Callable[[], bool]) -> None:
+    for _ in range(_PIPEFUL_CHUNKS):
+        if not take():
+            break

@@ -50,13 +50,19 @@ class Captured(Struct, frozen=True):
 def check_startable(argv: Sequence[str], cwd: PurePath, env: Mapping[str, str]) -> None:
     """Refuse, with the cure and before anything is started, what cannot be. Raises MissingFolder, MissingProgram."""
     check_folder(cwd)
-    program = argv[0]
+    find_program(argv[0], cwd, env)
+
+
+def find_program(program: str, cwd: PurePath, env: Mapping[str, str]) -> str:
+    """Where the program is that *env* and *cwd* mean by this word. Raises MissingProgram."""
     place = str(Path(cwd, program)) if "/" in program else program
-    if shutil.which(place, path=env.get("PATH", os.defpath)) is None:
+    found = shutil.which(place, path=env.get("PATH", os.defpath))
+    if found is None:
         raise MissingProgram(
             f"the program {program!r} was not found",
             hint=f"install {program}, or put its folder on PATH, or name another program in the settings",
         )
+    return found
 
 
 def check_folder(cwd: PurePath) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct, field
 
 from aiframe.core.ports import Command, EndReason, Exit
-from aiframe.process.cookies import PREFIX, cookie
+from aiframe.process.cookies import cookie, outer_cookies
 from aiframe.process.pump import Pump
 from aiframe.process.start import check_startable
 from aiframe.process.tree import PATIENCE_S, Tree
@@ -124,7 +123,7 @@ def supervise(
 
     Raises MissingProgram, MissingFolder.
     """
-    env = {**env_base, **_outer_cookies(), **command.env, cookie(run_id): "1"}
+    env = {**env_base, **outer_cookies(), **command.env, cookie(run_id): "1"}
     check_startable(command.argv, command.cwd, env)
     started = time.monotonic()
     watch = _Watch(limits, fingerprint, complete, should_stop, started, active=started, looked=started)
@@ -146,11 +145,6 @@ def supervise(
         tree.end()
         pump.drain()
         return Exit(tree.exit_code(), reason, tail.decode(errors="replace"), time.monotonic() - started)
-
-
-def _outer_cookies() -> dict[str, str]:
-    """The cookies of the runs that this process is itself a part of."""
-    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
 
 
 def _attend(tree: Tree, pump: Pump, watch: _Watch, beats: _Beats) -> EndReason:

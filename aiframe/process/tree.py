@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Self
 
@@ -16,8 +16,8 @@ from aiframe.process.cookies import carrying
 from aiframe.process.pump import Pump
 from aiframe.process.start import not_started, wait_within
 
-_FOLDER = os.path.dirname(guardian.__file__)
-_GUARDIAN = f"import sys; sys.path.append({_FOLDER!r}); from guardian import main; main(sys.argv[1:])"
+_FOLDER = os.path.dirname(os.path.dirname(guardian.__file__))
+_CODE = f"import sys; sys.path.append({_FOLDER!r}); from aiframe.%s import main; main(sys.argv[1:])"
 """Imported rather than run as a script: then Python takes it from its cache instead of compiling it each time."""
 
 PATIENCE_S = guardian.END_WITHIN_S + 1.0
@@ -29,10 +29,17 @@ _KILLED = -9
 class Tree:
     """A started command with its guardian; leaving the context ends whatever is left of it.
 
+    *program* is the module of aiframe that the guardian runs; it inherits *keep_fds*. Should the guardian be killed,
+    its orphans come to this process: *is_ours* tells them from what else has been started here meanwhile, by their id
+    and the guardian's. Without it there may be nothing else.
+
     Raises MissingProgram on construction when nothing could be started at all.
     """
 
-    def __init__(self, command: Command, env: Mapping[str, str], cookie: str) -> None:
+    def __init__(
+        self, command: Command, env: Mapping[str, str], cookie: str, *, program: str = "guardian",
+        keep_fds: Sequence[int] = (), is_ours: Callable[[int, int], bool] | None = None,
+    ) -> None:  # fmt: skip
         self._argv = command.argv
         self._stdin = command.stdin.encode(errors="replace")
         self._cookie = cookie
@@ -40,7 +47,8 @@ class Tree:
         self._gone = False
         guardian.become_subreaper()  # for the orphans of a guardian that somebody kills
         self._earlier = _children()
-        self._guardian, self._lifeline, self._status = _start_guardian(command, env, cookie)
+        self._is_ours = is_ours
+        self._guardian, self._lifeline, self._status = _start_guardian(command, env, cookie, program, keep_fds)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +118,8 @@ class Tree:
         def find() -> set[int]:
             table = guardian.process_table()
             ours = guardian.below(table, [os.getpid()]) - self._earlier - guardian.below(table, self._earlier)
+            if self._is_ours is not None:
+                ours = {pid for pid in ours if self._is_ours(pid, self._guardian.pid)}
             return (ours | carrying(self._cookie)) - {os.getpid()}
 
         guardian.end_all(find, within_s=guardian.END_WITHIN_S, collect=_collect)
@@ -130,7 +140,7 @@ def _collect(pids: set[int]) -> bool:
 
 
 def _start_guardian(
-    command: Command, env: Mapping[str, str], cookie: str
+    command: Command, env: Mapping[str, str], cookie: str, program: str, keep_fds: Sequence[int]
 ) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
     """The guardian, the end of the lifeline to write to and the end of the status pipe to read from."""
     life_read, life_write = os.pipe()
@@ -138,9 +148,9 @@ def _start_guardian(
     words = [str(life_read), str(status_write), cookie, env.get("LC_CTYPE", "")]
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _GUARDIAN, *words, *command.argv], cwd=command.cwd, env=dict(env),
+            [sys.executable, "-I", "-S", "-c", _CODE % program, *words, *command.argv], cwd=command.cwd, env=dict(env),
             stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, bufsize=0, start_new_session=True, pass_fds=(life_read, status_write),
+            stderr=subprocess.PIPE, bufsize=0, start_new_session=True, pass_fds=(life_read, status_write, *keep_fds),
         )  # fmt: skip
     except (OSError, ValueError) as error:
         os.close(life_write)
