@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 HEAD_BYTES = 4
+VARIABLE = "AIFRAME_JOB_"
+"""How the variable begins that tells whose a process is."""
 NOT_STARTED = 127
 """The exit code of a command that could not be started, as shells have it."""
 
@@ -205,7 +207,7 @@ class _Foreman:
 
     def _variable(self, number: int) -> bytes:
         """Named after the guardian too, for a command may have a crew of its own."""
-        return b"AIFRAME_JOB_%d_%d" % (self._guardian, number)
+        return f"{VARIABLE}{self._guardian}_{number}".encode()
 
     def _stop(self, number: int, grace_s: float) -> None:
         job = self._jobs.get(number)

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Collection
 
-from aiframe import guardian
+from aiframe import foreman, guardian
 from aiframe.process.identity import ProcessId, collect_spawned, start_time
 
 _PREFIX = "AIFRAME_RUN_"
@@ -20,8 +20,8 @@ def cookie(run_id: str) -> str:
 
 
 def outer_cookies() -> dict[str, str]:
-    """The cookies of the runs that this process is itself a part of."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}
+    """The cookies of the runs and of the crews' commands that this process is itself a part of."""
+    return {name: value for name, value in os.environ.items() if name.startswith((_PREFIX, foreman.VARIABLE))}
 
 
 def let_go_of_orphans() -> None:

@@ -1,0 +1,344 @@
+"""Nothing of a command of a crew outlives it, nothing of a crew outlives the crew, and no neighbour is harmed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.crews import Bench, alive, eventually, pid_in, python, sleeper
+
+import aiframe
+from aiframe import guardian
+from aiframe.process import Crew, carriers
+
+pytestmark = pytest.mark.skipif(not guardian.LINUX, reason="orphans come back to a foreman on Linux only")
+
+ENV = {"PATH": os.environ["PATH"]}
+SOURCE = Path(aiframe.__file__).parents[1]
+
+# Starts a process that sleeps, in the way that the first argument names, and goes when that has written its id.
+LEAVER = """
+import os, subprocess, sys, time
+way, name = sys.argv[1:3]
+SLEEP = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); import time; time.sleep(60)"
+ARGV = [sys.executable, "-I", "-S", "-c", SLEEP, name]
+def daemon(env, close):
+    if os.fork() == 0:
+        os.setsid()
+        if close:
+            null = os.open("/dev/null", os.O_RDWR)
+            for stream in range(3): os.dup2(null, stream)
+        if os.fork() == 0:
+            os.execve(ARGV[0], ARGV, env)
+        os._exit(0)
+    os.wait()
+ways = {
+    "child": lambda: subprocess.Popen(ARGV),
+    "session": lambda: subprocess.Popen(ARGV, start_new_session=True),
+    "bare": lambda: subprocess.Popen(ARGV, env={}),
+    "daemon": lambda: daemon(os.environ, False),
+    "bare daemon": lambda: daemon({}, True),
+    "stopped": lambda: subprocess.Popen(ARGV),
+}
+ways[way]()
+while not (os.path.exists(name) and os.path.getsize(name)):
+    time.sleep(0.01)
+if way == "stopped":
+    os.kill(int(open(name).read()), 19)
+print("left", flush=True)
+"""
+WAYS = ("child", "session", "bare", "daemon", "bare daemon", "stopped")
+
+# Each link starts the next, in a session of its own, and goes at once: a list of processes is always too old.
+CHAIN = """
+import os, sys
+for n in range(1000000):
+    if os.fork(): os._exit(0)
+    os.setsid()
+    if n % 50 == 0: os.utime(sys.argv[1])
+"""
+
+# A process that holds a crew; its commands leave one process of each kind, and sleep.
+HOLDER = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from aiframe.core.ports import Command
+from aiframe.process import Crew
+here, (_, _, leaver, python, run_id, *ways) = Path.cwd(), sys.argv
+line, ended = '"$@"; echo $$ > "$0"; exec sleep 60', {}
+with Crew(run_id, cwd=here, env_base={"PATH": os.environ["PATH"]}) as crew:
+    for way in ways:
+        argv = ("/bin/sh", "-c", line, f"{way} leader", python, "-IS", "-c", leaver, way, way)
+        crew.start(way, Command(argv, here), lambda chunk: None)
+    while not crew.lost:
+        ended.update((one.key, one.code) for one in crew.wait(0.1))
+print(sorted(ended.items()))
+"""
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with Crew(str(tmp_path), cwd=tmp_path, env_base=ENV) as crew:
+        yield Bench(crew, tmp_path)
+    assert carriers(str(tmp_path)) == []
+
+
+def leave(way: str, name: str, then: str = "") -> tuple[str, ...]:
+    """A command that leaves a process behind that writes its id into the file *name*, and does *then*."""
+    return python(LEAVER + then, way, name)
+
+
+def quiet(beat: Path) -> bool:
+    """Whether a chain that touches this file is dead."""
+    before = beat.stat().st_mtime_ns
+    time.sleep(0.3)
+    return beat.stat().st_mtime_ns == before
+
+
+# One command, and its neighbours
+
+
+@pytest.mark.parametrize("neighbours", [0, 2])
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_outlives_its_command(bench: Bench, tmp_path: Path, way: str, neighbours: int) -> None:
+    """When its end is told, what it left is gone; and what a neighbour has left lives until the neighbour ends."""
+    theirs = [tmp_path / f"neighbour {number}" for number in range(neighbours)]
+    for file in theirs:
+        bench.start(file.name, *leave("bare daemon", file.name, "time.sleep(60)"))
+    bench.until(lambda: len(alive(*theirs)) == neighbours)
+    assert bench.run("it", *leave(way, "its")) == (0, "left\n")
+    assert alive(tmp_path / "its", *theirs) == [file.name for file in theirs]
+    for file in theirs:
+        bench.crew.stop(file.name)
+    bench.until(lambda: len(bench.ended) == 1 + neighbours)
+    assert alive(*theirs) == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_outlives_a_stop(bench: Bench, tmp_path: Path, way: str) -> None:
+    bench.start("neighbour", *sleeper(tmp_path / "neighbour"))
+    bench.start("it", *leave(way, "its", "import signal; signal.signal(15, signal.SIG_IGN); time.sleep(60)"))
+    bench.until(lambda: bench.printed["it"] and alive(tmp_path / "neighbour"))
+    time.sleep(0.1)
+    bench.crew.stop("it", grace_s=0.3)
+    bench.until(lambda: bench.ended)
+    assert (list(bench.ended), bench.ended["it"].code) == (["it"], -9)
+    assert alive(tmp_path / "its", tmp_path / "neighbour") == ["neighbour"]
+
+
+def test_a_stop_asks_daemons_too(bench: Bench, tmp_path: Path) -> None:
+    polite = "trap 'touch asked; exit' TERM; echo up; while :; do sleep 0.02; done"
+    bench.start("it", f"env -i PATH=$PATH setsid sh -c \"{polite}\" & trap '' TERM; while :; do sleep 0.1; done")
+    bench.until(lambda: bench.printed["it"])
+    bench.crew.stop("it", grace_s=2)
+    bench.until(lambda: bench.ended)
+    assert (tmp_path / "asked").exists()
+
+
+def test_a_daemon_that_prints_for_ever_does_not_hold_up_the_end(bench: Bench) -> None:
+    code, printed = bench.run("it", "setsid yes & while [ $(ps | wc -l) -lt 1 ]; do :; done; echo mine; sleep 0.1")
+    assert code == 0
+    assert "mine\n" in printed
+
+
+def test_what_a_tree_prints_before_its_end_is_complete(bench: Bench) -> None:
+    """The leader goes first; what its children had printed by then is not lost."""
+    for number in range(20):
+        assert bench.run(str(number), "(setsid sh -c 'echo deep; exec sleep 60' &) & sleep 0.1") == (0, "deep\n")
+
+
+@pytest.mark.parametrize("neighbour", [False, True])
+def test_a_chain_of_short_lived_processes_is_caught(bench: Bench, tmp_path: Path, neighbour: bool) -> None:
+    beat = tmp_path / "beat"
+    beat.touch()
+    born = beat.stat().st_mtime_ns
+    if neighbour:
+        bench.start("neighbour", *sleeper(tmp_path / "pid"))
+        bench.until(lambda: alive(tmp_path / "pid"))
+    program = " ".join(("exec", sys.executable, "-I", "-S", "-c", '"$0"', "beat"))
+    code, _ = bench.run("it", "/bin/sh", "-c", f"for n in 1 2 3; do ({program}) & done; sleep 0.3", CHAIN)
+    assert code == 0
+    assert quiet(beat)
+    assert beat.stat().st_mtime_ns > born
+    assert alive(tmp_path / "pid") == ["pid"] * neighbour
+
+
+# The whole crew
+
+
+def test_leaving_ends_all(tmp_path: Path) -> None:
+    files = [tmp_path / way for way in WAYS]
+    beat = tmp_path / "beat"
+    beat.touch()
+    with Crew(str(tmp_path), cwd=tmp_path, env_base=ENV) as crew:
+        bench = Bench(crew, tmp_path)
+        bench.start("chain", *python(CHAIN + "\nwhile True: pass", str(beat)))
+        for way in WAYS:
+            bench.start(way, *leave(way, way, "time.sleep(60)"))
+        bench.until(lambda: alive(*files) == list(WAYS))
+    assert alive(*files) == []
+    assert quiet(beat)
+    assert carriers(str(tmp_path)) == []
+
+
+class Chiefs:
+    """The process ids of a holder, its guardian and its foreman."""
+
+    def __init__(self, holder: int) -> None:
+        table = guardian.process_table()
+        self.holder = holder
+        self.guardian = next(pid for pid, entry in table.items() if entry.parent == holder)
+        self.foreman = next(pid for pid, entry in table.items() if entry.parent == self.guardian)
+
+
+Held = tuple["subprocess.Popen[bytes]", Chiefs, list[Path]]
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Callable[..., Held]]:
+    """Starts a process that holds a crew whose commands have left something of each kind."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*ways: str) -> Held:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(SOURCE), LEAVER, sys.executable, str(tmp_path), *ways], cwd=tmp_path,
+            stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        files = [tmp_path / f"{way}{end}" for way in ways for end in ("", " leader")]
+        assert eventually(lambda: len(alive(*files)) == len(files))
+        return process, Chiefs(process.pid), files
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "while all leaders are stopped"])
+@pytest.mark.parametrize("victim", ["holder", "guardian", "foreman"])
+def test_nothing_outlives_the_chiefs(hold: Callable[..., Held], tmp_path: Path, victim: str, stopped: bool) -> None:
+    process, chiefs, files = hold(*WAYS)
+    if stopped:
+        guardian.signal_all([pid_in(file) for file in files], signal.SIGSTOP)
+    os.kill(getattr(chiefs, victim), signal.SIGKILL)
+    if victim != "holder":
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert out.decode() == f"{sorted((way, -9) for way in WAYS)}\n"
+    assert eventually(lambda: alive(*files) == [])
+    assert eventually(lambda: not guardian.process_table().keys() & {chiefs.guardian, chiefs.foreman})
+    assert carriers(str(tmp_path)) == []
+
+
+def test_a_stopped_foreman_and_a_killed_holder(hold: Callable[..., Held]) -> None:
+    _, chiefs, files = hold("child", "bare daemon")
+    os.kill(chiefs.foreman, signal.SIGSTOP)
+    os.kill(chiefs.holder, signal.SIGKILL)
+    assert eventually(lambda: alive(*files) == [])
+
+
+@pytest.mark.parametrize("victim", ["guardian", "foreman"])
+def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) -> None:
+    """What its holder has started besides lives on, an other crew and a plain child with children."""
+    files = [tmp_path / "mine", tmp_path / "other"]
+    before = guardian.process_table().keys()
+    with Crew(f"{tmp_path}-lost", cwd=tmp_path, env_base=ENV) as lost:
+        Bench(lost, tmp_path).run("first", "true", "x")
+        table = guardian.process_table()
+        its_guardian = next(pid for pid in table.keys() - before if table[pid].parent == os.getpid())
+        its_foreman = next(pid for pid, entry in table.items() if entry.parent == its_guardian)
+        with (
+            Crew(f"{tmp_path}-other", cwd=tmp_path, env_base=ENV) as kept,
+            subprocess.Popen(("sh", "-c", '"$@"; true', "sh", *sleeper(files[0]))) as mine,
+        ):
+            other, it = Bench(kept, tmp_path), Bench(lost, tmp_path)
+            other.start("other", *sleeper(files[1]))
+            it.start("it", *leave("bare daemon", "its", "time.sleep(60)"))
+            it.until(lambda: it.printed["it"])
+            assert eventually(lambda: len(alive(*files)) == 2)
+            assert not lost.lost
+            os.kill({"guardian": its_guardian, "foreman": its_foreman}[victim], signal.SIGKILL)
+            it.until(lambda: it.ended)
+            assert lost.lost
+            assert (it.ended["it"].code, alive(tmp_path / "its", *files)) == (-9, ["mine", "other"])
+            it.start("late", "touch late")
+            it.crew.stop("late")
+            it.until(lambda: "late" in it.ended)
+            assert (it.ended["late"].code, (tmp_path / "late").exists()) == (-9, False)
+            assert not kept.lost
+            everything = {mine.pid} | guardian.below(guardian.process_table(), [mine.pid])
+            guardian.signal_all(everything, signal.SIGKILL)
+            kept.stop("other")
+            other.until(lambda: other.ended)
+            assert other.ended["other"].code == -15
+
+
+def test_a_crew_within_a_command_of_a_crew(bench: Bench, tmp_path: Path) -> None:
+    """The inner one loses all its chiefs at once: what it leaves is known by what the outer one has given it."""
+    argv = (sys.executable, "-c", HOLDER, str(SOURCE), LEAVER, sys.executable, f"{tmp_path}-inner", *WAYS)
+    bench.start("neighbour", *sleeper(tmp_path / "neighbour"))
+    bench.start("it", "/bin/sh", "-c", 'echo $$ > holder; exec "$@"', "sh", *argv)
+    files = [tmp_path / f"{way}{end}" for way in WAYS for end in ("", " leader")]
+    bench.until(lambda: len(alive(*files)) == len(files))
+    chiefs = Chiefs(pid_in(tmp_path / "holder"))
+    guardian.signal_all((chiefs.guardian, chiefs.foreman, chiefs.holder), signal.SIGKILL)
+    bench.until(lambda: bench.ended)
+    assert bench.ended["it"].code == -9
+    bare = [tmp_path / way for way in WAYS if way.startswith("bare")]
+    assert not set(alive(*files)) - {file.name for file in bare}
+    assert alive(tmp_path / "neighbour") == ["neighbour"]
+    bench.crew.stop("neighbour")  # the last to whom they could belong
+    bench.until(lambda: "neighbour" in bench.ended)
+    assert alive(*bare) == []
+
+
+# All of it, mixed
+
+KINDS = ("quick", "loud", "killed", "sleeps", "stubborn", *WAYS)
+
+
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(KINDS), st.booleans(), st.integers(1, 4)), min_size=1, max_size=14),
+)
+@settings(max_examples=8)
+def test_any_mix(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, bool, int]]) -> None:
+    """Whatever runs side by side, each ends as it would alone, and with it what it left."""
+    folder = tmp_path_factory.mktemp("mix")
+    lines = {
+        "quick": ("echo quick", 0),
+        "loud": ("head -c 300000 /dev/zero", 0),
+        "killed": ("kill -9 $$", -9),
+        "sleeps": ("exec sleep 60", -15),
+        "stubborn": ("trap '' TERM; while :; do sleep 0.1; done", -9),
+    }
+    with Crew(str(folder), cwd=folder, env_base=ENV) as crew:
+        bench = Bench(crew, folder)
+        wanted: dict[str, int] = {}
+        for number, (kind, stop, slots) in enumerate(steps):
+            key = f"{number} {kind}"
+            line, wanted[key] = lines.get(kind, ("", 0))
+            bench.start(key, *((line,) if line else leave(kind, key)))
+            if kind in ("sleeps", "stubborn"):
+                crew.stop(key, grace_s=0.3 if kind == "stubborn" else 60)
+            elif stop:
+                bench.until(lambda: key in bench.ended)  # noqa: B023
+            bench.until(lambda: len(wanted) - len(bench.ended) < slots)  # noqa: B023
+            done = [folder / ended for ended in bench.ended]
+            assert alive(*done) == []
+        bench.until(lambda: len(bench.ended) == len(wanted))
+        loud = [len(bench.printed[key]) for key in wanted if key.endswith("loud")]
+        assert set(loud) <= {300_000}
+        got = {key: ended.code for key, ended in bench.ended.items()}
+        early = {key: -15 for key, code in got.items() if key.endswith("stubborn") and code == -15}  # before its trap
+        assert got == {**wanted, **early}
+    assert carriers(str(folder)) == []
