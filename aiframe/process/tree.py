@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Self
@@ -23,6 +25,7 @@ _CODE = f"import sys; sys.path.append({_FOLDER!r}); from aiframe.%s import main;
 PATIENCE_S = guardian.END_WITHIN_S + 1.0
 """How long a guardian may take to end its tree before this process does it instead."""
 
+_AFTER_WORD_S = 1.0
 _KILLED = -9
 
 
@@ -90,15 +93,22 @@ class Tree:
     def end(self) -> None:
         """End at once what is left of the tree; harmless when nothing is."""
         self._lifeline.close()
-        code = wait_within(self._guardian, PATIENCE_S)
+        self._hear_out(PATIENCE_S)
+        code = wait_within(self._guardian, _AFTER_WORD_S)
         if code is None:  # stopped, or stuck
             self._guardian.kill()
             code = self._guardian.wait()
         if code != 0:
             self._sweep()
-        with suppress(BlockingIOError):
-            while report := os.read(self._status.fileno(), 4096):
-                self._heard.extend(report)
+
+    def _hear_out(self, within_s: float) -> None:
+        """Take what the guardian reports until it ends, which is the end of its pipe."""
+        deadline = time.monotonic() + within_s
+        while select.select((self._status,), (), (), max(0.0, deadline - time.monotonic()))[0]:
+            report = os.read(self._status.fileno(), 4096)
+            self._heard.extend(report)
+            if not report:
+                break
 
     def exit_code(self) -> int:
         """How the command ended, negative for a signal. Raises MissingProgram when it could not be started."""

@@ -266,10 +266,10 @@ def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) 
             it.start("it", *leave("bare daemon", "its", "time.sleep(60)"))
             it.until(lambda: it.printed["it"])
             assert eventually(lambda: len(alive(*files)) == 2)
-            assert not lost.lost
+            before_it = lost.lost
             os.kill({"guardian": its_guardian, "foreman": its_foreman}[victim], signal.SIGKILL)
             it.until(lambda: it.ended)
-            assert lost.lost
+            assert (before_it, lost.lost) == (False, True)
             assert (it.ended["it"].code, alive(tmp_path / "its", *files)) == (-9, ["mine", "other"])
             it.start("late", "touch late")
             it.crew.stop("late")

@@ -189,9 +189,13 @@ def test_whom_its_output_makes_fail_ends_the_crew(tmp_path: Path) -> None:
     def refuse(_: bytes) -> None:
         raise InterruptedError("enough")
 
-    with pytest.raises(InterruptedError), Crew(str(tmp_path), cwd=tmp_path, env_base=ENV) as crew:
-        crew.start("it", Command(("yes",), tmp_path), refuse)
-        crew.wait(60)
+    def work() -> None:
+        with Crew(str(tmp_path), cwd=tmp_path, env_base=ENV) as crew:
+            crew.start("it", Command(("yes",), tmp_path), refuse)
+            crew.wait(60)
+
+    with pytest.raises(InterruptedError, match="enough"):
+        work()
     assert carriers(str(tmp_path)) == []
 
 
