@@ -130,8 +130,6 @@ class _Foreman:
         """Of each child that is no leader: the numbers of the commands to which it may belong."""
         self._me, self._guardian = os.getpid(), os.getppid()
         self._env = dict(os.environb)
-        listing = f"/proc/self/task/{self._me}/children"  # a kernel may have been built without
-        self._list = listing if os.path.exists(listing) else None
         self._null = os.open(os.devnull, os.O_RDWR)
         self._alarms = guardian.listen((signal.SIGCHLD,))
         guardian.become_subreaper()
@@ -252,6 +250,7 @@ class _Foreman:
         self._say(job.number, job.status, job.seconds)
 
     def _say(self, number: int, status: int, seconds: float) -> None:
+        """Tell the crew. If it is gone this is our end, by SIGPIPE, and thereby that of all that runs."""
         self._crew.sendall(b"ended %d %d %.6f\n" % (number, status, seconds))
 
     # Whose a process is
@@ -260,18 +259,9 @@ class _Foreman:
         """Our children that belong to this command and to no other, dead ones that wait to be collected among them."""
         if not guardian.LINUX:
             return _group(job.pid)
-        for pid in self._orphans():
-            if pid not in self._owners:
-                self._owners[pid] = self._find_owners(pid)
+        for pid in guardian.children_of(self._me) - self._leaders.keys() - self._owners.keys():
+            self._owners[pid] = self._find_owners(pid)
         return {pid for pid, owners in self._owners.items() if owners <= {job.number}}
-
-    def _orphans(self) -> set[int]:
-        """Our children that are no leaders."""
-        if self._list is None:
-            children = {pid for pid, entry in guardian.process_table().items() if entry.parent == self._me}
-        else:
-            children = set(map(int, guardian.read(self._list).split()))
-        return children - self._leaders.keys()
 
     def _find_owners(self, pid: int) -> set[int]:
         """The numbers of the commands to which a child of ours may belong."""
@@ -314,5 +304,7 @@ def _group(leader: int) -> set[int]:
 
 def _complain(output: int, program: bytes, error: Exception) -> None:
     """Say in the command's output why it does not run."""
-    reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-    os.write(output, b"aiframe: %b: %b\n" % (program, reason.encode()))
+    what, why = program, str(error)
+    if isinstance(error, OSError) and error.errno:
+        what, why = os.fsencode(error.filename or program), os.strerror(error.errno)
+    os.write(output, b"aiframe: %b: %b\n" % (what, why.encode()))

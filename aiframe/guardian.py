@@ -114,6 +114,17 @@ def below(table: dict[int, Entry], roots: Iterable[int]) -> set[int]:
     return found - tops
 
 
+def children_of(pid: int) -> set[int]:
+    """The children of a process with a single thread, also dead ones that it has not collected yet."""
+    listed = f"/proc/{pid}/task/{pid}/children"
+    return set(map(int, read(listed).split())) if os.path.exists(listed) else children_in(process_table(), pid)
+
+
+def children_in(table: dict[int, Entry], pid: int) -> set[int]:
+    """The living children of a process: a kernel may have been built without a list of all."""
+    return {child for child, entry in table.items() if entry.parent == pid}
+
+
 def carrying(cookie: str) -> set[int]:
     """The ids of the living processes that were started with *cookie* in their environment; needs /proc."""
     if not HAS_PROC:

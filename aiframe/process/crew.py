@@ -14,15 +14,16 @@ from typing import IO, Any, Self
 
 from msgspec import Struct
 
-from aiframe import foreman
+from aiframe import foreman, guardian
 from aiframe.core.ports import Command
 from aiframe.process.cookies import cookie, outer_cookies
 from aiframe.process.pump import Pump
 from aiframe.process.start import check_folder, find_program
+from aiframe.process.supervision import STOOD_STILL_S
 from aiframe.process.tree import Tree
 
-_SEND_WITHIN_S = 10.0
-"""How long the foreman may take nothing; it is away for at most `guardian.END_WITHIN_S` when something cannot die."""
+PATIENCE_S = 3 * guardian.END_WITHIN_S
+"""How long the foreman may not listen, or not tell the end of a command that it had to kill; then it is stuck."""
 _KILLED = -9
 _ENDED = re.compile(rb"ended (\d+) (\d+) ([\d.]+)\n")
 
@@ -56,6 +57,8 @@ class Crew:
         self._protected = {cookie(run_id): "1"}
         self._programs: dict[tuple[str, PurePath | None, str | None], bytes] = {}
         self._running: dict[str, _Running] = {}
+        self._due: dict[str, float] = {}
+        """By when the end of a command is to be told that was asked to end (of the monotonic clock)."""
         self._ended: list[Ended] = []
         self._heard = bytearray()
         self._count = 0
@@ -71,7 +74,7 @@ class Crew:
             except BaseException:
                 self._socket.close()
                 raise
-        self._socket.settimeout(_SEND_WITHIN_S)
+        self._socket.settimeout(PATIENCE_S)
         self._pump = Pump()
         self._tree.connect(self._pump, _pass_on, _pass_on)
         self._pump.read(self._socket, self._heard.extend, at_end=self._cut_off)
@@ -118,20 +121,30 @@ class Crew:
             os.close(write)
 
     def stop(self, key: str, *, grace_s: float = 5) -> None:
-        """Ask the tree of a command to end, and kill what is left of it after *grace_s* seconds."""
+        """Ask the tree of a command to end, and kill it after *grace_s* seconds, or what is left of it at its end."""
         if key in self._running:
+            due = time.monotonic() + grace_s + PATIENCE_S
+            self._due[key] = min(due, self._due.get(key, due))
             self._send(("stop", self._running[key].number, float(grace_s)))
 
     def wait(self, timeout_s: float) -> tuple[Ended, ...]:
         """Serve the commands until one has ended, or for *timeout_s* seconds; say which have."""
         deadline = time.monotonic() + timeout_s
         while True:
-            left = deadline - time.monotonic()
-            self._pump.move(self._pump.wait(0 if self._ended else max(0.0, left)))
+            now = time.monotonic()
+            until = min((now,) if self._ended else (deadline, *self._due.values()))
+            ready = self._pump.wait(max(0.0, until - now))
+            self._stood_still(time.monotonic() - max(now, until))
+            self._pump.move(ready)
             self._take_endings()
-            if self._ended or left <= 0:
+            if self._ended or now >= deadline:
                 ended, self._ended = tuple(self._ended), []
                 return ended
+
+    def _stood_still(self, late: float) -> None:
+        """Take out a time in which neither we nor, it may be, the foreman could do anything."""
+        if late > STOOD_STILL_S:
+            self._due = {key: due + late for key, due in self._due.items()}
 
     def _find(self, command: Command) -> bytes:
         """Where the program of a command is. What was found once is not looked for again."""
@@ -161,7 +174,8 @@ class Crew:
             del self._heard[: said.end()]
             key = next(key for key, running in self._running.items() if running.number == number)
             self._finish(key, os.waitstatus_to_exitcode(status), seconds)
-        if self._tree.ended or self._tree.gone or self._cut:
+        overdue = any(due <= time.monotonic() for due in self._due.values())
+        if self._tree.ended or self._tree.gone or self._cut or overdue:
             self._lose()
 
     def _lose(self) -> None:
@@ -173,6 +187,7 @@ class Crew:
 
     def _finish(self, key: str, code: int, seconds: float) -> None:
         """All that a command has printed is in its pipe by now: take it, and close the pipe."""
+        self._due.pop(key, None)
         with self._running.pop(key).output as output:
             self._ended.append(Ended(key, code, seconds))
             self._pump.finish(output)

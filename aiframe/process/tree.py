@@ -133,6 +133,9 @@ class Tree:
             return (ours | carrying(self._cookie)) - {os.getpid()}
 
         guardian.end_all(find, within_s=guardian.END_WITHIN_S, collect=_collect)
+        if self._is_ours is not None:  # those that were dead before
+            me = os.getpid()
+            _collect({pid for pid in guardian.children_of(me) if self._is_ours(pid, self._guardian.pid)})
 
 
 def _children() -> set[int]:

@@ -40,7 +40,13 @@ def daemon(env, close):
             os.execve(ARGV[0], ARGV, env)
         os._exit(0)
     os.wait()
+def untagged(env):
+    import resource
+    resource.setrlimit(resource.RLIMIT_RTTIME, (-1, -1))
+    daemon(env, True)
 ways = {
+    "untagged": lambda: untagged(os.environ),
+    "untagged bare": lambda: untagged({}),
     "child": lambda: subprocess.Popen(ARGV),
     "session": lambda: subprocess.Popen(ARGV, start_new_session=True),
     "bare": lambda: subprocess.Popen(ARGV, env={}),
@@ -133,6 +139,19 @@ def test_nothing_outlives_a_stop(bench: Bench, tmp_path: Path, way: str) -> None
     bench.until(lambda: bench.ended)
     assert (list(bench.ended), bench.ended["it"].code) == (["it"], -9)
     assert alive(tmp_path / "its", tmp_path / "neighbour") == ["neighbour"]
+
+
+def test_what_belongs_to_nobody_ends_with_the_last_it_may_belong_to(bench: Bench, tmp_path: Path) -> None:
+    files = [tmp_path / "untagged", tmp_path / "untagged bare", tmp_path / "neighbour", tmp_path / "late"]
+    bench.start("neighbour", *sleeper(files[2]))
+    bench.until(lambda: alive(files[2]))
+    assert bench.run("variable", *leave("untagged", "untagged")) == (0, "left\n")
+    assert bench.run("nothing", *leave("untagged bare", "untagged bare")) == (0, "left\n")
+    assert alive(*files) == ["untagged bare", "neighbour"]
+    bench.start("late", *sleeper(files[3]))
+    bench.crew.stop("neighbour")
+    bench.until(lambda: "neighbour" in bench.ended and alive(files[3]))
+    assert alive(*files) == ["late"]
 
 
 def test_a_stop_asks_daemons_too(bench: Bench, tmp_path: Path) -> None:
@@ -254,6 +273,7 @@ def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) 
     before = guardian.process_table().keys()
     with Crew(f"{tmp_path}-lost", cwd=tmp_path, env_base=ENV) as lost:
         Bench(lost, tmp_path).run("first", "true", "x")
+        children = guardian.children_of(os.getpid())
         table = guardian.process_table()
         its_guardian = next(pid for pid in table.keys() - before if table[pid].parent == os.getpid())
         its_foreman = next(pid for pid, entry in table.items() if entry.parent == its_guardian)
@@ -276,11 +296,25 @@ def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) 
             it.until(lambda: "late" in it.ended)
             assert (it.ended["late"].code, (tmp_path / "late").exists()) == (-9, False)
             assert not kept.lost
-            everything = {mine.pid} | guardian.below(guardian.process_table(), [mine.pid])
-            guardian.signal_all(everything, signal.SIGKILL)
+            os.kill(pid_in(files[0]), signal.SIGKILL)
+            assert mine.wait() == 0
             kept.stop("other")
             other.until(lambda: other.ended)
             assert other.ended["other"].code == -15
+        assert guardian.children_of(os.getpid()) == children - {its_guardian}  # no dead ones either
+
+
+def test_a_foreman_that_does_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aiframe.process.crew.PATIENCE_S", 0.5)
+    with Crew(f"{tmp_path}-stuck", cwd=tmp_path, env_base=ENV) as crew:
+        stuck = Bench(crew, tmp_path)
+        stuck.start("it", *python("import os; print(os.getppid(), flush=True); import time; time.sleep(60)"))
+        stuck.start("daemon", *leave("bare daemon", "daemon", "time.sleep(60)"))
+        stuck.until(lambda: stuck.printed["it"] and stuck.printed["daemon"])
+        os.kill(int(stuck.printed["it"]), signal.SIGSTOP)
+        crew.stop("it", grace_s=0.1)
+        stuck.until(lambda: len(stuck.ended) == 2)
+        assert (stuck.ended["it"].code, crew.lost, alive(tmp_path / "daemon")) == (-9, True, [])
 
 
 def test_a_crew_within_a_command_of_a_crew(bench: Bench, tmp_path: Path) -> None:

@@ -429,6 +429,19 @@ def test_the_process_table_of_ps_agrees() -> None:
         assert [zombie.pid in table for table in tables] == [False, False]
 
 
+@pytest.mark.skipif(not guardian.LINUX, reason="the kernel lists children on Linux only")
+def test_the_children_in_a_table_are_those_that_the_kernel_lists() -> None:
+    with subprocess.Popen(("sleep", "60")) as child, subprocess.Popen(("true",)) as zombie:
+        os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+        me, table = os.getpid(), guardian.process_table()
+        found = guardian.children_of(me), guardian.children_in(table, me)
+        child.kill()
+        assert {child.pid, zombie.pid} <= found[0]
+        assert child.pid in found[1]
+        assert found[0] - found[1] >= {zombie.pid}
+        assert found[1] <= found[0]
+
+
 def test_psutil_agrees() -> None:
     name = cookie(f"psutil-{os.getpid()}")
     with subprocess.Popen(("sleep", "60"), env={**os.environ, name: "1"}) as child:

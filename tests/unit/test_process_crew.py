@@ -250,6 +250,14 @@ def test_nothing_happens_to_those_who_do_not_run(bench: Bench) -> None:
 # Many
 
 
+def test_many_may_be_started_at_once(bench: Bench) -> None:
+    for number in range(40):
+        bench.start(str(number), "/bin/sh", "-c", "sleep 0.1; echo $#; exit $#", *["word"] * (number + 1))
+    bench.until(lambda: len(bench.ended) == 40)
+    for number in range(40):
+        assert (bench.ended[str(number)].code, int(bench.printed[str(number)])) == (number, number)
+
+
 def test_three_hundred_commands_leave_nothing_open(bench: Bench) -> None:
     def open_here() -> int:
         return len(os.listdir("/dev/fd"))
