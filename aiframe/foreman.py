@@ -77,8 +77,8 @@ def is_below(pid: int, guardian_pid: int) -> bool:
 def _wear(value: int) -> None:
     """Set the tag of this process and of all that it starts from now on."""
     if guardian.LINUX:
-        _, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
-        if hard == resource.RLIM_INFINITY:
+        soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
+        if hard == resource.RLIM_INFINITY and (soft == hard or soft >= _TAG_BASE):  # not where a person has set one
             resource.setrlimit(resource.RLIMIT_RTTIME, (value, hard))
 
 

@@ -134,17 +134,18 @@ class Crew:
             now = time.monotonic()
             until = min((now,) if self._ended else (deadline, *self._due.values()))
             ready = self._pump.wait(max(0.0, until - now))
-            self._stood_still(time.monotonic() - max(now, until))
+            if time.monotonic() - max(now, until) > STOOD_STILL_S:
+                self._give_time()
             self._pump.move(ready)
             self._take_endings()
             if self._ended or now >= deadline:
                 ended, self._ended = tuple(self._ended), []
                 return ended
 
-    def _stood_still(self, late: float) -> None:
-        """Take out a time in which neither we nor, it may be, the foreman could do anything."""
-        if late > STOOD_STILL_S:
-            self._due = {key: due + late for key, due in self._due.items()}
+    def _give_time(self) -> None:
+        """After a time in which nothing could run, the foreman gets as long as it needs for what was due in it."""
+        soonest = time.monotonic() + PATIENCE_S
+        self._due = {key: max(due, soonest) for key, due in self._due.items()}
 
     def _find(self, command: Command) -> bytes:
         """Where the program of a command is. What was found once is not looked for again."""
@@ -180,8 +181,9 @@ class Crew:
 
     def _lose(self) -> None:
         """End what ran, for there is nobody any more who could tell when it ends."""
-        self._cut = self._lost = True
-        self._tree.end()
+        if not self._lost:
+            self._cut = self._lost = True
+            self._tree.end()
         for key, running in list(self._running.items()):
             self._finish(key, _KILLED, time.monotonic() - running.started)
 

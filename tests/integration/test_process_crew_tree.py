@@ -40,13 +40,13 @@ def daemon(env, close):
             os.execve(ARGV[0], ARGV, env)
         os._exit(0)
     os.wait()
-def untagged(env):
+def untag():
     import resource
     resource.setrlimit(resource.RLIMIT_RTTIME, (-1, -1))
-    daemon(env, True)
 ways = {
-    "untagged": lambda: untagged(os.environ),
-    "untagged bare": lambda: untagged({}),
+    "untagged": lambda: (untag(), daemon(os.environ, True)),
+    "untagged bare": lambda: (untag(), daemon({}, True)),
+    "untagged bare child": lambda: (untag(), subprocess.Popen(ARGV, env={})),
     "child": lambda: subprocess.Popen(ARGV),
     "session": lambda: subprocess.Popen(ARGV, start_new_session=True),
     "bare": lambda: subprocess.Popen(ARGV, env={}),
@@ -142,15 +142,17 @@ def test_nothing_outlives_a_stop(bench: Bench, tmp_path: Path, way: str) -> None
 
 
 def test_what_belongs_to_nobody_ends_with_the_last_it_may_belong_to(bench: Bench, tmp_path: Path) -> None:
-    files = [tmp_path / "untagged", tmp_path / "untagged bare", tmp_path / "neighbour", tmp_path / "late"]
-    bench.start("neighbour", *sleeper(files[2]))
-    bench.until(lambda: alive(files[2]))
-    assert bench.run("variable", *leave("untagged", "untagged")) == (0, "left\n")
-    assert bench.run("nothing", *leave("untagged bare", "untagged bare")) == (0, "left\n")
+    neighbour, late = tmp_path / "neighbour", tmp_path / "late"
+    files = [tmp_path / way for way in ("untagged", "untagged bare", "untagged bare child")] + [neighbour, late]
+    bench.start("neighbour", *sleeper(neighbour))
+    bench.until(lambda: alive(neighbour))
+    assert bench.run("by its variable", *leave("untagged", "untagged")) == (0, "left\n")
+    assert bench.run("by nothing", *leave("untagged bare", "untagged bare")) == (0, "left\n")
+    assert bench.run("by its session", *leave("untagged bare child", "untagged bare child")) == (0, "left\n")
     assert alive(*files) == ["untagged bare", "neighbour"]
-    bench.start("late", *sleeper(files[3]))
+    bench.start("late", *sleeper(late))
     bench.crew.stop("neighbour")
-    bench.until(lambda: "neighbour" in bench.ended and alive(files[3]))
+    bench.until(lambda: "neighbour" in bench.ended and alive(late))
     assert alive(*files) == ["late"]
 
 
@@ -315,6 +317,38 @@ def test_a_foreman_that_does_nothing_is_given_up(tmp_path: Path, monkeypatch: py
         crew.stop("it", grace_s=0.1)
         stuck.until(lambda: len(stuck.ended) == 2)
         assert (stuck.ended["it"].code, crew.lost, alive(tmp_path / "daemon")) == (-9, True, [])
+
+
+def test_a_machine_that_stands_still_is_no_stuck_foreman(tmp_path: Path) -> None:
+    """Holder, foreman and all stand still past the time in which an end had to be told."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(SOURCE)!r})
+from pathlib import Path
+from aiframe.core.ports import Command
+from aiframe.process import Crew, crew
+crew.PATIENCE_S = 1
+with Crew({str(tmp_path)!r}, cwd=Path.cwd(), env_base={ENV!r}) as them:
+    them.start("neighbour", Command(("sleep", "60"), Path.cwd()), print)
+    stubborn = "trap '' TERM; touch up; while :; do sleep 0.1; done"
+    them.start("it", Command(("/bin/sh", "-c", stubborn), Path.cwd()), print)
+    while not Path("up").exists():
+        them.wait(0.1)
+    them.stop("it", grace_s=2)
+    Path("asked").touch()
+    print([(one.key, one.code) for one in them.wait(60)], them.lost)
+"""
+    with subprocess.Popen(
+        (sys.executable, "-c", script), cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
+    ) as holder:
+        assert eventually((tmp_path / "asked").exists)
+        everything = {holder.pid} | guardian.below(guardian.process_table(), [holder.pid])
+        guardian.signal_all(everything, signal.SIGSTOP)
+        time.sleep(6)
+        holder.send_signal(signal.SIGCONT)  # the first to go on, so that it finds nothing told
+        time.sleep(0.5)
+        guardian.signal_all(everything, signal.SIGCONT)
+        assert holder.communicate(timeout=60)[0].decode() == "[('it', -9)] False\n"
 
 
 def test_a_crew_within_a_command_of_a_crew(bench: Bench, tmp_path: Path) -> None:
