@@ -212,6 +212,8 @@ class Redactor(Struct, frozen=True):
 
     def data(self, data: bytes) -> bytes:
         """All of some output without secrets."""
+        if not self.found(b"", data):
+            return data
         stream = self.stream()
         return stream.feed(data) + stream.end()
 
