@@ -21,7 +21,7 @@ from aiframe.app.protection.log_holds import bring_logs_back
 from aiframe.app.protection.sandboxing import clean_after
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import Ending
+from aiframe.core.events import Ending, JobsEnded
 from aiframe.core.landing import Ticket
 from aiframe.core.model import Run, Task
 from aiframe.process import reap
@@ -77,9 +77,23 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
         for note in notes:
             log.say(f"-- {note}")
         # By the result alone. A commit would prove nothing: an agent knows the name of its run.
-        ending = None if result is None else _settled_in_turn(site, result)
-        log.say("== interrupted" if ending is None else "== its result was there and is settled now", "ending")
+        ending = _of_jobs(site, run) if result is None else _settled_in_turn(site, result)
+        log.say(
+            "== interrupted"
+            if ending is None or isinstance(ending, JobsEnded)
+            else "== its result was there and is settled now",
+            "ending",
+        )
     return ending, notes
+
+
+def _of_jobs(site: Site, run: Run) -> Ending | None:
+    """How far the jobs of *run* came; None where it was another run."""
+    if not site.layout.job_ends.exists():
+        return None
+    from aiframe.app.jobs.working import ending_left  # most projects have none
+
+    return ending_left(site, run)
 
 
 def _settled_in_turn(site: Site, result: Result) -> Ending:

@@ -20,9 +20,10 @@ from aiframe.app.tick import TickReport, tick
 from aiframe.core.claims import claims_of
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.lanes import Lane, roster
-from aiframe.core.model import Task, TaskStatus
+from aiframe.core.model import Project, Task, TaskStatus
 from aiframe.core.patterns import matches_any
 from aiframe.core.scheduling import CLOSED
+from aiframe.core.transitions.jobs import jobs_to_start
 from aiframe.core.transitions.players import named_agents
 from aiframe.core.urgency import in_order
 from aiframe.store.layout import Layout
@@ -105,7 +106,11 @@ def forecast(site: Site) -> Forecast:
     agents = named_agents(tasks, rules)
     rounds: list[tuple[Lane, ...]] = []
     left = tasks
-    while started := roster(left, (), rules.resources, rules.capacity, agents=agents).start:
+    in_place = site.settings.workspace.kind == "inplace"
+    while started := (
+        (in_place and jobs_to_start(left, (), Project(), rules))
+        or roster(left, (), rules.resources, rules.capacity, agents=agents).start
+    ):
         rounds.append(started)
         over = {lane.task_id for lane in started}
         left = tuple(replace(task, status=TaskStatus.DONE) if task.id in over else task for task in left)

@@ -29,7 +29,7 @@ from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.sandboxing import sandbox_of
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError, StepError
-from aiframe.core.events import Broken, Ending, Finished, Handed, Held
+from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded
 from aiframe.core.model import Failure, FailureKind, PlanMode, Planning, Project, Role, Run, Task
 from aiframe.core.verdict import Verdict, why_unasked
 from aiframe.process import now
@@ -51,11 +51,14 @@ def perform(
     Where it was *begun* by a runner that is dead, it is gone on with. What a person has to mend is a failure in the
     ending, not an exception; but whatever it comes to where the project's folder was removed meanwhile is raised.
     """
-    redactor = redactor_of(site)
+    redactor, notes = redactor_of(site), tuple[str, ...]()
     try:
         with StepLog(site.layout, run, redactor) as log:
-            with alone(site, run, stop, log):
-                ending, notes = _perform(site, project, run, stop, log, begun)
+            if _is_job(site, run):
+                ending: Ending = _perform_jobs(site, project, run, stop, log)
+            else:
+                with alone(site, run, stop, log):
+                    ending, notes = _perform(site, project, run, stop, log, begun)
             with suppress(StorageError):  # the step has ended, whether or not its log can take the last line
                 log.say(_closing_lines(ending, _question_in(ending, project, run)), "ending")
     except AiframeError as error:  # of the log itself, or somebody else is at work there
@@ -63,6 +66,22 @@ def perform(
             raise
         ending, notes = refused(error), ()
     return redactor.value(ending), redactor.value(notes)
+
+
+def _is_job(site: Site, run: Run) -> bool:
+    """Whether commands, and no agent, do what *run* is for."""
+    return bool(run.task_id) and any(
+        task.id == run.task_id and task.is_job for task in load_tasks(site.layout.tasks_yaml).tasks
+    )
+
+
+def _perform_jobs(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Ending:
+    from aiframe.app.jobs.working import work_off  # most projects have none
+
+    ending = work_off(site, project, run, stop, log)
+    if stop.is_homeless():
+        raise Homeless(f"the folder {site.root} was removed", hint="`aiframe run` goes on with what is there")
+    return ending
 
 
 def _perform(
@@ -163,7 +182,7 @@ def _question_in(ending: Ending, project: Project, run: Run) -> str:
             question = proposal.question
         case Broken(question=question):
             pass
-        case Handed():
+        case Handed() | JobsEnded():
             question = None
     if question is None or why_unasked(run.role, project):
         return ""
@@ -186,6 +205,10 @@ def _ended_how(ending: Ending, asked: bool) -> str:
             return "\n".join([f"== held for a person's word: {reason}", *(f"   {finding}" for finding in findings)])
         case Handed(prompt, _, failure):
             return f"== {failure.kind}: {failure.message}" if failure else f"== handed to a person: {prompt}"
+        case JobsEnded(_, failed, cut, failure):
+            said = [f"== {failure.kind}: {failure.message}"] if failure else []
+            said += [f"== failed: {', '.join(failed)}"] if failed else [] if failure else ["== done"]
+            return "\n".join([*said, *([f"== to begin again: {', '.join(cut)}"] if cut else [])])
         case Broken(failures):
             causes = "\n".join(f"== {each.kind}: {each.message}" for each in failures)
             cures = "\n".join(f"   cure: {each.hint}" for each in failures if each.hint)

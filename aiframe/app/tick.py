@@ -96,10 +96,13 @@ def tick(
 
 
 def _check_locks(site: Site, seen: Look) -> None:
-    """Raise UnreadableFile for a lock that names nothing, before a task is begun under it."""
-    if site.rules.resources and any(isinstance(effect, StartStep) for effect in seen.decision.effects):
-        from aiframe.app.lanes.checks import check_locks
+    """Raise UnreadableFile for a lock that names nothing, before a task is begun under it; or what `check_settings`
+    raises, where agents are wanted side by side."""
+    begins = any(isinstance(effect, StartStep) and effect.task_id for effect in seen.decision.effects)
+    if begins and (site.rules.resources or site.settings.rules.capacity.slots > 1):
+        from aiframe.app.lanes.checks import check_locks, check_settings
 
+        check_settings(site)
         check_locks(site, seen.seen.tasks)
 
 

@@ -167,7 +167,21 @@ class Handed(Struct, frozen=True):
     findings: str = ""
 
 
-Ending: TypeAlias = Finished | Broken | Held | Handed
+class JobsEnded(Struct, frozen=True):
+    """A run of jobs is over: those *done*, those *failed* with what went wrong, and those *cut* off, to begin anew.
+
+    *failure* says why the run ended although there was more to do. *took* has the seconds of every job that ended in
+    the run, also of those that `JobsWent` has told to be done.
+    """
+
+    done: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    cut: tuple[str, ...] = ()
+    failure: Failure | None = None
+    took: Mapping[str, float] = field(default_factory=dict)
+
+
+Ending: TypeAlias = Finished | Broken | Held | Handed | JobsEnded
 
 
 class StepEnded(Struct, frozen=True):
@@ -177,6 +191,20 @@ class StepEnded(Struct, frozen=True):
     seen: Seen
     ending: Ending
     spent: Spent = field(default_factory=Spent)
+
+
+class JobsWent(Struct, frozen=True):
+    """The run *run_id* goes on: jobs have *begun* since the last word, others are *done* or have *failed*.
+
+    *timeout_s* is the time, from the run's start, within which those that are at work have to end.
+    """
+
+    run_id: str
+    seen: Seen
+    timeout_s: float
+    begun: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 class RunLost(Struct, frozen=True):
@@ -296,6 +324,7 @@ Event: TypeAlias = (
     | RunStarted
     | RunTakenUp
     | StepEnded
+    | JobsWent
     | RunLost
     | HandSet
     | TakeOver

@@ -136,7 +136,7 @@ def _where_it_stands(
 def _running(project: Project, seen: Seen, rules: Rules) -> Explanation:
     run = project.run
     assert run is not None  # a project that runs has a run
-    step, since = _step(run.role, run.task_id, run.attempt), run.started.wall
+    step, since = _jobs(run, seen.tasks) or _step(run.role, run.task_id, run.attempt), run.started.wall
     what = step[0].upper() + step[1:]
     if run.runner.host and run.runner.host != seen.clock.host:
         return _elsewhere(run, what, seen, rules)
@@ -156,6 +156,16 @@ def _running(project: Project, seen: Seen, rules: Rules) -> Explanation:
             ("aiframe logs --follow", "aiframe resume"),
         )
     return Explanation(f"{what} runs", "the step", since, until, ("aiframe logs --follow", "aiframe stop"))
+
+
+def _jobs(run: Run, tasks: Sequence[Task]) -> str:
+    """The run of jobs, with those at work as far as TASKS.yaml says; empty where it is another run."""
+    if not any(task.id == run.task_id and task.is_job for task in tasks):
+        return ""
+    jobs = [task for task in tasks if task.is_job]
+    at_work = [task.id for task in jobs if task.status is TaskStatus.IN_PROGRESS]
+    over = sum(task.status in (*CLOSED, TaskStatus.FAILED) for task in jobs)
+    return f"the run of jobs ({over} of {len(jobs)} over{f'; at work: {shortened(at_work)}' if at_work else ''})"
 
 
 def _elsewhere(run: Run, what: str, seen: Seen, rules: Rules) -> Explanation:

@@ -16,7 +16,7 @@ from aiframe.core.claims import Claim, claims_of, collide, values_for
 from aiframe.core.model import Task
 from aiframe.core.resources import Capacity, Resources
 from aiframe.core.scheduling import RANK, ready_tasks
-from aiframe.core.urgency import urgencies
+from aiframe.core.urgency import Urgency, urgencies
 
 
 class Lane(Struct, frozen=True):
@@ -51,11 +51,15 @@ def roster(
     *,
     agents: Mapping[str, str] | None = None,
     apart: Collection[str] = (),
+    urgency: Mapping[str, Urgency] | None = None,
 ) -> Roster:
-    """Who may start beside *lanes*. *agents* names the agent of each task, *apart* the tasks that wait for a person."""
+    """Who may start beside *lanes*. *agents* names the agent of each task, *apart* the tasks that wait for a person.
+
+    *urgency* is that of the tasks as it was a moment ago, for who asks again and again; None: it is reckoned anew.
+    """
     busy = {lane.task_id for lane in lanes}
     ready = [task for task in ready_tasks(tasks, apart) if task.id not in busy]
-    urgency = urgencies(tasks, resources, busy)
+    urgency = urgencies(tasks, resources, busy) if urgency is None else urgency
     ready.sort(key=lambda task: urgency[task.id], reverse=True)
     ready.sort(key=lambda task: RANK[task.priority])
     start, waiting, first = list[Lane](), list[Waiting](), list[Lane]()

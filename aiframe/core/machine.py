@@ -19,6 +19,7 @@ from aiframe.core.events import (
     DropPlan,
     Event,
     HandSet,
+    JobsWent,
     Pause,
     PlanFrom,
     Replan,
@@ -49,6 +50,7 @@ from aiframe.core.transitions.endings import may_ask, on_run_lost, on_run_starte
 from aiframe.core.transitions.failures import JUDGED
 from aiframe.core.transitions.handing import is_handed, on_work_done
 from aiframe.core.transitions.holding import on_approve, on_send_back
+from aiframe.core.transitions.jobs import on_jobs_went
 from aiframe.core.transitions.notes import answer_of
 from aiframe.core.transitions.paths import Refused
 from aiframe.core.transitions.planning import on_drop_plan, on_plan_from, on_take_plan
@@ -72,6 +74,10 @@ def decide(project: Project, event: Event, rules: Rules) -> Decision:
             if project.run is None or project.run.run_id != run_id:
                 return Decision(project)
             return on_step_ended(project, project.run, seen, ending, rules, spent)
+        case JobsWent(run_id):
+            if project.run is None or project.run.run_id != run_id:
+                return Decision(project)
+            return on_jobs_went(project, project.run, event)
         case RunLost(run_id, seen, spent):
             if project.run is None or project.run.run_id != run_id:
                 return Decision(project)

@@ -125,8 +125,18 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+class CommandStep(Struct, frozen=True):
+    """One command of a job, a *line* for the shell, and in words what it is *about*."""
+
+    line: str
+    about: str = ""
+
+
 class Task(Struct, frozen=True):
-    """One piece of work with its definition of done (*dod*) and the commands that prove it (*verify*)."""
+    """One piece of work with its definition of done (*dod*) and the commands that prove it (*verify*).
+
+    With *steps* it is a job: those commands are the work, and no agent has a part in it.
+    """
 
     id: str
     title: str
@@ -138,6 +148,7 @@ class Task(Struct, frozen=True):
     blocked_by: tuple[str, ...] = ()
     dod: tuple[str, ...] = ()
     verify: tuple[str, ...] = ()
+    steps: tuple[CommandStep, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     network: bool = False
@@ -161,9 +172,14 @@ class Task(Struct, frozen=True):
         return tuple(entry for entry in self.verify if is_manual(entry))
 
     @property
+    def is_job(self) -> bool:
+        """Whether commands do the work, and no agent."""
+        return bool(self.steps)
+
+    @property
     def needs_person(self) -> bool:
         """Whether a person has to look before the task counts as done."""
-        return self.review or bool(self.manual_checks) or not self.commands
+        return self.review or bool(self.manual_checks) or not (self.commands or self.steps)
 
 
 def is_manual(entry: str) -> bool:
@@ -319,7 +335,8 @@ class Rules(Struct, frozen=True):
     *max_tries* bounds the steps on one input that may end without success, whatever their failure. *agents* says who
     plays a role: the first, then who stands in for those before while their quota is used up. *unattended* is no limit
     but how this look is meant: while a task can go on, no review is waited for, and what needs a person is collected.
-    *resources* are what tasks share that are worked at side by side, as far as *capacity* lets them.
+    *resources* are what tasks share that are worked at side by side, as far as *capacity* lets them. *job_slots* is how
+    many jobs one run has at work at once.
     """
 
     stall_sec: float = 300
@@ -342,6 +359,7 @@ class Rules(Struct, frozen=True):
     agents: Mapping[Role, tuple[str, ...]] = field(default_factory=dict)
     resources: Resources = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
+    job_slots: int = 1
 
 
 class Project(Struct, frozen=True):

@@ -34,3 +34,8 @@ class Capacity(Struct, frozen=True):
 
     slots: int = 1
     of_agent: Mapping[str, int] = field(default_factory=dict)
+
+
+def variable_of(resource: str) -> str:
+    """The variable by which a task learns its value of *resource*."""
+    return "AIFRAME_RESOURCE_" + "".join(letter if letter.isalnum() else "_" for letter in resource).upper()

@@ -52,6 +52,8 @@ def input_key(task: Task, request: str = "") -> str:
     Status, priority and notes are not part of it, so that neither aiframe's status lines nor an agent's notes give
     attempts back.
     """
-    words = [task.title, task.description, list(task.dod), list(task.verify), request]
+    words: list[object] = [task.title, task.description, list(task.dod), list(task.verify), request]
+    if task.steps:
+        words.append([step.line for step in task.steps])
     digest = hashlib.sha256(json.dumps(words, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
     return f"{task.id}@{digest[:16]}"

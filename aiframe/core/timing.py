@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiframe.core.model import Moment, Rules, Run, Wait
+from aiframe.core.model import Moment, Rules, Run, Settings, Task, Wait
 
 
 def elapsed(since: Moment, now: Moment) -> float:
@@ -33,3 +33,9 @@ def rebased(wait: Wait | None, now: Moment) -> Wait | None:
     if wait is not None and now.wall < wait.set_at:
         return Wait(set_at=now.wall, wait_s=wait.wait_s)
     return wait
+
+
+def time_for(settings: Settings, task: Task) -> float:
+    """The seconds that one attempt at *task* may take."""
+    own = task.max_duration_min
+    return settings.timeout_sec if own is None else min(settings.timeout_sec, own * 60)

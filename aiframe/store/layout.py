@@ -147,6 +147,11 @@ class Layout:
         return self.root / ".agent_lock"
 
     @property
+    def jobs(self) -> Path:
+        """The folders in which jobs work, one for each."""
+        return self.logs / "jobs"
+
+    @property
     def git_dir(self) -> Path:
         """The repository's own folder, whether or not it exists yet; follows the ``.git`` file of a linked worktree."""
         return _git_dir(self.root)
@@ -240,6 +245,11 @@ class Layout:
     def underway(self) -> Path:
         """What is known of a step whose agent works in a container, which may outlive its runner."""
         return self.control_dir / "underway.json"
+
+    @property
+    def job_ends(self) -> Path:
+        """How each job of the run that is, or was last, at work has ended, a line for each."""
+        return self.control_dir / "jobs.ndjson"
 
     @property
     def workspace_record(self) -> Path:

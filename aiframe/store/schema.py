@@ -78,6 +78,25 @@ def _task() -> Schema:
             "blocked_by": _texts("Ids of the tasks that must be done first."),
             "dod": _texts("Definition of done, for people and agents."),
             "verify": _texts("Commands that prove it, run by aiframe; `manual: ...` is for a person."),
+            "steps": {
+                "description": "Commands that are the work, in their order: the task is a job, without an agent.",
+                "type": ["array", "null"],
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {"type": "string", "minLength": 1},
+                        {
+                            "type": "object",
+                            "required": ["cmd"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "desc": _text("What it is for."),
+                                "cmd": {"description": "A line for the shell.", "type": "string", "minLength": 1},
+                            },
+                        },
+                    ]
+                },
+            },
             "locks": {
                 "description": "What it shares with other tasks.",
                 "type": ["object", "null"],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aiframe.core.model import Priority, Task, TaskStatus
+from aiframe.core.model import CommandStep, Priority, Task, TaskStatus, is_manual
 from aiframe.store.atomic import read_bounded
 from aiframe.store.layout import MAX_NAME, is_safe_name
 from aiframe.store.yaml_fields import Fields
@@ -121,6 +121,7 @@ def _task(source: Source, node: Mapping) -> Task:
         blocked_by=fields.texts("blocked_by"),
         dod=fields.texts("dod"),
         verify=fields.texts("verify"),
+        steps=_steps(fields),
         reads=locks.texts("reads") if locks else (),
         writes=_contained(locks, "writes") if locks else (),
         network=fields.flag("network"),
@@ -128,6 +129,35 @@ def _task(source: Source, node: Mapping) -> Task:
         agent=fields.text("agent"),
         notes=fields.text("notes"),
     )
+
+
+def _steps(fields: Fields) -> tuple[CommandStep, ...]:
+    """The commands of a job: each a text, or `cmd` with a `desc`. What only an agent's work can have is noted."""
+    listed = fields.node.get("steps")
+    if listed is None:
+        return ()
+    cure = "write `steps: [make dist, make upload]`, or `- {desc: Pack, cmd: make dist}` for each"
+    items = listed.items if isinstance(listed, Sequence) else ()
+    if not items:
+        fields.complain(listed, "steps must be a list of commands", cure)
+    steps = []
+    for item in items:
+        entry = Fields(fields.source, item, f"{fields.name}: a step") if isinstance(item, Mapping) else None
+        line = item.value if isinstance(item, Scalar) and not item.is_null else entry.text("cmd") if entry else ""
+        if entry is not None:
+            entry.only(("desc", "cmd"))
+        if not line.strip() or "\0" in line:
+            fields.complain(item, "a step has no command", cure)
+        steps.append(CommandStep(line, entry.text("desc") if entry else ""))
+    for key, is_set, hint in (
+        ("agent", fields.text("agent"), "take `agent` out, or have the agent's command be a step"),
+        ("review", fields.flag("review"), "take `review` out: a job is done when its commands have succeeded"),
+        ("verify", any(map(is_manual, fields.texts("verify"))), "let `verify` of a job name commands only"),
+    ):
+        node = fields.node.get(key)
+        if node is not None and is_set:
+            fields.complain(node, f"{key} does not go with steps: no agent works at a job", hint)
+    return tuple(steps)
 
 
 def _contained(locks: Fields, key: str) -> tuple[str, ...]:

@@ -163,4 +163,9 @@ def as_entry(task: Task) -> dict[str, Any]:
         "verify": list(task.verify), "locks": locks, "network": task.network, "review": task.review,
         "agent": task.agent,
     }  # fmt: skip
-    return told
+    return {**told, "steps": told_steps(task)} if task.steps else told
+
+
+def told_steps(task: Task) -> list[str | dict[str, str]]:
+    """The steps of *task* as TASKS.yaml spells them."""
+    return [{"desc": step.about, "cmd": step.line} if step.about else step.line for step in task.steps]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.model import Priority, Task, TaskStatus
+from aiframe.core.model import CommandStep, Priority, Task, TaskStatus
 from aiframe.store.atomic import StorageError
 from aiframe.store.tasks_file import load_tasks, parse_tasks, set_statuses
 
@@ -74,6 +74,9 @@ def test_no_tasks_yet(tmp_path: Path, content: bytes | None) -> None:
         ("verify: no", "verify", ("no",)),
         ("verify: make test", "verify", ("make test",)),
         ("dod: [a, 'b: c']", "dod", ("a", "b: c")),
+        ("steps: [a b, {cmd: c, desc: d}]", "steps", (CommandStep("a b"), CommandStep("c", "d"))),
+        ("steps: [a]\n  review: false\n  agent: ''", "steps", (CommandStep("a"),)),
+        ("steps: ", "steps", ()),
         ("notes: [a, b]", "notes", "a\nb"),
         ("review: no", "review", False),
         ("network: True", "network", True),
@@ -114,6 +117,14 @@ def test_leniency(fields: str, name: str, value: object) -> None:
         pytest.param(b"tasks:\n- {id: a, title: x, max_duration_min: .inf}", "2:39: a: max_duration_min", id="inf"),
         pytest.param(b"tasks:\n- id: a\n  title: x\n  verify:\n  - a: b", "5:5: a: an entry of verify", id="colon"),
         pytest.param(b"tasks:\n- {id: a, title: x, blocked_by: [b]}", "2:34: a: blocked_by names 'b'", id="unknown id"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: make}", "2:28: a: steps must be a list", id="steps: text"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: []}", "2:28: a: steps must be a list", id="no steps"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: [' ']}", "2:29: a: a step has no command", id="empty step"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: [{desc: y}]}", "2:29: a: a step has no", id="no command"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: [{cmd: y, do: z}]}", "2:38: a: a step: the key", id="do"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: [y], review: true}", "2:41: a: review does not", id="review"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: [y], agent: codex}", "2:40: a: agent does not", id="agent"),
+        pytest.param(b"tasks:\n- {id: a, title: x, steps: [y], verify: manual}", "2:41: a: verify does", id="manual"),
         pytest.param(b"tasks:\n- {id: a, title: x, locks: db}", "2:28: a: locks must hold", id="locks"),
         pytest.param(b"tasks:\n- {id: a, title: [[x]]}", "2:19: a: an entry of title", id="nested title"),
         pytest.param(b"tasks:\n- {id: a, ? [b] : c, title: x}", "2:13: a key must be a plain text", id="odd key"),

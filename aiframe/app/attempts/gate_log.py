@@ -32,12 +32,20 @@ class GateLog:
         self._tail = bytearray()
 
     def __enter__(self) -> Self:
-        self._file = self.path.open("wb", buffering=0)
+        self.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Begin the file."""
+        self._file = self.path.open("wb", buffering=0)
+
+    def close(self) -> None:
+        """Let go of the file."""
         if self._file is not None:
             self._file.close()
 

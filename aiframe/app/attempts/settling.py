@@ -12,7 +12,7 @@ from aiframe.app.attempts.turns import TurnAwaited
 from aiframe.app.attempts.vaulting import WorkspaceGone
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import Broken, Ending, Finished, Handed, Held, Proposal
+from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded, Proposal
 from aiframe.core.model import Failure, FailureKind
 from aiframe.workspaces.git import GitBusy, GitKilled, HeadMoved, again_if_killed
 from aiframe.workspaces.landing import TargetBusy
@@ -49,7 +49,7 @@ def _settled(site: Site, result: Result, kept: Kept) -> Result:
             return replace(
                 result, held=put_by(site, place_of(site, result.task_id), result.run_id, result.task_id, kept, held)
             )
-        case Broken() | Handed():
+        case Broken() | Handed() | JobsEnded():
             return result
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from aiframe.app import commands
+from aiframe.app.jobs.place import unused
 from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import SNAPSHOT, hash_at
 from aiframe.app.project.lanes import FOLDER, put_aside, read_record
@@ -67,6 +68,9 @@ def _hand_over(lane: Layout, layout: Layout) -> None:
                 os.rename(run, layout.logs / "runs" / run.name)
         for log in sorted(lane.logs.glob("tick-*.log")):
             os.replace(log, layout.logs / log.name)
+        for folder in sorted(lane.jobs.glob("*")):
+            make_folder(layout.jobs)
+            os.rename(folder, unused(layout.jobs / folder.name))
         if lane.events.is_file():
             of_runs = [
                 line for line in lane.events.read_bytes().splitlines(keepends=True) if b'"run_id":""' not in line

@@ -27,9 +27,11 @@ from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import OpenLane
 from aiframe.core.model import Priority, Settings, State, Task, TaskStatus
 from aiframe.core.problem import Problem
+from aiframe.core.resources import variable_of
 from aiframe.core.scheduling import input_key
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import IGNORED, Layout
+from aiframe.store.tasks_edit import told_steps
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
 from aiframe.workspaces.holding import is_held
@@ -46,7 +48,6 @@ _OF_THE_WHOLE = ("parallel", "notify", "on_task_failure", "budget", "push")
 _SHARED = ("timeout_sec", "interactive_mode")
 """Settings of STATE.json that a lane has from its project."""
 _PATIENCE_S, _POLL_S = 10.0, 0.05
-_VARIABLE = "AIFRAME_RESOURCE_"
 _TASKS, _PROJECT, _STATE = "TASKS.yaml", "PROJECT.yaml", "STATE.json"
 
 
@@ -81,11 +82,6 @@ def _is_free(site: Site, root: Path, task_id: str) -> bool:
 def _with(effect: OpenLane) -> str:
     held = [effect.agent, *(f"{name} {value}" for name, value in effect.values.items())]
     return f" ({', '.join(filter(None, held))})" if any(held) else ""
-
-
-def variable_of(resource: str) -> str:
-    """The variable by which a task learns its value of *resource*."""
-    return _VARIABLE + "".join(letter if letter.isalnum() else "_" for letter in resource).upper()
 
 
 # Made -----------------------------------------------------------------------------------------------------------------
@@ -145,6 +141,7 @@ def _plan_of(task: Task, status: TaskStatus = TaskStatus.TODO) -> str:
         "priority": task.priority.value, "dod": list(task.dod), "verify": list(task.verify),
         "network": task.network, "review": task.review, "notes": task.notes,
     }  # fmt: skip
+    entry |= {"steps": told_steps(task)} if task.steps else {}
     locks = {"reads": list(task.reads), "writes": list(task.writes)}
     more = {"size": task.size, "agent": task.agent, "max_duration_min": task.max_duration_min}
     entry |= {name: value for name, value in more.items() if value}

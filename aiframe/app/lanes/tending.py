@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from aiframe.app import commands
 from aiframe.app.lanes.closing import close
 from aiframe.app.lanes.collecting import collect
-from aiframe.app.lanes.opening import follow, open_, variable_of
+from aiframe.app.lanes.opening import follow, open_
 from aiframe.app.project.advance import held
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.guarding import forget, known_tasks, look_over, note_lived
@@ -39,6 +39,7 @@ from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane, SetStatus, Tick
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
+from aiframe.core.resources import variable_of
 from aiframe.core.scheduling import CLOSED, input_key
 from aiframe.core.timing import is_past_its_time, remaining
 from aiframe.core.transitions.lanes import attempts_left, is_due, is_under_way

@@ -162,7 +162,7 @@ def _said_done(before: Mapping[str, Task], after: Mapping[str, Task]) -> list[st
 
 def _proof(task: Task) -> tuple[object, ...]:
     """What of a task says when it is done, and what it may do for that."""
-    return task.dod, task.verify, task.review, task.network, task.writes
+    return task.dod, task.verify, task.steps, task.review, task.network, task.writes
 
 
 def _named(what: str, names: list[str]) -> str:

@@ -40,9 +40,15 @@ class Site(Struct, frozen=True):
 
     @property
     def rules(self) -> Rules:
-        """The limits that hold in this project, and who plays its roles."""
+        """The limits that hold in this project, and who plays its roles.
+
+        In one folder agents take turns; jobs have folders of their own and are worked at side by side.
+        """
         agents = {role: tuple(each.label for each in first.chain) for role, first in self.settings.agents.items()}
-        return replace(self.settings.rules, agents=agents)
+        rules = replace(self.settings.rules, agents=agents)
+        if self.settings.workspace.kind != "inplace":
+            return rules
+        return replace(rules, capacity=replace(rules.capacity, slots=1), job_slots=rules.capacity.slots)
 
 
 def open_site(root: Path, environ: Mapping[str, str], *, tolerant: bool = False) -> Site:

@@ -24,7 +24,7 @@ STAGES = (
 
 KINDS = (
     "stage_started", "stage_ended", "agent_started", "agent_ended", "message", "tool_call", "tool_result", "error",
-    "output", "stderr", "usage", "gate_started", "gate_ended", "note", "ending", "log_full",
+    "output", "stderr", "usage", "gate_started", "gate_ended", "job_ended", "note", "ending", "log_full",
 )  # fmt: skip
 """What may be told of a step."""
 

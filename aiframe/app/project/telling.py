@@ -13,13 +13,14 @@ from aiframe.core.events import (
     Finished,
     Handed,
     Held,
+    JobsEnded,
     OpenLane,
     ParkLane,
     RunLost,
     RunStarted,
     StepEnded,
 )
-from aiframe.core.model import Project, Run, Task, TaskStatus
+from aiframe.core.model import FailureKind, Project, Run, Task, TaskStatus
 
 Line: TypeAlias = dict[str, Any]
 
@@ -37,7 +38,10 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
             line = _line("step_ended", before.run, before, after, tasks, wall)
             line |= _spent(event.spent)
             broken = isinstance(event, RunLost) or isinstance(event.ending, Broken)
-            line["exit_code"] = 1 if broken else 0
+            if isinstance(event, StepEnded) and isinstance(event.ending, JobsEnded):
+                broken = event.ending.failure is not None
+                line |= _of_jobs(event.ending, after)
+            line["exit_code"] = 1 if broken or _has_failed_jobs(event) else 0
             line["outcome"] = after.failure.kind.value if broken and after.failure else _outcome(event)
             if broken and after.failure:
                 line["message"] = after.failure.message
@@ -65,11 +69,35 @@ def tell_lane(effect: OpenLane | ParkLane | CloseLane, project: Project, tasks: 
     return line
 
 
+def _of_jobs(ending: JobsEnded, after: Project) -> Line:
+    """How the jobs of a run have ended: each with its seconds, and which try it was."""
+    bad = FailureKind.VERIFY_FAILED.value
+    jobs = [
+        {
+            "task": name,
+            "attempt": after.shown.get(name, 0),
+            "seconds": took,
+            "outcome": bad if name in ending.failed else "ok",
+        }
+        for name, took in ending.took.items()
+    ]
+    told: Line = {"jobs": jobs, "jobs_cut": list(ending.cut)}
+    if ending.failed:
+        told["message"] = "; ".join(f"job {name} failed: {why}" for name, why in ending.failed.items())
+    return told
+
+
+def _has_failed_jobs(event: Event) -> bool:
+    return isinstance(event, StepEnded) and isinstance(event.ending, JobsEnded) and bool(event.ending.failed)
+
+
 def _outcome(event: Event) -> str:
     """How a step ended that did not break off, in a word."""
     ending = event.ending if isinstance(event, StepEnded) else None
     if isinstance(ending, Handed):
         return ending.failure.kind.value if ending.failure else "handed"
+    if _has_failed_jobs(event):
+        return FailureKind.VERIFY_FAILED.value
     return "held" if isinstance(ending, Held) else "ok"
 
 

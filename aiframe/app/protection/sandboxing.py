@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from msgspec.structs import replace
+
 from aiframe.app.project.site import Site
 from aiframe.app.protection.environment import chosen, gate_environment
 from aiframe.app.protection.secrets import is_secret
@@ -35,13 +37,20 @@ def policy_for(site: Site, workspace: Path, *, network: bool, run_id: str) -> Po
 
     Raises UsageError for a path in PROJECT.yaml that leads nowhere.
     """
-    settings, workspace = site.settings.sandbox, workspace.resolve()
+    workspace = workspace.resolve()
+    policy = folder_policy(site, workspace, network=network, run_id=run_id)
+    return replace(policy, read=(*policy.read, *repository_paths(workspace), *_control_files(workspace)))
+
+
+def folder_policy(site: Site, folder: Path, *, network: bool, run_id: str) -> Policy:
+    """As `policy_for`, in a *folder* (no link) that is no repository and has no control files."""
+    settings = site.settings.sandbox
     return Policy(
-        workspace=workspace,
+        workspace=folder,
         network=network,
         memory_bytes=settings.memory_mb * MIB,
         processes=settings.processes,
-        read=(*_named(site, settings.read), *repository_paths(workspace), *_control_files(workspace)),
+        read=_named(site, settings.read),
         run_id=run_id,
     )
 
@@ -93,7 +102,7 @@ def _control_files(workspace: Path) -> tuple[Path, ...]:
 
 
 def _named(site: Site, names: tuple[str, ...]) -> tuple[Path, ...]:
-    paths = []
+    paths = list[Path]()
     for name in names:
         path = Path(name.replace("~", site.environ.get("HOME", "~"), 1) if name.startswith("~/") else name)
         path = site.root / path

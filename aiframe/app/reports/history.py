@@ -52,7 +52,7 @@ class Attempt(Struct, frozen=True):
 
     *started* is in epoch seconds; *seconds*, *tokens* (read and written) and *cost_usd* are None where nobody told
     them. *commit* is what was kept of it. *unverified* are the checks of a task that nobody has made,
-    *unasked* the questions of its agent that reached nobody.
+    *unasked* the questions of its agent that reached nobody. *job*: it is one of the jobs that a run has worked off.
     """
 
     run_id: str
@@ -71,6 +71,7 @@ class Attempt(Struct, frozen=True):
     gates: tuple[GateRun, ...] = ()
     unverified: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
+    job: bool = False
 
     @property
     def ended(self) -> float | None:
@@ -129,8 +130,9 @@ def _of_one(
     """The runs that lie in one folder."""
     with _Runs(layout, problems) as runs:
         known = _from_journal(layout, problems)
+        told = {each.run_id for each in known.values()}
         for run_id in runs.names():
-            if run_id not in known:  # the journal was lost, or is older than the run
+            if run_id not in told:  # the journal was lost, or is older than the run
                 found = runs.completed(Attempt(run_id))
                 if found is not None:
                     known[run_id] = found
@@ -138,7 +140,7 @@ def _of_one(
         shown = wanted if tail is None else wanted[len(wanted) - min(tail, len(wanted)) :]
         current = _current_run(layout)
         for each in shown:
-            yield _settled(runs.completed(each) or each, commits, current)
+            yield _settled((None if each.job else runs.completed(each)) or each, commits, current)
 
 
 def spent(attempts: Iterable[Attempt]) -> Totals:
@@ -194,7 +196,7 @@ def _current_run(layout: Layout) -> str:
 
 
 def _from_journal(layout: Layout, problems: list[Problem]) -> dict[str, Attempt]:
-    """What the journal alone tells, in its order."""
+    """What the journal alone tells, in its order. A run of jobs counts as each of those that ended in it."""
     known: dict[str, Attempt] = {}
     try:
         for event in read_events(layout):
@@ -204,7 +206,10 @@ def _from_journal(layout: Layout, problems: list[Problem]) -> dict[str, Attempt]
             if kind == "step_started":
                 known[run_id] = _begun(event, run_id)
             elif kind == "step_ended":
-                known[run_id] = _ended(known.get(run_id) or _begun({**event, "ts": None}, run_id), event)
+                begun = known.pop(run_id) if run_id in known else _begun({**event, "ts": None}, run_id)
+                run = _ended(begun, event)
+                jobs = _jobs(run, event)
+                known |= {f"{run_id} {job.task}": job for job in jobs} or {run_id: run}
     except AiframeError as error:
         problems.append(Problem(layout.events, error.message, hint=error.hint))
     return known
@@ -233,6 +238,23 @@ def _ended(attempt: Attempt, event: Event) -> Attempt:
         tokens=None if (tokens := _number(event.get("tokens"))) is None else int(tokens),
         cost_usd=_number(event.get("cost_usd")),
     )
+
+
+def _jobs(run: Attempt, event: Event) -> Iterator[Attempt]:
+    """The jobs that ended in *run*."""
+    told = event.get("jobs")
+    for job in told if isinstance(told, list) else ():
+        if isinstance(job, dict) and isinstance(job.get("task"), str):
+            number, outcome = job.get("attempt"), _text(job.get("outcome"))
+            yield replace(
+                run,
+                task=job["task"],
+                attempt=number if isinstance(number, int) else 0,
+                outcome=DONE if outcome == "ok" else outcome or UNKNOWN,
+                message="" if outcome == "ok" else run.message,
+                seconds=_number(job.get("seconds")),
+                job=True,
+            )
 
 
 def _text(value: object) -> str:

@@ -200,7 +200,7 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         state=str(project.state) if loaded is not None else "",
         **_about_run(project, seen.clock, readings.take(lambda: _heartbeat(site), 0.0)),
         alive=alive,
-        **_about_agents(site, project, seen.clock),
+        **_about_agents(site, project, seen),
         spent=spending.project,
         spent_today=spending.of("day", local_day(seen.clock.wall)[0], ""),
         tasks=tuple(_task_line(task, spending, shown) for task in seen.tasks),
@@ -313,7 +313,7 @@ def _heartbeat(site: Site) -> float:
     return file.heartbeat_at if file is not None else 0
 
 
-def _about_agents(site: Site, project: Project, clock: Moment) -> dict[str, Any]:
+def _about_agents(site: Site, project: Project, seen: Seen) -> dict[str, Any]:
     """Who plays the step that runs, or the next one of the role that is on; and who rests."""
     run = project.run
     role = run.role if run is not None else None
@@ -321,7 +321,9 @@ def _about_agents(site: Site, project: Project, clock: Moment) -> dict[str, Any]
         role = _ROLE_OF_STATE.get(project.state)
     first = site.settings.agents[role or Role.DEV].label
     agent = (run.agent or first) if run is not None else next_agent(site, project, role or Role.DEV)
-    resting = {name: wait.until for name, wait in project.resting.items() if remaining(wait, clock) > 0}
+    if run is not None and any(task.id == run.task_id and task.is_job for task in seen.tasks):
+        agent = ""
+    resting = {name: wait.until for name, wait in project.resting.items() if remaining(wait, seen.clock) > 0}
     stands_in = run.instead_of if run is not None else first if agent != first else ""
     return {"agent": agent, "instead_of": stands_in, "resting": resting}
 

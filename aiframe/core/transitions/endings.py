@@ -17,6 +17,7 @@ from aiframe.core.events import (
     GoOn,
     Handed,
     Held,
+    JobsEnded,
     Proposal,
     Seen,
     SetStatus,
@@ -38,6 +39,7 @@ from aiframe.core.transitions.budgets import recorded, until_budget
 from aiframe.core.transitions.failures import on_broken
 from aiframe.core.transitions.handing import is_handed, on_handed
 from aiframe.core.transitions.holding import not_held, on_held
+from aiframe.core.transitions.jobs import on_jobs_ended
 from aiframe.core.transitions.merging import not_returned
 from aiframe.core.transitions.notes import counted, subject_of, with_question, without
 from aiframe.core.transitions.paths import Refused, in_error, way_back
@@ -75,6 +77,8 @@ def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules:
             decision = on_held(_succeeded(ended, run), run, ending)
         case Handed():
             decision = on_handed(ended, run, ending)
+        case JobsEnded():
+            decision = on_jobs_ended(ended, run, seen, ending, rules)
         case Broken():
             decision = until_budget(on_broken(ended, run, seen, ending, rules), run, seen, rules)
         case _:

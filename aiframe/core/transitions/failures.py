@@ -63,7 +63,7 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
     if failure.kind is FailureKind.MERGE_FAILED and run.task_id:
         decision = on_merge_failed(used, run, failure, ending, rules)
     else:
-        decision = _after_failure(used, run, seen, failure, rules)
+        decision = after_failure(used, run, seen, failure, rules)
     if failure.kind in FINISHES_STEP:
         decision = replace(decision, project=_begun_anew(decision.project, run, failure))
     if run.task_id and not _sets_status(decision, run.task_id):
@@ -71,7 +71,8 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
     return decision
 
 
-def _after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Decision:
+def after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Decision:
+    """Where the failure of a step leads, by its class alone."""
     ready = READY_STATE[run.role]
     match failure.kind:
         case FailureKind.CANCELLED if seen.interrupt_flag and project.settings.interactive_mode:

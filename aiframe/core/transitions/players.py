@@ -14,8 +14,10 @@ from aiframe.core.timing import remaining
 def chain_of(rules: Rules, role: Role, task: Task | None) -> tuple[str, ...]:
     """Who may play a step of *role*, the first choice first; a task's own agent has nobody to stand in for it.
 
-    Names are those of the settings, with the model after a slash; empty where nobody is named.
+    Names are those of the settings, with the model after a slash; empty where nobody is named, or is needed.
     """
+    if task is not None and task.is_job:
+        return ()
     chain = rules.agents.get(role, ())
     own = task.agent if task is not None else ""
     return (own,) if own and (not chain or chain[0].partition("/")[0] != own) else chain

@@ -35,7 +35,7 @@ from aiframe.core.model import (
     Wait,
 )
 from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_plan_gone, is_startable, ready_tasks
-from aiframe.core.timing import is_past_its_time, rebased, remaining
+from aiframe.core.timing import is_past_its_time, rebased, remaining, time_for
 from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
 from aiframe.core.transitions.failures import give_up, used_up
 from aiframe.core.transitions.handing import look_work
@@ -202,7 +202,7 @@ def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
         if not event.may_start or event.tasks_taken >= rules.dev_chain_limit:
             return Decision(project)
         attempt = project.shown.get(task.id, 0) + 1
-        step = StartStep(Role.DEV, _timeout(project, task), task.id, attempt, key)
+        step = StartStep(Role.DEV, time_for(project.settings, task), task.id, attempt, key)
         return Decision(project, (played(step, chain, project.resting, event.seen.clock),))
     if rests:
         return Decision(project.evolve(wait=min(rests, key=lambda wait: wait.until)))
@@ -247,11 +247,6 @@ def _why_stuck(task: Task, tasks: tuple[Task, ...]) -> str:
         return f"{task.id} is {task.status}"
     done = {other.id for other in tasks if other.status is TaskStatus.DONE}
     return f"{task.id} waits for {', '.join(need for need in task.blocked_by if need not in done)}"
-
-
-def _timeout(project: Project, task: Task) -> float:
-    own = task.max_duration_min
-    return project.settings.timeout_sec if own is None else min(project.settings.timeout_sec, own * 60)
 
 
 def _with_status(tasks: tuple[Task, ...], task_id: str, status: TaskStatus) -> tuple[Task, ...]:
