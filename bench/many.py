@@ -1,7 +1,8 @@
 """Many tasks that do nothing: what aiframe takes for all of them, beside tools that only run commands.
 
-Nothing of aiframe's way with a task is left out: an agent is started, its work is measured, a check is run, the end is
-recorded so that it survives kill -9. The others start a command and note how it ended, and keep nothing of it.
+As jobs, which are commands like those of the other tools; how each ended is on the disk before the next one begins, so
+that no kill -9 loses it. And, fewer of them, as tasks of an agent, with nothing of aiframe's way with these left out:
+the agent is started, its work is measured, a check is run, what came of it is committed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from bench.measuring import AIFRAME, Row, environment, ms, run_once
 from bench.projects import git, lay_project
 
 TASKS = 200
+OF_AGENTS = 20
+"""Tasks of an agent take a second each, which nobody waits for two hundred times."""
 SLOTS = 2
 ROUNDS = 3
-"""The tools are measured so often before aiframe, and after it: it takes long, and the machine may have changed."""
+"""All are measured so often, in turns."""
 LIMIT = 2.0
 TITLE = f"{TASKS} tasks that do nothing"
 
@@ -34,37 +37,44 @@ def measure_many(folder: Path) -> list[Row]:
     tools = {name: run for name, run in TOOLS.items() if shutil.which(name)}
     for name in TOOLS.keys() - tools.keys():
         print(f"{name} is not there and left out (Debian: apt-get install {PACKAGES[name]})", file=sys.stderr)
-    took: dict[str, list[float]] = {name: [_timed(tools[name], place) for _ in range(ROUNDS)] for name in tools}
-    together = _lay(place / "together", place, side_by_side=True)
-    alone = _lay(place / "alone", place, side_by_side=False)
-    ours = {f"{TITLE}, {SLOTS} slots": _run(together), "  in place, one after the other": _run(alone)}
-    for name, each in took.items():
-        each += [_timed(tools[name], place) for _ in range(ROUNDS)]
+    took: dict[str, list[float]] = {name: [] for name in tools}
+    jobs = list[float]()
+    for number in range(ROUNDS):
+        jobs.append(_run(_lay(place / f"jobs-{number}", _jobs(TASKS), {"parallel": SLOTS}), TASKS))
+        for name, run in tools.items():
+            took[name].append(_timed(run, place))
+    agents = _tasks(OF_AGENTS)
+    aside = {"parallel": SLOTS, "workspace": {"kind": "worktree", "repo": str(_repository(place / "app"))}}
+    together = _run(_lay(place / "together", agents, aside), OF_AGENTS) / OF_AGENTS
+    alone = _run(_lay(place / "alone", agents, {}), OF_AGENTS) / OF_AGENTS
     nq = statistics.median(took["nq"]) if "nq" in took else 0.0
+    mine = statistics.median(jobs)
+    whole = f"{ms(mine)} ({ms(mine / TASKS)} each)"
+    against = f"nq {ms(nq)}" if nq else "nq is not there"
     return [
-        *(_row(title, seconds, nq) for title, seconds in ours.items()),
+        Row(f"{TITLE}, {SLOTS} slots", whole, against, mine / nq if nq else 0, "x", LIMIT if nq else None),
         *(Row(f"  {name}", "", ms(statistics.median(each)), 0, "ms") for name, each in took.items()),
+        Row("  as an agent's tasks in place, each", ms(alone), "", 0, "ms"),
+        Row(f"  as an agent's tasks in {SLOTS} worktrees, each", ms(together), "", 0, "ms"),
     ]
 
 
-def _row(title: str, seconds: float, nq: float) -> Row:
-    """Against nq, where that is there; a part that explains has no target."""
-    whole = f"{seconds:.1f} s ({ms(seconds / TASKS)} each)"
-    limit = LIMIT if nq and not title.startswith(" ") else None
-    return Row(title, whole, f"nq {ms(nq)}" if nq else "nq is not there", seconds / nq if nq else 0, "x", limit)
-
-
-def _lay(root: Path, folder: Path, *, side_by_side: bool) -> Path:
-    """A project with TASKS things to do."""
+def _lay(root: Path, tasks: list[dict[str, Any]], more: Mapping[str, Any]) -> Path:
+    """A project with *tasks* to do."""
     lay_project(root)
-    settings: dict[str, Any] = {"agent": {"name": "command", "line": "/bin/true"}, "sandbox": "none"}
-    if side_by_side:
-        settings |= {"parallel": SLOTS, "workspace": {"kind": "worktree", "repo": str(_repository(folder / "app"))}}
+    settings = {"agent": {"name": "command", "line": "/bin/true"}, "sandbox": "none", **more}
     (root / "PROJECT.yaml").write_text(json.dumps(settings))
-    tasks = [{"id": f"T{n}", "title": "Nothing", "status": "todo", "verify": ["true"]} for n in range(TASKS)]
     (root / "TASKS.yaml").write_text("version: 1\ntasks:\n" + "".join(f"  - {json.dumps(task)}\n" for task in tasks))
     (root / "STATE.json").write_text(json.dumps({"state": "DEV_READY", "interactive_mode": False}))
     return root
+
+
+def _jobs(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"T{n}", "title": "Nothing", "status": "todo", "steps": ["true"]} for n in range(count)]
+
+
+def _tasks(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"T{n}", "title": "Nothing", "status": "todo", "verify": ["true"]} for n in range(count)]
 
 
 def _repository(root: Path) -> Path:
@@ -76,12 +86,12 @@ def _repository(root: Path) -> Path:
     return root
 
 
-def _run(root: Path) -> float:
-    """Work the whole plan off; the time in seconds. Raises RuntimeError where not all is done."""
+def _run(root: Path, count: int) -> float:
+    """Work the plan of *count* tasks off; the time in seconds. Raises RuntimeError where not all is done."""
     took = run_once([AIFRAME, "run", "--project", str(root)], root).wall_s
     done = (root / "TASKS.yaml").read_text().count('"status": "done"')
-    if done != TASKS:
-        raise RuntimeError(f"{done} of {TASKS} tasks were done; see {root}/logs")
+    if done != count:
+        raise RuntimeError(f"{done} of {count} tasks were done; see {root}/logs")
     return took
 
 
