@@ -22,6 +22,7 @@ from aiframe.store.atomic import (
     write_atomic,
     write_durable,
 )
+from aiframe.store.by_lanes import may_have_written
 from aiframe.store.codec import (
     StateFile,
     as_state_file,
@@ -51,7 +52,8 @@ class Loaded(Struct, frozen=True):
     *edits* is what a person or an agent changed in STATE.json since aiframe wrote it. *state_file* is None where
     STATE.json is missing or, with *unreadable* saying why, cannot be used. *legacy*: there is no control record, all
     comes from STATE.json. *stale*: a crash came between the two files, STATE.json shows the state before; the next
-    save mends it. *outbox* is what the last decision owed to other files.
+    save mends it. *outbox* is what the last decision owed to other files. *overruled* names what of STATE.json, in
+    words, counts for nothing because a step of a lane may have written it; it is no edit then.
     """
 
     project: Project
@@ -62,6 +64,7 @@ class Loaded(Struct, frozen=True):
     stale: bool = False
     unreadable: UnreadableFile | None = None
     outbox: tuple[Mapping[str, Any], ...] = ()
+    overruled: str = ""
 
 
 class ProjectStore:
@@ -105,6 +108,8 @@ class ProjectStore:
             project = record.project if record else Project()
             return Loaded(project, Edits(), None, missing_state=True)
         except UnreadableFile as error:
+            if record is not None and self._is_a_lanes(record):
+                return Loaded(record.project, Edits(), None, overruled="it cannot be read")
             if record is None or not tolerate:
                 raise
             return Loaded(record.project, Edits(), None, unreadable=error)
@@ -119,7 +124,14 @@ class ProjectStore:
         written = as_state_file(project)
         if record.shown_settings is not None:
             written = replace(written, settings=record.shown_settings)
-        return Loaded(project, find_edits(project, written, file), file)
+        edits = find_edits(project, written, file)
+        if edits and self._is_a_lanes(record):
+            return Loaded(project, Edits(), file, overruled=", ".join(edits.changed))
+        return Loaded(project, edits, file)
+
+    def _is_a_lanes(self, record: ControlRecord) -> bool:
+        """Whether a step of a lane may have changed STATE.json. A step of the project's own is judged at its end."""
+        return record.project.run is None and may_have_written(self.layout)
 
     def save(
         self, project: Project, clock: Moment, *, expect_generation: int,

@@ -32,7 +32,12 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 
 def in_plan(folder: Path, old: str, new: str) -> str:
     """A shell line that changes the project's own TASKS.yaml, and lets somebody look at it."""
-    code = f"import pathlib as p; f = p.Path({str(folder / 'shop' / 'TASKS.yaml')!r})"
+    return changed(folder / "shop" / "TASKS.yaml", old, new)
+
+
+def changed(path: Path, old: str, new: str) -> str:
+    """A shell line that changes the file at *path*, and lets somebody look at it."""
+    code = f"import pathlib as p; f = p.Path({str(path)!r})"
     code += f"; f.write_text(f.read_text().replace({old!r}, {new!r}))"
     return f"python3 -c {shlex.quote(code)}; sleep 0.4"
 
@@ -107,3 +112,47 @@ def test_what_a_person_sets_while_no_step_runs_counts_at_once(tmp_path: Path, sa
     said = say("run")
     assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done", "T2": "done"}), said
     assert "123" in bench.text("PROJECT.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param('"state": "DEV_READY"', '"state": "DONE"', id="done"),
+        pytest.param('"state": "DEV_READY"', '"state": "ERROR"', id="error"),
+        pytest.param('"state": "DEV_READY"', '"state": "PAUSED"', id="paused"),
+        pytest.param('"state": "DEV_READY"', '"state": "SPEC_READY", "plan_locked": false', id="a new plan"),
+        pytest.param('"timeout_sec": 1800', '"timeout_sec": 1', id="a setting"),
+        pytest.param('"state": "DEV_READY"', '"state": ', id="broken"),
+    ],
+)
+def test_where_the_project_stands_is_not_for_an_agent_to_say(tmp_path: Path, say: Say, old: str, new: str) -> None:
+    edit = changed(tmp_path / "shop" / "STATE.json", old, new)
+    turns = [does("T1", run=[edit]), does("T2")]
+    bench = lay(tmp_path, proven("T1"), proven("T2", blocked_by=["T1"]), turns=turns, attended=False)
+    said = say("run")
+    assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done", "T2": "done"}), said
+    assert said.count("STATE.json was changed while a step ran") == 1, said
+    assert bench.state["timeout_sec"] == 1800
+    assert sum(name.startswith("STATE.json.") and not name.endswith(".why") for name in bench.quarantined()) == 1
+    noted = [event["message"] for event in bench.events if event["kind"] == "noted"]
+    assert [note for note in noted if "STATE.json" in note], noted
+
+
+@pytest.mark.parametrize("who", ["an agent", "a person"])
+def test_what_a_person_says_reaches_the_project_though_its_state_was_written_by_hand(
+    tmp_path: Path, say: Say, who: str
+) -> None:
+    bench = lay(tmp_path, proven("T1"), attended=False, turns=[does("T1", run=["sleep 60"])])
+    say("tick", "--no-wait")
+    wait_for(lambda: any(bench.root.glob("lanes/shop.T1/logs/runs/*/prompt.md")), "a step")
+    bench.edit_state(state="DONE", timeout_sec=1)
+    if who == "a person":
+        say("set", "timeout_sec=77", "review_every_n_tasks=3")
+    assert "DONE" not in say("status")
+    say("pause")
+    stopped = say("stop")
+    assert (bench.where, bench.state["timeout_sec"]) == ("PAUSED", 77 if who == "a person" else 1800), stopped
+    bench.edit_state(state="DEV_READY", timeout_sec=88)  # no step runs any more: it counts as it is
+    say("tick", "--no-wait")
+    assert (bench.where, bench.state["timeout_sec"]) == ("DEV_READY", 88)
+    say("stop")

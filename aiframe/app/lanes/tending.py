@@ -21,6 +21,7 @@ from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import follow, open_
 from aiframe.app.project.advance import held
 from aiframe.app.project.books import keep_books
+from aiframe.app.project.draft import overruled
 from aiframe.app.project.guarding import forget, known_tasks, look_over, note_lived
 from aiframe.app.project.lanes import (
     FOLDER,
@@ -90,11 +91,12 @@ def tend(site: Site, begin: Begin) -> Tended:
     To be called in one's `turn`. Raises StepError, StorageError, UnreadableFile.
     """
     _sweep(site)
+    lived = _lives(site)
     news = list(guard(site))
     _end_over(site)
     news += [line for root in lane_places(site.root) for line in collect(site, root)]
     with held(site) as draft:
-        news += look_over(site)
+        news += filter(None, [*look_over(site), overruled(draft.loaded)])
         if draft.seen.tasks:
             draft.seen = replace(draft.seen, tasks=known_tasks(site))
         before = {lane.task_id: lane for lane in draft.seen.lanes}
@@ -129,7 +131,7 @@ def tend(site: Site, begin: Begin) -> Tended:
     running = {lane.task_id for lane in before.values() if lane.running}
     running |= {lane.task_id for lane in lanes if is_run_locked(Layout(_root(site, lane)))}
     if running or begun or lanes:
-        note_lived(site, lived=bool(running) or begun)
+        note_lived(site, lived=bool(running) or begun or lived)
     else:
         forget(site)
     return Tended(len(running), tuple(news))
@@ -137,9 +139,14 @@ def tend(site: Site, begin: Begin) -> Tended:
 
 def guard(site: Site) -> tuple[str, ...]:
     """Put back what a step may have changed that its project decides; in words, what. Raises as `look_over`."""
-    runs = any(is_run_locked(Layout(root)) for root in lane_places(site.root))
+    runs = _lives(site)
     with state_mutex(site.layout):
         return look_over(site, runs=runs)
+
+
+def _lives(site: Site) -> bool:
+    """Whether a step lives in any lane."""
+    return any(is_run_locked(Layout(root)) for root in lane_places(site.root))
 
 
 def _sweep(site: Site) -> None:
@@ -237,7 +244,7 @@ def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:
         names = halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
         with suppress(UnreadableFile):  # of a file that is broken now the next look tells
             guard(site)
-            note_lived(site, lived=any(is_run_locked(Layout(root)) for root in lane_places(site.root)))
+            note_lived(site, lived=_lives(site))
         return names
 
 

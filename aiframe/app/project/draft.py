@@ -16,7 +16,7 @@ from aiframe.app.project.observe import hand_edit, plan_gone
 from aiframe.app.project.outbox import debt_for, document_debt, settle_debts
 from aiframe.app.project.proposals import beyond_proposal
 from aiframe.app.project.site import Site
-from aiframe.app.project.telling import tell, tell_lane, tell_note
+from aiframe.app.project.telling import tell, tell_lane, tell_note, tell_word
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import (
     Archive,
@@ -38,6 +38,15 @@ from aiframe.store.atomic import write_durable
 from aiframe.store.project_store import Loaded
 from aiframe.store.quarantine import set_aside
 from aiframe.store.tasks_file import load_tasks, set_statuses
+
+
+def overruled(loaded: Loaded) -> str:
+    """In words, what of STATE.json is put back since a step of a lane may have written it; empty for nothing."""
+    if not loaded.overruled:
+        return ""
+    said = f"STATE.json was changed while a step ran, which may have done that ({loaded.overruled}): put back"
+    cure = "`aiframe set`, `pause`, `stop` and `resume` say the same, and count"
+    return f"{said} (its version is kept in .git/aiframe/quarantine); {cure}"
 
 
 class Draft(Struct):
@@ -87,7 +96,9 @@ class Draft(Struct):
             self.debts += [tell_note(run, number, note, wall) for number, note in enumerate(notes, start=1)]
 
     def take_hand_edits(self) -> None:
-        """Apply what was written into STATE.json by hand."""
+        """Apply what was written into STATE.json by hand; what a step may have written there is put back, and told."""
+        if self.loaded.overruled:
+            self.debts.append(tell_word(self.loaded.project, overruled(self.loaded), self.seen.clock.wall))
         event = hand_edit(self.loaded.edits, self.seen)
         if event is not None:
             self.decide(event)
@@ -109,6 +120,9 @@ class Draft(Struct):
         if not (self.has_changed() or self.overrules):
             return
         self._write_statuses()
+        if self.loaded.overruled:
+            with suppress(FileNotFoundError):
+                set_aside(self.site.layout, self.site.layout.state_json, overruled(self.loaded))
         if self.overrules:
             self._keep_foreign_edits()
             self.site.layout.known_plan.unlink(missing_ok=True)  # a step of the project's own may have changed it all

@@ -149,6 +149,12 @@ def tell_note(run: Run, number: int, note: str, wall: float) -> dict[str, Any]:
     }
 
 
+def tell_word(project: Project, message: str, wall: float) -> Line:
+    """The journal's line for something that was put back, or found, beside all steps of *project*."""
+    key = f"g{project.generation + 1}:noted"
+    return {"ts": round(wall, 3), "kind": "noted", "key": key, "run_id": "", "role": "", "message": message}
+
+
 def log_file(run_id: str) -> str:
     """The step's readable log, relative to the project."""
     return f"logs/tick-{run_id}.log"
