@@ -38,7 +38,8 @@ class SeenLane(Struct, frozen=True):
     """What the project of one task, which is worked at beside others, says at one moment.
 
     *granted*: it holds its locks, its slot and *values*. *rests*: nothing goes on there until a person acts or a wait
-    is over. *halted*: it rests because its project does. *waits*: nothing is due there before a certain time.
+    is over. *halted*: it rests because its project does. *waits*: nothing is due there before a certain time; *stuck*:
+    for it could not be looked after, and until then that is not tried. *problem*: what of it cannot be read.
     *running*: a step lives there. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has
     spent, *unsettled* what its step has since it began, *place* its folder, *state* where its project stands, *words*
     the key of the task's words that it works by (empty: not known). *resting* are the agents that refused it for a used
@@ -57,6 +58,8 @@ class SeenLane(Struct, frozen=True):
     place: str = ""
     halted: bool = False
     waits: bool = False
+    stuck: bool = False
+    problem: Failure | None = None
     running: bool = False
     state: str = ""
     words: str = ""

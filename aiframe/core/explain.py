@@ -213,7 +213,7 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
 def _side_by_side(seen: Seen) -> Explanation:
     """Tasks that are worked at in lanes: which go on, and which rest. What each waits for its own project says."""
     again = to_take_up(seen)
-    idle = {lane.task_id for lane in seen.lanes if lane.rests or lane.failure is not None} - again
+    idle = {lane.task_id for lane in seen.lanes if lane.rests or lane.stuck or lane.failure is not None} - again
     at_work = [lane.task_id for lane in seen.lanes if lane.task_id not in idle]
     rest = [lane.task_id for lane in seen.lanes if lane.task_id in idle]
     nobody = not any(lane.running or lane.waits for lane in seen.lanes)  # the runners may have been killed

@@ -262,6 +262,11 @@ class Layout:
         return self.control_dir / "known-plan.json"
 
     @property
+    def lane_troubles(self) -> Path:
+        """What keeps lanes of the project from going on."""
+        return self.control_dir / "lane-troubles.json"
+
+    @property
     def workspace_seal(self) -> Path:
         """As the seal, but of a workspace that is not the project's own folder."""
         return self.control_dir / "workspace-seal.json"

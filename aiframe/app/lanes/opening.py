@@ -21,7 +21,15 @@ from msgspec.structs import replace
 
 from aiframe.app import commands
 from aiframe.app.attempts.linked import find_origin
-from aiframe.app.project.lanes import LaneRecord, lane_root, open_lane, put_aside, read_record, write_record
+from aiframe.app.project.lanes import (
+    LaneRecord,
+    known_record,
+    lane_root,
+    open_lane,
+    put_aside,
+    read_record,
+    write_record,
+)
 from aiframe.app.project.site import Site, repo_path
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import OpenLane
@@ -52,9 +60,12 @@ _TASKS, _PROJECT, _STATE = "TASKS.yaml", "PROJECT.yaml", "STATE.json"
 
 
 def open_(site: Site, effect: OpenLane) -> str:
-    """Let the lane be there and granted; one that is there already goes on where it was. In words, what was done."""
+    """Let the lane be there and granted; one that is there already goes on where it was. In words, what was done.
+
+    Raises UnreadableFile, StepError, StorageError.
+    """
     root = lane_root(site.root, effect.task_id)
-    before = read_record(root)
+    before = known_record(root)
     if before is None:
         if not _is_free(site, root, effect.task_id):
             return f"{effect.task_id} waits: a run whose lane was removed is still at work on it"

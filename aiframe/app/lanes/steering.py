@@ -42,12 +42,6 @@ def _open(site: Site, lane: Lane) -> Site:
     return open_lane(lane.root, site.environ)
 
 
-def site_of(site: Site, task_id: str) -> Site:
-    """Where *task_id* is worked at: its lane, or the project itself."""
-    lane = _lane(site, task_id) if task_id else None
-    return _open(site, lane) if lane is not None else site
-
-
 # Questions ------------------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +183,7 @@ def undo(site: Site, task_id: str) -> str:
 def retry(site: Site, task_id: str = "") -> str:
     """Give a failed task (empty: every failed task) its attempts back, and go on from an error."""
     lane = _lane(site, task_id) if task_id else None
-    if lane is None:
+    if lane is None or lane.trouble.tries:  # there is nothing wrong with its task, and it cannot be told anything
         return commands.retry(site, task_id)
     if lane.seen.running:
         raise Refused(f"a step on {task_id} is running", hint="wait for it, or stop all with `aiframe stop`")

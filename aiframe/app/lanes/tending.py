@@ -19,12 +19,15 @@ from aiframe.app import commands
 from aiframe.app.lanes.closing import close
 from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import follow, open_
+from aiframe.app.lanes.opening import follow, open_, variable_of
+from aiframe.app.lanes.troubles import Troubles
 from aiframe.app.project.advance import held
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.draft import overruled
 from aiframe.app.project.guarding import forget, known_tasks, look_over, note_lived
 from aiframe.app.project.lanes import (
     FOLDER,
+    is_at_work,
     lane_places,
     lane_root,
     open_lane,
@@ -48,7 +51,7 @@ from aiframe.core.transitions.merging import waits_for_word
 from aiframe.process import now
 from aiframe.store.atomic import make_folder
 from aiframe.store.layout import IGNORED, Layout
-from aiframe.store.locks import is_run_locked, state_mutex
+from aiframe.store.locks import state_mutex
 from aiframe.store.settings_file import PARALLEL
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
@@ -88,13 +91,15 @@ def turn(site: Site, patience_s: float = 0.0) -> Iterator[bool]:
 def tend(site: Site, begin: Begin) -> Tended:
     """Take over what has ended, open what may begin, and have every lane that is due ticked by *begin*.
 
-    To be called in one's `turn`. Raises StepError, StorageError, UnreadableFile.
+    What is in the way of one lane holds up no other: it is told, and that one is begun again later. To be called in
+    one's `turn`. Raises StepError, StorageError, UnreadableFile for what is the project's own.
     """
     _sweep(site)
     lived = _lives(site)
     news = list(guard(site))
-    _end_over(site)
-    news += [line for root in lane_places(site.root) for line in collect(site, root)]
+    troubles = Troubles(site)
+    _end_over(site, troubles)
+    news += _collect_all(site, troubles)
     with held(site) as draft:
         news += filter(None, [*look_over(site), overruled(draft.loaded)])
         if draft.seen.tasks:
@@ -107,33 +112,42 @@ def tend(site: Site, begin: Begin) -> Tended:
         lanes, words = draft.seen.lanes, {task.id: input_key(task) for task in draft.seen.tasks}
     begun = False
     for effect in effects:
-        news += _carry_out(site, effect, before)
+        if isinstance(effect, OpenLane | ParkLane | CloseLane):
+            with troubles.of(effect.task_id):
+                news += _carry_out(site, effect, before, troubles)
     settled = [effect.task_id for effect in effects if isinstance(effect, SetStatus)]
     if settled or news:
         news += filter(None, [keep_books(site, ", ".join(dict.fromkeys(settled)) or "what lanes have brought")])
     if _is_halting(project):
         at_once = project.failure is not None and project.failure.kind is FailureKind.BUDGET
-        halt(site, lanes, at_once=at_once)
+        for lane in lanes:
+            with troubles.of(lane.task_id):
+                halt(site, [lane], at_once=at_once)
     elif project.state is State.DEV_READY:
         for lane in lanes:
             if is_due(lane) and (is_under_way(lane) or left >= 1):
                 begun, left = True, left - 1 if not is_under_way(lane) else left
                 note_lived(site, lived=True)  # first: after a kill, too, it is known
-                news += _go_on(site, lane, begin)
+                with troubles.of(lane.task_id):
+                    news += _go_on(site, lane, begin, troubles)
             elif lane.running and lane.words not in ("", words.get(lane.task_id, lane.words)):
-                halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
+                with troubles.of(lane.task_id):
+                    halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
     for lane in lanes:
-        if lane.running and _hangs(site, lane):
-            _begin(site, _root(site, lane), begin)  # which ends it: else it would keep its slot and its locks for ever
+        with troubles.of(lane.task_id):
+            if lane.running and _hangs(site, lane):
+                _begin(site, _root(site, lane), begin)  # which ends it: else it would keep what it holds for ever
     if effects and site.settings.notify:
         tell_person(site, project, effects, tuple(_at_rest(site, effects, before)))
     # One that lived when the look began counts too: its end is taken over by the next look.
     running = {lane.task_id for lane in before.values() if lane.running}
-    running |= {lane.task_id for lane in lanes if is_run_locked(Layout(_root(site, lane)))}
+    running |= {lane.task_id for lane in lanes if is_at_work(Layout(_root(site, lane)))}
     if running or begun or lanes:
         note_lived(site, lived=bool(running) or begun or lived)
     else:
         forget(site)
+    news += troubles.settle({lane.task_id for lane in lanes})
+    troubles.raise_others()
     return Tended(len(running), tuple(news))
 
 
@@ -146,7 +160,7 @@ def guard(site: Site) -> tuple[str, ...]:
 
 def _lives(site: Site) -> bool:
     """Whether a step lives in any lane."""
-    return any(is_run_locked(Layout(root)) for root in lane_places(site.root))
+    return any(is_at_work(Layout(root)) for root in lane_places(site.root))
 
 
 def _sweep(site: Site) -> None:
@@ -155,26 +169,42 @@ def _sweep(site: Site) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _end_over(site: Site) -> None:
-    """End the steps of tasks that are over: what they spent is known only then. Raises what `halt` raises."""
+def _collect_all(site: Site, troubles: Troubles) -> Iterator[str]:
+    """Take over what the lanes have brought; in words, what."""
+    for root in lane_places(site.root):
+        record = read_record(root)
+        if record is not None:
+            with troubles.of(record.task_id):
+                yield from collect(site, root)
+
+
+def _end_over(site: Site, troubles: Troubles) -> None:
+    """End the steps of tasks that are over: what they spent is known only then."""
     over = [lane.seen for lane in read_lanes(site.root, now()) if lane.running]
     tasks = load_tasks(site.layout.tasks_yaml).tasks if over else ()
     if tasks:  # without any the plan is gone, and no task is over
         open_tasks = {task.id for task in tasks if task.status not in CLOSED}
-        halt(site, [lane for lane in over if lane.task_id not in open_tasks], at_once=True)
+        for lane in over:
+            if lane.task_id not in open_tasks:
+                with troubles.of(lane.task_id):
+                    halt(site, [lane], at_once=True)
 
 
 def _root(site: Site, lane: SeenLane) -> Path:
     return Path(lane.place) if lane.place else lane_root(site.root, lane.task_id)
 
 
-def _carry_out(site: Site, effect: Effect, before: Mapping[str, SeenLane]) -> tuple[str, ...]:
+def _carry_out(
+    site: Site, effect: OpenLane | ParkLane | CloseLane, before: Mapping[str, SeenLane], troubles: Troubles
+) -> tuple[str, ...]:
     """Do what the machine wants of a lane; in words, what is new."""
     match effect:
         case OpenLane(task_id):
+            troubles.forget(task_id)
             return (*collect(site, lane_root(site.root, task_id)), open_(site, effect))
         case ParkLane(task_id):
             lane = before[task_id]
+            troubles.let_go(task_id)
             record = read_record(_root(site, lane))
             if record is not None:
                 write_record(_root(site, lane), replace(record, granted=False))
@@ -182,8 +212,6 @@ def _carry_out(site: Site, effect: Effect, before: Mapping[str, SeenLane]) -> tu
             return (*collect(site, _root(site, lane)), rests)
         case CloseLane(task_id):
             return close(site, before[task_id])
-        case _:
-            return ()
 
 
 def _at_rest(site: Site, effects: Sequence[Effect], before: Mapping[str, SeenLane]) -> Iterator[tuple[Site, Project]]:
@@ -248,9 +276,14 @@ def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:
         return names
 
 
-def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:
+def _go_on(site: Site, lane: SeenLane, begin: Begin, troubles: Troubles) -> tuple[str, ...]:
     """Have a lane go on, with the words and settings that its project has by now; in words, what it has brought."""
     root = _root(site, lane)
+    if lane.problem is not None:
+        troubles.find(lane.task_id, lane.problem.message, lane.problem.hint)
+        return ()
+    if troubles.is_begun_in_vain(lane.task_id, root):
+        return ()
     brought = collect(site, root)
     follow(site, root)
     record = read_record(root)
@@ -263,6 +296,7 @@ def _go_on(site: Site, lane: SeenLane, begin: Begin) -> tuple[str, ...]:
             if commands.state_of(its_site) is State.PAUSED and not mine:
                 commands.go_on(its_site)
         write_record(root, replace(record, halted=False))
+    troubles.note_begun(lane.task_id, root)
     _begin(site, root, begin)
     return brought
 

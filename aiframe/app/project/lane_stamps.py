@@ -6,10 +6,8 @@ import time
 from pathlib import Path
 from typing import TypeAlias
 
-from aiframe.app.project.lanes import lane_places
-from aiframe.core.errors import AiframeError
+from aiframe.app.project.lanes import is_at_work, lane_places
 from aiframe.store.layout import Layout
-from aiframe.store.locks import is_run_locked
 
 Stamp: TypeAlias = tuple[object, ...]
 _GLANCE_S = 0.02
@@ -33,14 +31,6 @@ def file_stamp(path: Path) -> Stamp:
     except OSError:
         return ()
     return about.st_mtime_ns, about.st_size, about.st_ino
-
-
-def is_at_work(layout: Layout) -> bool | None:
-    """Whether a step lives in the project; None where nobody can tell."""
-    try:
-        return is_run_locked(layout)
-    except AiframeError:
-        return None
 
 
 def await_an_end(root: Path, within_s: float) -> bool:

@@ -16,15 +16,17 @@ import msgspec
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
+from aiframe.app.project.lane_troubles import Trouble, read_troubles
 from aiframe.app.project.observe import observe, tasks_now
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.project.spent_note import spent_so_far
-from aiframe.core.errors import AiframeError
+from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import SeenLane, Tick
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, FailureKind, Moment, Project, Rules, State, Task, TaskStatus
+from aiframe.core.problem import Problem
 from aiframe.core.timing import remaining
-from aiframe.store.atomic import read_bounded, storage_errors, write_durable
+from aiframe.store.atomic import StorageError, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
@@ -59,7 +61,8 @@ class LaneRecord(Struct, frozen=True):
 class Lane(Struct, frozen=True):
     """A lane that is there: its folder, its record, and what its own project says.
 
-    *loaded* and *tasks* are that project as it was read; None and empty where that was not possible.
+    *loaded* and *tasks* are that project as it was read; None and empty where that was not possible. *trouble* is what
+    keeps it from going on though nothing there says so.
     """
 
     root: Path
@@ -67,6 +70,7 @@ class Lane(Struct, frozen=True):
     seen: SeenLane
     loaded: Loaded | None = None
     tasks: tuple[Task, ...] = ()
+    trouble: Trouble = Trouble()
 
     @property
     def project(self) -> Project | None:
@@ -109,11 +113,26 @@ def open_lane(root: Path, environ: Mapping[str, str]) -> Site:
 
 
 def read_record(root: Path) -> LaneRecord | None:
-    """What the lane in *root* is for; None where it is none, or is being put away."""
+    """What the lane in *root* is for; None where it is none, is being put away, or does not say so any more."""
     try:
-        return msgspec.convert(json.loads(read_bounded(Layout(root).lane_record)), LaneRecord)
-    except (OSError, AiframeError, ValueError, msgspec.ValidationError):
+        return known_record(root)
+    except UnreadableFile:
         return None
+
+
+def known_record(root: Path) -> LaneRecord | None:
+    """What the lane in *root* is for; None where it is none, or is being put away. Raises UnreadableFile."""
+    path = Layout(root).lane_record
+    try:
+        return msgspec.convert(json.loads(read_bounded(path)), LaneRecord)
+    except FileNotFoundError:
+        return None
+    except UnreadableFile:
+        raise
+    except (OSError, AiframeError, ValueError, msgspec.ValidationError) as error:
+        said = error.message if isinstance(error, AiframeError) else f"is no record of a lane: {error}"
+        cure = f"put it right, or move {root} out of {root.parent}: the task is begun anew then, in the same workspace"
+        raise UnreadableFile([Problem(path, said, hint=cure)]) from error
 
 
 def write_record(root: Path, record: LaneRecord) -> None:
@@ -134,28 +153,78 @@ def put_aside(root: Path) -> Path:
 def lane_places(root: Path) -> list[Path]:
     """The folders of the lanes of the project in *root*, those that were made to their end."""
     try:
-        return sorted(place for place in (root / FOLDER).glob("[!.]*") if Layout(place).lane_record.exists())
+        return sorted(place for place in (root / FOLDER).glob("[!.]*") if _is_made(place))
     except OSError:
         return []
 
 
+def _is_made(place: Path) -> bool:
+    """Whether the lane in *place* was made to its end; one that nobody may look into was."""
+    try:
+        return Layout(place).lane_record.exists()
+    except OSError:
+        return True
+
+
+def is_at_work(layout: Layout) -> bool | None:
+    """Whether a step lives in the project; None where nobody can tell."""
+    try:
+        return is_run_locked(layout)
+    except AiframeError:
+        return None
+
+
 def read_lanes(root: Path, clock: Moment) -> tuple[Lane, ...]:
     """The lanes of the project in *root*. Reads only."""
-    found = (read_lane(place, clock) for place in lane_places(root))
+    troubles = read_troubles(Layout(root))
+    found = (_lane_in(place, clock, troubles) for place in lane_places(root))
     return tuple(lane for lane in found if lane is not None)
 
 
 def read_lane(place: Path, clock: Moment) -> Lane | None:
     """The lane in the folder *place*; None for one that is being put away."""
-    record = read_record(place)
-    return _read(place, record, clock) if record is not None else None
+    return _lane_in(place, clock, read_troubles(project_of(Layout(place))))
+
+
+def _lane_in(place: Path, clock: Moment, troubles: Mapping[str, Trouble]) -> Lane | None:
+    task_id = place.name.removeprefix(f"{place.parent.parent.name}.")
+    problem = None
+    try:
+        record = known_record(place)
+    except UnreadableFile as error:  # what it is for its name says, nearly always
+        known = lane_root(place.parent.parent, task_id) == place
+        record, problem = LaneRecord(task_id) if known else None, error
+    if record is None:
+        return None
+    lane = _with_trouble(_read(place, record, clock), troubles.get(record.task_id, Trouble()), clock)
+    return lane if problem is None else _unreadable(lane, problem)
+
+
+def _with_trouble(lane: Lane, trouble: Trouble, clock: Moment) -> Lane:
+    """*lane* as it stands with its *trouble*: it waits for its next try, or its task has failed."""
+    if not trouble.tries:
+        return lane
+    stuck, seen = clock.wall < trouble.next_at, lane.seen
+    seen = replace(
+        seen, granted=not trouble.over, stuck=stuck, waits=seen.waits or (stuck and not seen.running),
+        failure=seen.failure or (trouble.failure if not seen.running else None),
+    )  # fmt: skip
+    return replace(lane, seen=seen, trouble=trouble)
+
+
+def _unreadable(lane: Lane, problem: AiframeError) -> Lane:
+    """*lane*, of which nothing else counts than that it cannot be read."""
+    found = Failure(FailureKind.INTERRUPTED, problem.message, problem.hint)
+    seen = replace(lane.seen, problem=found, rests=False, landed=False)
+    return replace(lane, seen=seen, loaded=None, tasks=())
 
 
 def wakes_of(root: Path, clock: Moment) -> tuple[float, ...]:
     """When the waits in the lanes of the project in *root* end, in epoch seconds; those that are not over."""
-    projects = (ProjectStore(Layout(place)).load(tolerate_unreadable=True).project for place in lane_places(root))
-    waits = (project.wait for project in projects if project.wait is not None)
-    return tuple(wait.until for wait in waits if wait.until > clock.wall)
+    lanes = read_lanes(root, clock)
+    waits = [lane.project.wait.until for lane in lanes if lane.project is not None and lane.project.wait is not None]
+    times = (*waits, *(lane.trouble.next_at for lane in lanes))
+    return tuple(at for at in times if at > clock.wall)
 
 
 def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
@@ -173,9 +242,9 @@ def _read(root: Path, record: LaneRecord, clock: Moment) -> Lane:
         is_done = any(task.status is TaskStatus.DONE for task in tasks)
         landed = is_done and project.state is not State.RUNNING and not running
         rests = not landed and not running and not record.halted and _rests(site, loaded, tasks, clock)
-    except AiframeError as error:
-        failure = Failure(FailureKind.SETUP, f"the lane cannot be read: {error.message}", error.hint)
-        return Lane(root, record, replace(seen, failure=failure))
+    except (AiframeError, OSError, ValueError) as error:
+        problem = error if isinstance(error, AiframeError) else StorageError(f"{root}: cannot read: {error}")
+        return _unreadable(Lane(root, record, replace(seen, running=bool(is_at_work(layout)))), problem)
     seen = replace(
         seen,
         rests=rests,

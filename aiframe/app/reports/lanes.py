@@ -69,17 +69,27 @@ def _line(site: Site, lane: Lane, clock: Moment, explain: Explain) -> LaneLine:
 
 
 def _waits(site: Site, lane: Lane, explain: Explain) -> Explanation:
+    found = _trouble(lane)
+    if found is not None and not lane.seen.running:
+        return found
     if lane.record.halted and not lane.seen.running:
         return Explanation("It rests with its project")
-    if lane.project is None and lane.seen.failure is not None:
-        failure = lane.seen.failure
-        return Explanation(failure.message, "you", cures=(failure.hint,) if failure.hint else ())
     try:
         said = explain(open_lane(lane.root, site.environ), lane)
     except AiframeError as error:
         return Explanation(error.message, "you", cures=(error.hint,) if error.hint else ())
     needs = lane.seen.rests or lane.seen.failure is not None
     return replace(said, cures=tuple(dict.fromkeys(_cures(lane, said.cures))) if needs else ())
+
+
+def _trouble(lane: Lane) -> Explanation | None:
+    """What keeps a lane from going on that has no voice of its own; None where nothing does."""
+    trouble, problem = lane.trouble, lane.seen.problem
+    if trouble.tries:
+        again = (f"aiframe retry {lane.task_id} (then)",) if trouble.failed else ()
+        cures = (*filter(None, [trouble.hint]), *again)
+        return Explanation(trouble.message, "you", until=None if trouble.failed else trouble.next_at, cures=cures)
+    return None if problem is None else Explanation(problem.message, "you", cures=(problem.hint,))
 
 
 def _cures(lane: Lane, cures: Sequence[str]) -> Iterator[str]:

@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from aiframe.app.project.lane_stamps import is_at_work
-from aiframe.app.project.lanes import has_lanes
+from aiframe.app.project.lanes import has_lanes, is_at_work
 from aiframe.app.project.site import open_site
 from aiframe.app.reports.logbook import Once, Told, Wanted, places, run_logs, told_of, whole_end
 from aiframe.app.reports.status import explain_now

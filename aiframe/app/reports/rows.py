@@ -14,9 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.attempts.spending import read_note
-from aiframe.app.project.lane_stamps import Stamp, file_stamp, is_at_work
+from aiframe.app.project.lane_stamps import Stamp, file_stamp
 from aiframe.app.project.lanes import Lane as LaneThere
-from aiframe.app.project.lanes import lane_places, open_lane, read_lane
+from aiframe.app.project.lanes import is_at_work, lane_places, open_lane, read_lane
 from aiframe.app.project.site import Site
 from aiframe.app.reports.status import explain_now
 from aiframe.core.budget import Spent

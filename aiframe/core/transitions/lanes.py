@@ -39,7 +39,7 @@ def take_over(project: Project, seen: Seen, rules: Rules) -> Decision | None:
 def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
     """Let others have what a lane that rests does not need, then let start what may; None where nothing goes on."""
     seen = event.seen
-    parked = tuple(ParkLane(lane.task_id) for lane in seen.lanes if lane.rests and lane.granted)
+    parked = tuple(ParkLane(lane.task_id) for lane in seen.lanes if lane.rests and lane.granted and not lane.stuck)
     if parked:
         return Decision(project, parked)
     stopped = stopped_by_budget(with_lanes(project, seen), seen, rules)
@@ -56,6 +56,8 @@ def look_lanes(project: Project, event: Tick, rules: Rules) -> Decision | None:
 
 def _ended(project: Project, seen: Seen, lane: SeenLane, task: Task | None, rules: Rules) -> Decision | None:
     """What the end of a lane leads to; None for one that has not ended, or in which a step lives."""
+    if lane.stuck:
+        return None
     if task is None or task.status in CLOSED:
         return None if lane.running else Decision(_booked(project, lane, seen.day), (CloseLane(lane.task_id),))
     if lane.landed and lane.words not in ("", input_key(task)):
