@@ -134,7 +134,8 @@ class Finished(Struct, frozen=True):
 
 class Broken(Struct, frozen=True):
     """The step did not succeed. *findings* is for the next try, *tree* names the work that was judged, *session* the
-    agent's conversation. *causes* are what failed, by names that are the same when it fails again."""
+    agent's conversation. *causes* are what failed, by names that are the same when it fails again. *proven*: the work
+    has passed its checks, and had no time to land."""
 
     failures: tuple[Failure, ...]
     findings: str = ""
@@ -142,6 +143,7 @@ class Broken(Struct, frozen=True):
     question: Question | None = None
     session: Session | None = None
     causes: tuple[str, ...] = ()
+    proven: bool = False
 
 
 class Held(Struct, frozen=True):

@@ -128,6 +128,83 @@ def test_work_whose_turn_does_not_come_in_time_lands_in_a_later_step(tmp_path: P
     assert git(repo, "show", "landed:d.txt") == "d"
 
 
+def test_proven_work_is_never_failed_because_others_land(tmp_path: Path) -> None:
+    """As often as its turn does not come; and none of its attempts is used up by that."""
+    repo = person_repository(tmp_path)
+    limits = {"transient_base_sec": 0.01, "transient_limit": 2, "max_attempts": 1}
+    bench = lay_lanes(tmp_path, proven("T1"), work={"T1": makes("T1")}, repo=repo, parallel=1, limits=limits)
+    bench.edit_state(timeout_sec=11)
+    with turn_taken(repo):
+        for number in range(3):
+            bench.tick()
+            assert bench.where == "DEV_READY", bench.log()
+            os.system(person_commits(repo, f"{number}.txt", "d"))
+    bench.edit_state(timeout_sec=60)
+    bench.do("resume", "--now")
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert (landed(repo), asked(tmp_path)) == (["T1"], ["T1"])
+    assert [outcome for _, outcome, _ in bench.ended()] == ["transient"] * 3 + ["ok"]
+
+
+def test_what_has_lost_its_turn_has_it_before_it_is_checked_again(tmp_path: Path) -> None:
+    """Else those whose checks are shorter might land before it for ever."""
+    repo = person_repository(tmp_path)
+    checks = task("T1", f"echo . >>{tmp_path}/checks; grep -q T1 T1.txt")
+    bench = lay_lanes(tmp_path, checks, work={"T1": makes("T1")}, repo=repo, parallel=1)
+    bench.edit_state(timeout_sec=12)
+    with turn_taken(repo):
+        bench.tick()
+        os.system(person_commits(repo, "d.txt", "d"))
+        bench.edit_state(timeout_sec=60)
+        bench.do("resume", "--now")
+        bench.do("tick", "--no-wait")
+        pid = queued(repo, "T1")["T1"].pid
+        assert (tmp_path / "checks").read_text() == ".\n"
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not queue(repo), "the end of its ticket")
+    wait_for(lambda: done(bench), "the end")
+    assert (tmp_path / "checks").read_text() == ".\n.\n"
+    assert asked(tmp_path) == ["T1"], "a kill of one that waits buys nothing twice"
+
+
+def test_checks_that_leave_no_time_for_others_are_made_in_the_next_step(tmp_path: Path) -> None:
+    """The branch moves while they run, and the step is too short for them to run twice."""
+    repo = person_repository(tmp_path)
+    moves = f"test -e {tmp_path}/moved || {{ touch {tmp_path}/moved; {person_commits(repo, 'd.txt', 'd')}; }}"
+    git(repo, "branch", "landed")
+    checks = task("T1", f"{moves}; sleep 6; grep -q T1 T1.txt")
+    bench = lay_lanes(tmp_path, checks, work={"T1": makes("T1")}, repo=repo, parallel=1, limits={"max_attempts": 2})
+    bench.edit_state(timeout_sec=11)
+    bench.tick()
+    assert (bench.where, bench.ended()[-1][1]) == ("DEV_READY", "timeout"), bench.log()
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert (landed(repo), asked(tmp_path)) == (["T1"], ["T1"])
+
+
+def test_a_person_has_the_word_where_no_step_is_long_enough(tmp_path: Path) -> None:
+    repo = person_repository(tmp_path)
+    git(repo, "branch", "landed")
+    slow = f"if test -e {tmp_path}/slow; then sleep 60; fi; touch {tmp_path}/slow; grep -q T1 T1.txt"
+    moves = f"test -e d.txt || {{ {person_commits(repo, 'd.txt', 'd')}; }}"
+    limits = {"max_attempts": 2}
+    bench = lay_lanes(
+        tmp_path, task("T1", f"{moves}; {slow}"), work={"T1": makes("T1")}, repo=repo, parallel=1, limits=limits
+    )
+    bench.edit_state(timeout_sec=8)
+    bench.tick()
+    assert bench.where == "DEV_READY", bench.log()
+    bench.tick()
+    assert bench.where == "PAUSED", bench.log()
+    assert "aiframe set timeout_sec=16" in bench.do("why").out
+    (tmp_path / "slow").unlink()
+    assert "T1" in bench.do("retry", "T1").out
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert (landed(repo), asked(tmp_path)) == (["T1"], ["T1"])
+
+
 @pytest.mark.parametrize("change", ["task", "files"])
 def test_proven_work_that_was_changed_since_goes_through_its_agent_again(tmp_path: Path, change: str) -> None:
     repo = person_repository(tmp_path)

@@ -18,7 +18,7 @@ from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.gates import GateReport, Ran, run_command
 from aiframe.app.attempts.gates_checkout import aside, make_ready
 from aiframe.app.attempts.results import GateResult
-from aiframe.app.attempts.turns import TurnAwaited
+from aiframe.app.attempts.turns import OthersFirst
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
 from aiframe.app.protection.sandboxing import sandbox_of
@@ -57,7 +57,7 @@ def prove_doctor(attempt: Attempt) -> GateReport:
 def _alone(attempt: Attempt) -> Iterator[None]:
     """Be the only one of several tasks side by side that tries the command; what the others find holds for all.
 
-    Raises TurnAwaited before that has taken the time that the agent needs.
+    Raises OthersFirst before that has taken the time that the agent needs.
     """
     path = attempt.site.layout.doctor_proof.with_suffix(".lock")
     with storage_errors(path, "lock"):
@@ -68,7 +68,7 @@ def _alone(attempt: Attempt) -> Iterator[None]:
         while not _has_lock(descriptor) and not attempt.stop():
             if time_left(attempt.run) <= least_s:
                 said = f"{attempt.task.id} waits until another task has tried the doctor's command"
-                raise TurnAwaited(said, hint="nothing to do: it goes on in a later step")
+                raise OthersFirst(said, hint="nothing to do: it goes on in a later step")
             if time.monotonic() >= next_beat:
                 beat(attempt.site)
                 next_beat = time.monotonic() + _BEAT_S

@@ -32,7 +32,7 @@ from aiframe.app.attempts.placing import place_of
 from aiframe.app.attempts.proven import Before, proven_before, take_up
 from aiframe.app.attempts.results import Kept, Result, result_of, write_result
 from aiframe.app.attempts.set_up import set_up
-from aiframe.app.attempts.turns import LandingTurn
+from aiframe.app.attempts.turns import LandingTurn, TimeAwaited
 from aiframe.app.attempts.underway import Underway, begin_underway
 from aiframe.app.attempts.vaulting import check_seal, check_whole, renewed
 from aiframe.app.project.proposals import inspect, remember
@@ -111,10 +111,20 @@ def carry_on(
 def prove(
     attempt: Attempt, built: Built, turn: LandingTurn, approved: HeldWork | None, before: Before | None
 ) -> Result:
-    """Check the work on top of its target until it is proven there, and nobody else lands before it does."""
+    """Check the work on top of its target until it is proven there, and nobody else lands before it does.
+
+    Work that was proven *before* has its turn first: else those whose checks are shorter might always be faster.
+    Raises TurnAwaited, TimeAwaited.
+    """
     passed_on, proven_at = (before.base, before.proven_at) if before is not None else ("", 0.0)
-    waits: Result | None = None
+    waits = before.left if before is not None else None
+    took_s = 0.0
+    if before is not None:
+        attempt.log.stage("wait_to_land")
+        wait_for_turn(turn, attempt, proven_at, before.took_s, lambda: attempt.log.say("-- it waits for its turn"))
     for _ in range(INTEGRATIONS):
+        if time_left(attempt.run) < took_s:
+            raise TimeAwaited(attempt.task.id)
         began = time.monotonic()
         try:
             attempt, built, clash = integrated(attempt, built)
@@ -127,12 +137,15 @@ def prove(
             return conclude(work, built, clash)
         as_approved = approved is not None and is_as_approved(attempt, work.candidate.tree, approved)
         report, built = check(work, built, LANDING_GATES if as_approved else GATES)
+        took_s = time.monotonic() - began
+        if report.failure is not None and report.failure.kind is FailureKind.TIMEOUT and passed_on:
+            raise TimeAwaited(attempt.task.id)
         if report.failure is not None or report.held or attempt.place.kind == "inplace":
             break
         attempt.log.stage("wait_to_land")
         passed_on, proven_at = attempt.base.commit, proven_at or now().wall
         write = partial(write_proven, work, built, report)
-        wait_for_turn(turn, attempt, proven_at, time.monotonic() - began, write)
+        wait_for_turn(turn, attempt, proven_at, took_s, write)
         if is_on_target(attempt):
             break
         waits = write()
@@ -140,7 +153,7 @@ def prove(
 
 
 def wait_for_turn(
-    turn: LandingTurn, attempt: Attempt, proven_at: float, took_s: float, before_waiting: Callable[[], Result]
+    turn: LandingTurn, attempt: Attempt, proven_at: float, took_s: float, before_waiting: Callable[[], object]
 ) -> None:
     """Have *turn*, however long that takes, but for the time in which the checks could run once more (*took_s*).
 

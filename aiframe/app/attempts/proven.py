@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from aiframe.app.attempts.asking import Built
 from aiframe.app.attempts.attempt import Attempt
 from aiframe.app.attempts.linked import target_tip, workspace_of
-from aiframe.app.attempts.results import Kept, Result, left_result
+from aiframe.app.attempts.results import Kept, Result, left_result, write_result
 from aiframe.app.attempts.vaulting import seal_project
 from aiframe.app.project.site import Site
 from aiframe.core.events import Proposal
@@ -58,18 +58,23 @@ def take_up(site: Site, place: Place, run: Run, base: Head) -> Result | None:
 
 
 class Before(Struct, frozen=True):
-    """What an earlier run has proven, as this one's work: on top of commit *base*, at *proven_at* (epoch seconds)."""
+    """What an earlier run has proven, as this one's work: on top of commit *base*, at *proven_at* (epoch seconds).
+
+    Its checks took *took_s* seconds. *left* is how that run wrote it down.
+    """
 
     built: Built
     base: str
     proven_at: float
+    took_s: float
+    left: Result
 
 
 def proven_before(attempt: Attempt) -> Before | None:
     """What an earlier run of the same task has proven on top of another target.
 
     It lies in the workspace, merged with the target as that is now, or about to be; its checks are due again, and its
-    agent is not. None where anything else lies there. Raises StepError.
+    agent is not. None where anything else lies there. Raises StepError, StorageError.
     """
     site, place, run, base = attempt.site, attempt.place, attempt.run, attempt.base
     found = _left(site, place, run) if place.kind != "inplace" else None
@@ -88,8 +93,11 @@ def proven_before(attempt: Attempt) -> Before | None:
     attempt.log.say(f"-- {note}")
     proposal = left.finished.proposal if left.finished is not None else Proposal()
     sealed = seal_project(site, run, place.root)
+    left = replace(left, key=sealed.key, waits=True)
+    write_result(site.layout, left)  # under the new seal it counts, whatever becomes of this step
     built = Built(left.agent, left.model, Answer(), Verdict(proposal), sealed, (note,))
-    return Before(built, kept.base, left.completed_at)
+    took_s = sum(gate.duration_s for gate in left.gates if not gate.ran_on)
+    return Before(built, kept.base, left.completed_at, took_s, left)
 
 
 def _left(site: Site, place: Place, run: Run) -> tuple[Result, Kept] | None:

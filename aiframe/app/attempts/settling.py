@@ -8,7 +8,7 @@ from aiframe.app.attempts.leftovers import put_by
 from aiframe.app.attempts.one_at_a_time import StillHeld
 from aiframe.app.attempts.placing import land, place_of
 from aiframe.app.attempts.results import Kept, Result, publish_result
-from aiframe.app.attempts.turns import TurnAwaited
+from aiframe.app.attempts.turns import OthersFirst, TimeAwaited, TurnAwaited
 from aiframe.app.attempts.vaulting import WorkspaceGone
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
@@ -62,6 +62,8 @@ def _waiting(result: Result, kept: Kept, error: TargetBusy) -> Result:
 
 def refused(error: AiframeError) -> Broken:
     """The ending of a step that *error* stopped: somebody else's git or landing passes, all else needs a person."""
-    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | TurnAwaited | StillHeld | WorkspaceGone)
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | OthersFirst | StillHeld | WorkspaceGone)
     kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
-    return Broken((Failure(kind, error.message, error.hint),))
+    if isinstance(error, TimeAwaited):
+        kind = FailureKind.TIMEOUT
+    return Broken((Failure(kind, error.message, error.hint),), proven=isinstance(error, TurnAwaited | TimeAwaited))

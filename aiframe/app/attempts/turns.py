@@ -25,8 +25,21 @@ _POLL_S = 0.1
 _BEAT_S = 30.0
 
 
-class TurnAwaited(StepError):
+class OthersFirst(StepError):
+    """What is done by one after the other was not free for as long as the step had time: a later step does it."""
+
+
+class TurnAwaited(OthersFirst):
     """Others were before it in the queue for as long as the step had time: the proven work lands in a later step."""
+
+
+class TimeAwaited(OthersFirst):
+    """Proven work has to be checked once more, and the step has no time for that: a later step does it."""
+
+    def __init__(self, task_id: str) -> None:
+        said = f"{task_id} is proven, and its step had no time left to check it on what landed meanwhile"
+        cure = "the next step checks it, and no agent is asked for it; `aiframe set timeout_sec=SECONDS` gives more"
+        super().__init__(said, hint=cure)
 
 
 class LandingTurn:

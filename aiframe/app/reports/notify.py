@@ -18,7 +18,7 @@ from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Effect, SetStatus
 from aiframe.core.model import FailureKind, Project, State, TaskStatus
-from aiframe.core.transitions.merging import waits_for_word
+from aiframe.core.transitions.merging import NO_TIME, waits_for_word
 from aiframe.process import spawn_runner
 from aiframe.store.atomic import read_bounded, write_atomic
 from aiframe.store.journal import last_events
@@ -98,6 +98,8 @@ def _resting(project: Project) -> tuple[str, str] | None:
             return "work", "Work is in your hands: `aiframe why` says what, `aiframe done` has it checked."
         case State.PAUSED if failure is not None and failure.kind is FailureKind.BUDGET:
             return "budget", "A budget is used up, so it has paused: `aiframe why` says how to go on."
+        case State.PAUSED if project.last_error == NO_TIME:
+            return "merge", "Proven work has no time to land: `aiframe why` says what to do."
         case State.PAUSED if waits_for_word(project):
             return "merge", "Work does not go together with what landed meanwhile: `aiframe why` says what to do."
         case State.ERROR:

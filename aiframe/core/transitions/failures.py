@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
 from aiframe.core.transitions.holding import not_held, told
-from aiframe.core.transitions.merging import is_again, on_merge_failed
+from aiframe.core.transitions.merging import is_again, on_merge_failed, on_proven
 from aiframe.core.transitions.notes import counted, is_landing, one_more, subject_of, with_question
 from aiframe.core.transitions.paths import in_error
 from aiframe.core.transitions.players import all_rest, chain_of
@@ -59,8 +59,10 @@ def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rul
     project = with_question(project, run, ending.question)
     if failure.kind in FINISHES_STEP:
         project = project.evolve(streaks={})
-    used = _used(project, run, failure.kind)
-    if failure.kind is FailureKind.MERGE_FAILED and run.task_id:
+    used = project if ending.proven else _used(project, run, failure.kind)
+    if ending.proven:
+        decision = on_proven(used, run, seen, failure, rules)
+    elif failure.kind is FailureKind.MERGE_FAILED and run.task_id:
         decision = on_merge_failed(used, run, failure, ending, rules)
     else:
         decision = after_failure(used, run, seen, failure, rules)

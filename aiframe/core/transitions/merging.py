@@ -6,10 +6,13 @@ fault of the task's, it uses up none of its attempts.
 
 from __future__ import annotations
 
-from aiframe.core.events import Broken, Decision, GoOn, SetStatus
-from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, TaskStatus
+import math
+
+from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
+from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, TaskStatus, Wait
 
 AGAIN = "merge_failed_again"
+NO_TIME = "no_time_to_land"
 """What ``last_error`` says of work that waits for a person."""
 
 
@@ -35,7 +38,28 @@ def _for_a_person(project: Project, run: Run, failure: Failure, rules: Rules) ->
     failure = Failure(
         FailureKind.MERGE_FAILED, said, f"{failure.hint}; {cure}" if failure.hint else cure, agent=failure.agent
     )
-    project = not_returned(project, run.task_id).evolve(failure=failure, last_error=AGAIN)
+    return _rests(not_returned(project, run.task_id).evolve(failure=failure, last_error=AGAIN), run, rules)
+
+
+def on_proven(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Decision:
+    """Proven work did not land in its step. As often as it was not its turn it tries again: each time there are fewer
+    before it. Where its checks need more time than a step has, a person has the word after some tries."""
+    project = project.evolve(state=State.DEV_READY, last_error=failure.message)
+    if failure.kind is FailureKind.TRANSIENT:
+        return Decision(project.evolve(wait=Wait(seen.clock.wall, rules.transient_base_sec)))
+    count = project.streaks.get(NO_TIME, 0) + 1
+    if count < rules.max_attempts:
+        return Decision(project.evolve(streaks={**project.streaks, NO_TIME: count}))
+    said = f"{run.task_id} is proven, and {count} steps were too short to check it on what landed meanwhile"
+    more = f"`aiframe set timeout_sec={2 * math.ceil(run.timeout_s)}`"
+    cure = f"give it more time: {more}, then `aiframe retry {run.task_id}`"
+    streaks = {name: number for name, number in project.streaks.items() if name != NO_TIME}
+    waiting = project.evolve(failure=Failure(failure.kind, said, cure), last_error=NO_TIME, streaks=streaks)
+    return _rests(waiting, run, rules)
+
+
+def _rests(project: Project, run: Run, rules: Rules) -> Decision:
+    """The work waits for a person; other tasks go on where the person said so."""
     if rules.continue_on_task_failure:
         blocked = project.evolve(state=State.DEV_READY)
         return Decision(blocked, (SetStatus(run.task_id, TaskStatus.BLOCKED), GoOn()))
@@ -44,7 +68,7 @@ def _for_a_person(project: Project, run: Run, failure: Failure, rules: Rules) ->
 
 def waits_for_word(project: Project) -> bool:
     """Whether *project* rests because a person has to say what becomes of such work."""
-    return project.state is State.PAUSED and project.last_error == AGAIN
+    return project.state is State.PAUSED and project.last_error in (AGAIN, NO_TIME)
 
 
 def not_returned(project: Project, *task_ids: str) -> Project:
