@@ -6,37 +6,122 @@ Whether something is owed is seen in the repository, not remembered: a kill betw
 
 from __future__ import annotations
 
-from contextlib import suppress
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import host_of, read_origin
 from aiframe.app.project.pushes import NAME, PushRecord, read_pushes, wait_after, write_pushes
-from aiframe.app.project.site import Site
+from aiframe.app.project.site import Site, open_site
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.app.reports.notify import tell_person
 from aiframe.core.errors import AiframeError
 from aiframe.core.patterns import matches_any
-from aiframe.process import now
+from aiframe.process import can_fork, fork_runner, now, spawn_runner
 from aiframe.store.journal import append_event
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.ledger import entered
-from aiframe.workspaces.pushing import NotPushed, is_owed, push_branch
+from aiframe.workspaces.pushing import LATE, TIMEOUT_S, NotPushed, is_owed, push_branch
+
+_POLL_S = 0.1
+_LOOK_S = 1.0
+"""For how long others may have the lock only to see whether somebody has it."""
+_SPARE_S = 10.0
+"""For how much longer than a push may take one that is being made is waited for."""
 
 
-def push_landed(site: Site) -> str:
+def push_landed(site: Site, *, aside: bool = False) -> str:
     """Push what has landed and is not pushed yet, unless that failed a short time ago; says in words what is new.
 
     Never raises for what hinders it: that is recorded, told in the journal and as a notice, and tried again later.
+    *aside*: nobody hears what is said, so it is left for `news_of_pushes`.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     with suppress(AiframeError, OSError, Timeout):
         if _owed(site) is not None:
-            with FileLock(site.layout.control_dir / f"{NAME}.lock", timeout=0):
+            with _lock(site, _LOOK_S if aside else 0.0):
                 owed = _owed(site)
-                return _settle(site, owed, _try(site, owed)) if owed is not None else ""
+                return _settle(site, owed, _try(site, owed), aside=aside) if owed is not None else ""
     return ""
+
+
+def begin_push(site: Site) -> bool:
+    """As `push_landed`, in a process of its own, so that nobody waits for a remote; whether one is at it now.
+
+    What it has to say `news_of_pushes` tells in a later look.
+    """
+    with suppress(AiframeError, OSError):
+        if not site.settings.push.branches or not (is_being_pushed(site) or _owed(site) is not None):
+            return False
+        if not is_being_pushed(site):
+            words = ["aiframe.app.pushing", str(site.root)]
+            place, env, log = site.root, site.environ, site.layout.runner_log
+            if can_fork():
+                work = partial(main, words[1:], site.environ)
+                fork_runner(work, title=words, cwd=place, env=env, keep_fds=[], log=log)
+            else:
+                spawn_runner([sys.executable, "-P", "-m", *words], cwd=place, env=env, keep_fds=[], log=log)
+        return True
+    return False
+
+
+def news_of_pushes(site: Site) -> str:
+    """What became of a push that a process of its own has made, told once; empty for nothing new."""
+    from filelock import Timeout
+
+    record = read_pushes(site.layout) if site.settings.push.branches else None
+    if record is None or not record.said:
+        return ""
+    with suppress(AiframeError, OSError, Timeout), _lock(site, 0.0):
+        write_pushes(site.layout, replace(record, said=""))
+        return record.said
+    return ""
+
+
+def await_push(site: Site, glance: Callable[[], None]) -> str:
+    """Wait for the push that is being made, and make one that is owed still; says in words what is new."""
+    if not site.settings.push.branches:
+        return ""
+    until = time.monotonic() + TIMEOUT_S + _SPARE_S
+    while is_being_pushed(site) and time.monotonic() < until:
+        glance()
+        time.sleep(_POLL_S)
+    return "; ".join(filter(None, [news_of_pushes(site), push_landed(site)]))
+
+
+def is_being_pushed(site: Site) -> bool:
+    """Whether a process is at it."""
+    from filelock import Timeout
+
+    if not site.settings.push.branches or not site.layout.control_dir.is_dir():
+        return False
+    try:
+        with _lock(site, 0.0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def main(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
+    """Push what is owed of the project in *argv*, with the variables *environ*, and leave word of it; 0."""
+    with suppress(AiframeError):
+        site = open_site(Path(argv[0]), os.environ if environ is None else environ)
+        push_landed(site, aside=True)
+    return 0
+
+
+def _lock(site: Site, timeout_s: float) -> AbstractContextManager[object]:
+    from filelock import FileLock
+
+    return FileLock(site.layout.control_dir / f"{NAME}.lock", timeout=timeout_s)
 
 
 class Owed(Struct, frozen=True):
@@ -57,7 +142,10 @@ def _owed(site: Site) -> Owed | None:
         record = PushRecord(settings.remote, origin.target)
     host = host_of(site)
     commit = host.commit_of(f"refs/heads/{origin.target}")
-    if commit is None or commit == record.pushed or (commit == record.failed and now().wall < record.next_at):
+    hangs = record.kind == LATE  # each try takes a minute, whatever is pushed
+    if commit is None or commit == record.pushed:
+        return None
+    if (hangs or commit == record.failed) and now().wall < record.next_at:
         return None
     landed = is_owed(host, record.pushed or origin.commit, commit, entered(host))
     return Owed(host, record, commit) if landed else None
@@ -70,27 +158,28 @@ def _try(site: Site, owed: Owed) -> NotPushed | None:
         return NotPushed("other", error.message)
 
 
-def _settle(site: Site, owed: Owed, failed: NotPushed | None) -> str:
+def _settle(site: Site, owed: Owed, failed: NotPushed | None, *, aside: bool) -> str:
     """Record how it went; what to tell of it, empty for a failure that was told before."""
     record, commit = owed.record, owed.commit
     clock, at, where = now().wall, commit[:12], f"{record.branch} at {record.remote}"
     if failed is None:
-        write_pushes(site.layout, PushRecord(record.remote, record.branch, commit))
+        said = f"{record.branch} is pushed to {record.remote}"
+        write_pushes(site.layout, PushRecord(record.remote, record.branch, commit, said=said if aside else ""))
         _tell(site, "pushed", commit, f"{where} is at {at}")
-        return f"{record.branch} is pushed to {record.remote}"
+        return said
     problem = redactor_of(site).text(failed.message)
     again = record.kind == failed.kind
     since, tries = (record.since, record.tries + 1) if again else (clock, 1)
+    said = "" if again else f"{record.branch} is not pushed to {record.remote} yet: {problem}"
     write_pushes(
         site.layout,
         PushRecord(
             record.remote, record.branch, record.pushed, commit, failed.kind, problem, since, tries,
-            clock + wait_after(tries),
+            clock + wait_after(tries), said if aside else "",
         ),
     )  # fmt: skip
     if again:
         return ""
-    said = f"{record.branch} is not pushed to {record.remote} yet: {problem}"
     _tell(site, "push_failed", f"{commit}:{since:.3f}", said)
     tell_person(site, site.store.load(tolerate_unreadable=True).project)
     return said
@@ -101,3 +190,7 @@ def _tell(site: Site, kind: str, key: str, message: str) -> None:
     append_event(
         site.layout, {"ts": ts, "kind": kind, "key": f"{kind}:{key}", "run_id": "", "role": "", "message": message}
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -78,7 +78,7 @@ def tick(
     if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen) or _may_have_lived(site)):
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
-        return _rest(site, seen, surveyed)
+        return _rest(site, seen, surveyed, wait=wait)
     _check_locks(site, seen)
     older, written = log_names(site.layout), _size(site.layout.runner_log)
     lock = _take_lock(site)
@@ -118,9 +118,9 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
     from aiframe.app.lanes.checks import check_settings
     from aiframe.app.lanes.tending import guard, tend, turn
-    from aiframe.app.pushing import push_landed
+    from aiframe.app.pushing import await_push, begin_push, news_of_pushes
 
-    push_landed(site)  # a kill may have come in between
+    begin_push(site)  # a kill may have come in between
     while True:
         if _may_have_lived(site):  # first, for what is put back may be PROJECT.yaml
             with turn(site) as mine:
@@ -132,9 +132,9 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
         looked, seen = time.monotonic(), lanes_stamp(site.layout)
         with turn(site) as mine:
             tended = tend(site, _begin_lane) if mine else None
-        if tended is not None and tended.news:
-            tended = replace(tended, news=(*tended.news, *filter(None, [push_landed(site)])))
-        for line in tended.news if tended else ():
+        if (tended is not None and tended.news) or 0 < next_push(site) <= time.time():
+            begin_push(site)
+        for line in filter(None, [*(tended.news if tended else ()), news_of_pushes(site)]):
             out(line)
         if not wait or (tended is not None and not tended.running and not tended.news):
             break
@@ -143,6 +143,8 @@ def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Call
             ended = await_an_end(site.root, _LANES_S)
             if ended or lanes_stamp(site.layout) != seen or time.monotonic() - looked >= _LANES_UNSEEN_S:
                 break
+    if wait and (pushed := await_push(site, glance)):
+        out(pushed)
     after = look(site)
     failed = after.loaded.project.state is State.ERROR
     running = tended is None or tended.running > 0
@@ -264,16 +266,24 @@ def _error_in(log: str) -> list[str]:
     return (found + words).splitlines()[:10] if found else []
 
 
-def _rest(site: Site, seen: Look, surveyed: Survey | None) -> TickReport:
-    """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap."""
+def _rest(site: Site, seen: Look, surveyed: Survey | None, *, wait: bool) -> TickReport:
+    """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap.
+
+    Who does not *wait* may have other projects to look at: what is owed to a remote is pushed beside that.
+    """
     state = seen.loaded.project.state
     code = 2 if isinstance(state, Unknown) else 1 if state is State.ERROR else 0
+    pushed_by = 0.0
     if site.settings.push.branches:
-        from aiframe.app.pushing import push_landed
+        from aiframe.app.pushing import begin_push, push_landed
+        from aiframe.workspaces.pushing import TIMEOUT_S
 
-        push_landed(site)
+        if wait:
+            push_landed(site)
+        elif begin_push(site):
+            pushed_by = time.time() + TIMEOUT_S
     message = _load_message()(site, seen)
-    leave_stamp(site, seen, message, code, surveyed, (*_wakes(site, seen), next_push(site)))
+    leave_stamp(site, seen, message, code, surveyed, (*_wakes(site, seen), pushed_by or next_push(site)))
     return TickReport(code, message)
 
 

@@ -16,6 +16,7 @@ from aiframe.workspaces.cleanroom import clean_room
 from aiframe.workspaces.git import OVERRIDES, Repository, message_of, personal_settings, program, search_path
 
 TIMEOUT_S = 60.0
+LATE = "late"
 PROTOCOLS = "file:git:http:https:ssh"
 _OF_THE_PERSON = (
     "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS",
@@ -62,7 +63,7 @@ def push_branch(
         try:
             done = capture([*argv, *words], cwd=host.root, env=env, timeout_s=timeout_s)
         except CommandTimeout:
-            return NotPushed("late", f"it did not end within {timeout_s:g} s")
+            return NotPushed(LATE, f"it did not end within {timeout_s:g} s")
     return problem_of(done)
 
 

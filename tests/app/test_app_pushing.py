@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.lanes import TARGET, landed, lay_lanes, lay_serial
 from support.projects import Bench, dev, git, task, wait_for
+
+from aiframe.workspaces.pushing import TIMEOUT_S
 
 PUSH = {"remote": "origin", "branches": ["land*"]}
 KILL_RUNNER = """#!/bin/sh
@@ -183,6 +189,30 @@ def test_killed_between_landing_and_push_it_is_pushed_at_the_next_tick(tmp_path:
     assert bench.where == "DONE", bench.log()
     assert at(bare) == at(repo)
     assert len(bench.prompts()) == 1
+
+
+@contextmanager
+def mute_remote() -> Iterator[str]:
+    """The address of a remote that takes every call and never answers; at the end of the block it hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"git://127.0.0.1:{server.getsockname()[1]}/x.git"
+
+
+def test_a_push_that_hangs_keeps_no_lane_from_starting_and_landing(tmp_path: Path) -> None:
+    names = ("T1", "T2", "T3")
+    after = dict(zip(names[1:], names, strict=False))
+    tasks = [task(name, f"test -e {name}.txt", blocked_by=[after[name]] if name in after else []) for name in names]
+    bench = lay_lanes(tmp_path, *tasks, work={name: f"touch {name}.txt" for name in names}, push=PUSH)
+    repo, words = tmp_path / "app", bench.argv("run", "--project", str(bench.root))
+    with (tmp_path / "said").open("wb") as said, mute_remote() as address:
+        git(repo, "remote", "add", "origin", address)
+        run = subprocess.Popen(words, stdout=said, stderr=said, env=bench.env)
+        wait_for(lambda: list(bench.statuses().values()) == ["done"] * 3, "all done", deadline_s=TIMEOUT_S * 0.8)
+        assert told(bench) == [], "the first push was over already"
+    assert run.wait(TIMEOUT_S) == 0, "nobody waits for a remote that has hung up"
+    assert landed(repo) == list(names)
+    assert "landed is not pushed to origin yet" in (tmp_path / "said").read_text()
+    assert set(told(bench)) == {"push_failed"}
 
 
 def test_lanes_push_as_one_project(tmp_path: Path) -> None:

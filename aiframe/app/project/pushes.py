@@ -23,7 +23,8 @@ class PushRecord(Struct, frozen=True):
     """*pushed* is the commit of *branch* that is at *remote*, empty before the first one.
 
     *failed* is the commit that did not get there, *kind* and *problem* say why, *since* when that began, *tries* how
-    often it was tried, *next_at* when it is tried again. Times are epoch seconds.
+    often it was tried, *next_at* when it is tried again. Times are epoch seconds. *said* is what is new
+    and nobody was told.
     """
 
     remote: str
@@ -35,6 +36,7 @@ class PushRecord(Struct, frozen=True):
     since: float = 0.0
     tries: int = 0
     next_at: float = 0.0
+    said: str = ""
 
 
 def read_pushes(layout: Layout) -> PushRecord | None:
