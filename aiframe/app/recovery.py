@@ -13,18 +13,18 @@ from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, read_result
 from aiframe.app.attempts.settling import settle
 from aiframe.app.attempts.turns import LandingTurn
-from aiframe.app.attempts.underway import Underway
+from aiframe.app.attempts.underway import Underway, read_underway
 from aiframe.app.attempts.vaulting import left_seal, mend_folders
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.log_holds import bring_logs_back
 from aiframe.app.protection.sandboxing import clean_after
 from aiframe.app.protection.secrets import redactor_of
-from aiframe.core.errors import AiframeError
+from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Ending, JobsEnded
 from aiframe.core.landing import Ticket
 from aiframe.core.model import Run, Task
-from aiframe.process import reap
+from aiframe.process import boot_id, reap
 from aiframe.store.atomic import storage_errors
 from aiframe.store.tasks_file import load_tasks
 
@@ -70,7 +70,11 @@ def recover(site: Site, run: Run) -> tuple[Ending | None, tuple[str, ...]]:
     with StepLog(site.layout, run, redactor_of(site)) as log:
         log.say(f"-- the runner died; {ended} of its processes had to be ended")
         result = read_result(site.layout, run.run_id)
-        log.say(release(site, run.run_id))  # before anything is put back: an agent may be at work in there
+        kept = release(site, run.run_id)  # before anything is put back: an agent may be at work in there
+        log.say(kept)
+        record = read_underway(site.layout, run.run_id) if kept and result is None else None
+        if record is not None and record.boot == boot_id():
+            raise StepError(kept, hint="start the engine (`podman info`, `docker info` say more), then `aiframe tick`")
         if result is not None:
             write_turn(site, run, log)
         notes = (*logs, *mend(site, run, judged=result is not None and not result.waits))

@@ -6,7 +6,6 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -16,14 +15,15 @@ from msgspec.structs import replace
 
 from aiframe.app.project.advance import Look, look
 from aiframe.app.project.lane_stamps import await_an_end, lanes_stamp
-from aiframe.app.project.observe import check_plan, read_text
+from aiframe.app.project.last_words import last_words, printed
+from aiframe.app.project.observe import check_plan
 from aiframe.app.project.pushes import next_push
 from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey
 from aiframe.app.project.steplog import plain
 from aiframe.app.reports.follow import follow_run, log_names
 from aiframe.core.events import CloseLane, OpenLane, StartStep, StopRunner
-from aiframe.core.model import Run, State, Unknown
+from aiframe.core.model import State, Unknown
 from aiframe.core.timing import remaining
 from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned
 from aiframe.store.layout import IGNORED, Layout
@@ -40,8 +40,6 @@ _RACE_S = 0.5
 """How long a tick tries for the run lock: another tick or a look at the status may hold it for a moment."""
 _GLANCE_S = 0.02
 """How often a tick that does not wait looks whether its runner has begun."""
-_WORDS = 64 * 1024
-"""How many bytes of what a runner said are looked through."""
 
 
 class TickReport(Struct, frozen=True):
@@ -80,7 +78,7 @@ def tick(
     if not seen.has_work:
         return _rest(site, seen, surveyed, wait=wait)
     _check_locks(site, seen)
-    older, written = log_names(site.layout), _size(site.layout.runner_log)
+    older, written = log_names(site.layout), printed(site.layout)
     lock = _take_lock(site)
     if lock is None:
         return _follow(site, wait, out, glance)
@@ -235,35 +233,15 @@ def _follow(
     project = after.loaded.project
     lost = project.state is State.RUNNING and not after.seen.lock_held  # its runner died, of a full disk for example
     failed = lost or project.state is State.ERROR or project.failure is not None
-    words = [*(_last_words(site, project.run) if lost else ()), message_of(site)]
-    return TickReport(1 if failed else 0, "\n".join(words), run_id)
+    since = project.run.started.wall if project.run is not None else 0.0
+    words = last_words(site.layout, since=since).lines if lost else ()
+    return TickReport(1 if failed else 0, "\n".join([*words, message_of(site)]), run_id)
 
 
 def _with_last_words(site: Site, report: TickReport, since: int) -> TickReport:
     """*report* of a runner that began no step, with what it said if it gave up; its log had *since* bytes before."""
-    with suppress(OSError), site.layout.runner_log.open("rb") as log:
-        log.seek(since)
-        words = _error_in(log.read(_WORDS).decode("utf-8", "replace"))
-        return replace(report, exit_code=1, message="\n".join([*words, report.message])) if words else report
-    return report
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _last_words(site: Site, run: Run | None) -> list[str]:
-    """What the runner of *run* said when it gave up, and what to do; empty where it was killed."""
-    log = site.layout.runner_log
-    if run is None or not log.exists() or log.stat().st_mtime < run.started.wall:
-        return []
-    return _error_in(read_text(log))
-
-
-def _error_in(log: str) -> list[str]:
-    """The last error in the *log* of a runner, line by line; empty where there is none."""
-    _, found, words = log.rpartition("error: ")
-    return (found + words).splitlines()[:10] if found else []
+    words = last_words(site.layout, after=since).lines
+    return replace(report, exit_code=1, message="\n".join([*words, report.message])) if words else report
 
 
 def _rest(site: Site, seen: Look, surveyed: Survey | None, *, wait: bool) -> TickReport:

@@ -14,6 +14,9 @@ from app.test_app_worktree import TARGET, workspace
 from support.needs import needs
 from support.projects import Bench, git, lock_free, task, wait_for
 
+from aiframe.app.attempts.contained import release
+from aiframe.app.project.site import open_site
+
 __all__ = ["engine"]
 pytestmark = needs("podman")
 
@@ -150,6 +153,32 @@ def test_a_container_that_vanished_with_its_runner_is_run_anew(tmp_path: Path, e
     assert bench.where == "DONE", bench.log()
     assert bench.ended() == [("DEV", "interrupted", "DEV_READY"), ("DEV", "ok", "DEV_READY")]
     assert not (bench.runs()[0] / "stdin").exists(), "a container that comes late could still begin"
+
+
+def test_an_engine_that_does_not_answer_is_told_until_it_does(tmp_path: Path, engine: Engine) -> None:
+    """The agent may be at work in there: nothing is put back, and nothing forgotten, before that is known."""
+    bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
+    run_id = begin(bench)
+    kill_all(bench)
+    wait_for(lambda: lock_free(bench), "the runner's death")
+    gone = {"CONTAINERS_STORAGE_CONF": str(tmp_path / "nowhere.conf"), "CONTAINERS_CONF": str(tmp_path / "none.conf")}
+    (tmp_path / "nowhere.conf").write_text("[storage]\ndriver = 'none'\n")
+    for _ in range(2):
+        done = bench.tick(**gone)
+        assert done.code != 0, done.said
+        assert bench.where == "RUNNING", done.said
+    for verb in ("why", "status"):
+        said = bench.do(verb).said
+        assert "The last runner gave up: the engine does not tell which containers there are" in said
+        assert "podman ps --all" in said
+    site = open_site(bench.root, {**bench.env, **gone})
+    assert "not removed" in release(site, run_id)
+    assert (bench.control_dir / "underway.json").exists(), "forgotten, though its container is there"
+    let_go(bench)
+    bench.tick()
+    assert bench.where == "DONE", bench.log()
+    assert git(bench.root.parent / "my app", "show", f"{TARGET}:starts.txt") == "started"
+    assert containers(bench) == []
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["with its runner", "without a runner"])

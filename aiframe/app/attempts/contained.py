@@ -328,17 +328,20 @@ def own_folders(layout: Layout, run_id: str) -> list[Path]:
 
 
 def release(site: Site, run_id: str) -> str:
-    """Remove the containers of the run and forget it: its result is there, or it is lost. Says what went wrong."""
-    record, said = read_underway(site.layout, run_id), ""
+    """Remove the containers of the run and forget it: its result is there, or it is lost. Says what went wrong.
+
+    One that may still be there is not forgotten: whoever stops the run, or looks after it, finds it by that.
+    """
+    record = read_underway(site.layout, run_id)
     if record is None and not works_in_container(site):  # it may have, before PROJECT.yaml named another kind
         return ""
     try:
         engine = Engine(record.program, site.environ) if record is not None else engine_of(site)
         worker.remove(engine, worker.names(engine, run_id, site.root))
     except AiframeError as error:
-        said = f"the containers of the run are not removed: {error.message}"
+        return f"the containers of the run are not removed: {error.message}"
     end_underway(site.layout)
-    return said
+    return ""
 
 
 def stop_contained(layout: Layout, environ: Mapping[str, str], run_id: str) -> bool:

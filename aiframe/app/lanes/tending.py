@@ -19,7 +19,6 @@ from aiframe.app import commands
 from aiframe.app.lanes.closing import close
 from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import follow, open_
-from aiframe.app.lanes.opening import follow, open_, variable_of
 from aiframe.app.lanes.troubles import Troubles
 from aiframe.app.project.advance import held
 from aiframe.app.project.books import keep_books

@@ -4,7 +4,7 @@ again after growing pauses, and in the end its task fails for that reason, with 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from aiframe.app.project.lane_troubles import Trouble, read_troubles, write_troubles
 from aiframe.app.project.lanes import lane_root
+from aiframe.app.project.last_words import last_words, printed
 from aiframe.app.project.site import Site
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError, LockHeld, UnreadableFile
@@ -20,9 +21,6 @@ from aiframe.process import now
 from aiframe.store.control import read_control
 from aiframe.store.journal import append_event
 from aiframe.store.layout import Layout
-
-_LAST_WORDS = 64 * 1024
-"""How many bytes of what a runner printed are looked through."""
 
 
 class Troubles:
@@ -56,14 +54,15 @@ class Troubles:
         begun = self._known.get(task_id, Trouble())
         if begun.generation < 0 or begun.generation != _generation(root):
             return False
-        words = _last_words(Layout(root), begun.printed)
-        self.find(task_id, *(words or ("its runner ended without a word", f"read {Layout(root).runner_log}")))
+        words = last_words(Layout(root), after=begun.printed)
+        silent = "its runner ended without a word", f"read {Layout(root).runner_log}"
+        self.find(task_id, *((words.message, words.hint) if words.message else silent))
         return True
 
     def note_begun(self, task_id: str, root: Path) -> None:
         """The lane is begun now."""
         before = self._known.get(task_id, Trouble())
-        self._known[task_id] = replace(before, generation=_generation(root), printed=_printed(Layout(root)))
+        self._known[task_id] = replace(before, generation=_generation(root), printed=printed(Layout(root)))
         self._write()  # first: after a kill, too, it is known
 
     def forget(self, task_id: str) -> None:
@@ -140,21 +139,3 @@ def _generation(root: Path) -> int:
         record = read_control(Layout(root))
         return record.project.generation if record is not None else 0
     return -2
-
-
-def _printed(layout: Layout) -> int:
-    try:
-        return layout.runner_log.stat().st_size
-    except OSError:
-        return 0
-
-
-def _last_words(layout: Layout, since: int) -> Sequence[str]:
-    """The error and the cure that the runners have printed *since* so many bytes; empty for none."""
-    with suppress(OSError), layout.runner_log.open("rb") as log:
-        log.seek(since if since <= _printed(layout) else 0)
-        said = log.read(_LAST_WORDS).decode("utf-8", "replace")
-        _, found, words = said.rpartition("error: ")
-        message, _, hint = words.partition("\n  cure: ")
-        return (" ".join(message.split()), " ".join(hint.split())) if found else ()
-    return ()

@@ -17,6 +17,7 @@ from aiframe.app.attempts.playing import next_agent
 from aiframe.app.project.intake import open_questions
 from aiframe.app.project.landed import landing_branch, merge_command
 from aiframe.app.project.lanes import Lane, has_lanes, read_lanes
+from aiframe.app.project.last_words import LastWords, last_words
 from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
 from aiframe.app.project.offers import waiting
 from aiframe.app.project.pushes import unpushed
@@ -342,8 +343,18 @@ def _queue(site: Site, project: Project, seen: Seen) -> tuple[Waiting, ...]:
 def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
     blank = _open_form_questions(site, project)
     said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site), landed=merge_command(site))
+    if project.run is not None and not seen.lock_held:
+        said = _with_last_words(said, last_words(site.layout, since=project.run.started.wall))
     cures = (*said.cures, *waiting(site), *unpushed(site.layout, held_in(site)))
     return replace(said, cures=tuple(dict.fromkeys(cures)))
+
+
+def _with_last_words(said: Explanation, words: LastWords) -> Explanation:
+    """*said* of a step without a runner, with why the last one gave up: the next one may do so, too."""
+    if not words.message:
+        return said
+    headline = f"{said.headline}. The last runner gave up: {words.message}"
+    return replace(said, headline=headline, cures=(*filter(None, [words.hint]), *said.cures))
 
 
 def _explain_or_blame(site: Site, project: Project, seen: Seen, readings: _Readings) -> Explanation:
