@@ -156,6 +156,19 @@ def test_what_belongs_to_nobody_ends_with_the_last_it_may_belong_to(bench: Bench
     assert alive(*files) == ["late"]
 
 
+def test_what_belongs_to_nobody_outlives_those_to_whom_it_may_not_belong_alone(bench: Bench, tmp_path: Path) -> None:
+    daemon = tmp_path / "daemon"
+    bench.start("first", *sleeper(tmp_path / "first"))
+    bench.start("its", *leave("untagged bare", "daemon", "time.sleep(60)"))
+    bench.until(lambda: alive(tmp_path / "first") and bench.printed["its"])
+    bench.crew.stop("first")
+    bench.until(lambda: "first" in bench.ended)
+    assert alive(daemon) == ["daemon"]
+    bench.crew.stop("its")
+    bench.until(lambda: "its" in bench.ended)
+    assert alive(daemon) == []
+
+
 def test_a_stop_asks_daemons_too(bench: Bench, tmp_path: Path) -> None:
     polite = "trap 'touch asked; exit' TERM; echo up; while :; do sleep 0.02; done"
     bench.start("it", f"env -i PATH=$PATH setsid sh -c \"{polite}\" & trap '' TERM; while :; do sleep 0.1; done")
