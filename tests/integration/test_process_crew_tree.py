@@ -17,7 +17,7 @@ from support.crews import Bench, alive, eventually, pid_in, python, sleeper
 
 import aiframe
 from aiframe import guardian
-from aiframe.process import Crew, carriers
+from aiframe.process import Crew, carriers, reap
 
 pytestmark = pytest.mark.skipif(not guardian.LINUX, reason="orphans come back to a foreman on Linux only")
 
@@ -272,6 +272,17 @@ def test_nothing_outlives_the_chiefs(hold: Callable[..., Held], tmp_path: Path, 
     assert eventually(lambda: alive(*files) == [])
     assert eventually(lambda: not guardian.process_table().keys() & {chiefs.guardian, chiefs.foreman})
     assert carriers(str(tmp_path)) == []
+
+
+def test_all_chiefs_killed_the_leaders_die_and_reap_finds_the_rest(hold: Callable[..., Held], tmp_path: Path) -> None:
+    process, chiefs, files = hold(*WAYS)
+    guardian.signal_all((chiefs.holder, chiefs.guardian, chiefs.foreman), signal.SIGKILL)
+    process.wait()
+    assert eventually(lambda: not any(name.endswith("leader") for name in alive(*files)))
+    reap(str(tmp_path))
+    left = alive(*files)
+    guardian.signal_all([pid_in(tmp_path / name) for name in left], signal.SIGKILL)
+    assert left == ["bare", "bare daemon"]  # orphans without a cookie: only a chief finds them
 
 
 def test_a_stopped_foreman_and_a_killed_holder(hold: Callable[..., Held]) -> None:
