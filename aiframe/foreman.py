@@ -130,7 +130,6 @@ class _Foreman:
         """Of each child that is no leader: the numbers of the commands to which it may belong."""
         self._me, self._guardian = os.getpid(), os.getppid()
         self._env = dict(os.environb)
-        self._null = os.open(os.devnull, os.O_RDWR)
         self._alarms = guardian.listen((signal.SIGCHLD,))
         guardian.become_subreaper()
         _wear(tag(self._guardian, _NOBODY))
@@ -194,8 +193,8 @@ class _Foreman:
             if os.getppid() != self._me:  # it died just before
                 os._exit(NOT_STARTED)
             _wear(tag(self._guardian, number))
-            for stream, source in enumerate((self._null, output, output)):
-                os.dup2(source, stream)
+            os.dup2(output, 1)  # in the place of the guardian's; 0 is nothing for it too
+            os.dup2(output, 2)
             os.chdir(cwd)
             os.execve(program, argv, {**self._env, **env, self._variable(number): b"1"})
         except (OSError, ValueError) as error:

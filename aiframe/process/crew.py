@@ -176,7 +176,7 @@ class Crew:
             key = next(key for key, running in self._running.items() if running.number == number)
             self._finish(key, os.waitstatus_to_exitcode(status), seconds)
         overdue = any(due <= time.monotonic() for due in self._due.values())
-        if self._tree.ended or self._tree.gone or self._cut or overdue:
+        if self._tree.gone or self._cut or overdue:
             self._lose()
 
     def _lose(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         pytest.param("cat; echo end", 0, "end\n", id="nothing on standard input"),
         pytest.param("(sleep 0.2; echo late) & echo early; wait", 0, "early\nlate\n", id="a child in the background"),
         pytest.param("echo $BASE, $BOTH, $OWN", 0, "base, own, own\n", id="variables"),
-        pytest.param("umask 027; umask", 0, "0027\n", id="umask"),
+        pytest.param("trap '' TERM; kill -TERM 0; echo alone", 0, "alone\n", id="a process group of its own"),
     ],
 )
 def test_a_command(bench: Bench, line: str, code: int, printed: str) -> None:
@@ -177,6 +178,16 @@ def test_output_comes_while_the_command_runs_in_small_pieces(bench: Bench) -> No
     assert sum(map(len, pieces)) == 1_000_001
 
 
+@pytest.mark.skipif(not guardian.LINUX, reason="pipes can be made longer on Linux only")
+def test_what_is_in_a_long_pipe_at_the_end_is_not_lost(bench: Bench) -> None:
+    write = "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20); os.write(1, b'x' * (1 << 20)); os.mkdir('done')"
+    bench.start("it", *python(write))
+    assert eventually((bench.folder / "done").exists)
+    time.sleep(0.5)  # now its end, too, has been told
+    bench.until(lambda: bench.ended)
+    assert len(bench.printed["it"]) == 1 << 20
+
+
 def test_a_command_waits_for_whom_takes_its_output(bench: Bench) -> None:
     bench.start("it", "head -c 2000000 /dev/zero; touch through")
     assert not eventually((bench.folder / "through").exists, within_s=0.5)
@@ -236,6 +247,7 @@ def test_a_second_stop_may_be_shorter_and_not_longer(bench: Bench) -> None:
             bench.crew.stop(key, grace_s=grace_s)
     bench.until(lambda: len(bench.ended) == 2)
     assert {ended.code for ended in bench.ended.values()} == {-9}
+    assert not bench.crew.lost
 
 
 def test_nothing_happens_to_those_who_do_not_run(bench: Bench) -> None:
