@@ -8,7 +8,6 @@ as :class:`aiframe.core.ports.Agent` says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -74,6 +73,8 @@ def _added(name: str) -> EntryPoint:
     for entry in _entries():
         if entry.name == name:
             return entry
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known_agents(), 1)
     meant = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(f"there is no agent {name!r}", hint=f"{meant}known agents: {', '.join(known_agents())}")

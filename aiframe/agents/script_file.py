@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-import yaml
-from msgspec import Struct
 
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import FailureKind, Role
@@ -18,8 +16,6 @@ from aiframe.core.problem import Problem
 MAX_BYTES = 32 * 1024 * 1024
 VERSION = 1
 HINT = "docs/scripted-agent.md explains the format"
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Texts: TypeAlias = dict[str, str]
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=86400)]
@@ -86,39 +82,40 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cost_usd: Annotated[float, msgspec.Meta(ge=0, le=10**9)] | None = None
 
 
-class _Place(Struct, frozen=True):
-    """What is wrong, and the node of the file that it is about."""
-
-    node: yaml.Node
-    message: str
-
-
 def read_script(path: Path) -> tuple[Turn, ...]:
     """The turns of the file *path*. Raises UnreadableFile with the place of everything that is wrong in it."""
-    try:
-        root = _compose(_text(path))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise UnreadableFile([Problem(path, error.problem or "no YAML", line, column)], hint=HINT) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UnreadableFile([Problem(path, f"no YAML: {error}".splitlines()[0])], hint=HINT) from None
-    if root is None:
-        raise UnreadableFile([Problem(path, "the file is empty: it needs version and turns")], hint=HINT)
-    turns, wrong = _turns(root)
-    if wrong:
-        found = [_problem(path, place) for place in wrong]
-        raise UnreadableFile(found, hint=HINT)
+    text = _text(path)
+    turns = _turns_of_json(text)
+    if turns is None:
+        from aiframe.agents.script_yaml import read_turns
+
+        turns = read_turns(path, text)
     return turns
 
 
-def _compose(text: str) -> yaml.Node | None:
-    """The YAML in *text*, quickly where it is well formed; the slow way says more exactly where it is not."""
+def _turns_of_json(text: str) -> tuple[Turn, ...] | None:
+    """The turns in *text* where that is JSON without a fault; else None: a reader of YAML can tell the place."""
+    if not text.startswith("{"):
+        return None
     try:
-        root: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
-    except yaml.YAMLError:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    return root
+        root = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        if root.keys() != {"version", "turns"} or type(root["version"]) is not int or root["version"] != VERSION:
+            return None
+        return msgspec.convert(root["turns"], tuple[Turn, ...]) or None
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of *pairs*. Raises ValueError for a name that is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
 
 
 def _text(path: Path) -> str:
@@ -135,88 +132,6 @@ def _text(path: Path) -> str:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - raw.rfind(b"\n", 0, error.start)
         raise UnreadableFile([Problem(path, "this byte is no UTF-8", line, column)], hint=HINT) from None
-
-
-def _problem(path: Path, place: _Place) -> Problem:
-    mark = place.node.start_mark
-    return Problem(path, place.message, mark.line + 1, mark.column + 1)
-
-
-def _turns(root: yaml.Node) -> tuple[tuple[Turn, ...], list[_Place]]:
-    wrong = list(_duplicates(root, set()))
-    fields = _pairs(root)
-    for name in fields:
-        if name not in ("version", "turns"):
-            wrong.append(_Place(fields[name][0], f"unknown field {name!r}; there are version and turns"))
-    if "version" not in fields or fields["version"][1].value != str(VERSION):
-        wrong.append(_Place(fields["version"][1] if "version" in fields else root, f"version must be {VERSION}"))
-    listed = fields["turns"][1] if "turns" in fields else root
-    if not isinstance(listed, yaml.SequenceNode) or not listed.value:
-        return (), [*wrong, _Place(listed, "turns must be a list with at least one turn")]
-    turns = []
-    for node in listed.value:
-        turn = _turn(node)
-        if isinstance(turn, Turn):
-            turns.append(turn)
-        else:
-            wrong.append(turn)
-    return tuple(turns), wrong
-
-
-def _turn(node: yaml.Node) -> Turn | _Place:
-    try:
-        return msgspec.convert(_value(node), Turn)
-    except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `")
-        return _Place(_at(node, path.rstrip("`"), what), what.replace("Object", "the turn"))
-    except yaml.MarkedYAMLError as error:
-        return _Place(node, error.problem or "no value")
-    except (ValueError, TypeError, RecursionError) as error:
-        return _Place(node, f"no value: {error}")
-
-
-def _value(node: yaml.Node) -> Any:
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _at(node: yaml.Node, path: str, what: str) -> yaml.Node:
-    """The node that msgspec's *path* (``$.replace[0].old``) leads to, or the key that it calls unknown."""
-    for name, index in re.findall(r"\.([A-Za-z_]+)|\[(\d+)\]", path):
-        pairs = _pairs(node)
-        if name in pairs:
-            node = pairs[name][1]
-        elif index and isinstance(node, yaml.SequenceNode):
-            node = node.value[int(index)]
-    unknown = re.search(r"unknown field `(.*)`", what)
-    return _pairs(node)[unknown[1]][0] if unknown and unknown[1] in _pairs(node) else node
-
-
-def _pairs(node: yaml.Node) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-    if not isinstance(node, yaml.MappingNode):
-        return {}
-    return {key.value: (key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)}
-
-
-def _duplicates(node: yaml.Node, seen: set[int]) -> Iterator[_Place]:
-    """Keys that a mapping has twice: YAML would silently take the last."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _duplicates(item, seen)
-    if isinstance(node, yaml.MappingNode):
-        names: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in names:
-                    yield _Place(key, f"{key.value!r} is there twice")
-                names.add(key.value)
-            yield from _duplicates(value, seen)
 
 
 def choose_turn(turns: Sequence[Turn], role: Role, task: str, attempt: int, repeat: int = 0) -> Turn | None:

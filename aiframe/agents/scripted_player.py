@@ -24,7 +24,6 @@ from aiframe.agents.lines import json_object
 from aiframe.agents.script_file import HINT, Tokens, Turn, choose_turn, read_script
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.model import FailureKind, Role
-from aiframe.process import capture
 
 OUTPUT_BYTES = 1024 * 1024
 OUTPUT_SHOWN = 8000
@@ -215,6 +214,8 @@ def _delete(path: Path) -> None:
 
 
 def _run(line: str, workspace: Path) -> None:
+    from aiframe.process import capture  # most turns start nothing
+
     emit("command", command=line)
     done = capture(
         ["/bin/sh", "-c", f"exec 2>&1\n{line}"], cwd=workspace, timeout_s=float("inf"), limit_bytes=OUTPUT_BYTES

@@ -309,6 +309,18 @@ def test_the_nearest_turn_is_chosen(role: Role, task: str, attempt: int, say: st
         pytest.param("a: \0", ["s.yaml: no YAML: unacceptable character"], id="NUL"),
         pytest.param("[" * 5000, ["s.yaml: no YAML"], id="deep nesting"),
         pytest.param("&a [*a]", ["s.yaml:1:1: version"], id="a list in itself"),
+        pytest.param('{"turns": [{"role": "PO"}]}', ["s.yaml:1:1: version must be 1"], id="JSON without a version"),
+        pytest.param('{"version": true, "turns": [{"role": "PO"}]}', ["s.yaml:1:13: version"], id="JSON of no version"),
+        pytest.param('{"version": 1, "turns": []}', ["s.yaml:1:25: turns must be"], id="JSON without turns"),
+        pytest.param('{"version": 1, "turns": [{"role": "PO"}], "x": 1}', ["1:43: unknown field 'x'"], id="JSON field"),
+        pytest.param(
+            '{"version": 1, "turns": [{"role": "PO",\n"say": "", "say": ""}]}',
+            ["s.yaml:2:12: 'say' is there twice"],
+            id="JSON with the same twice",
+        ),
+        pytest.param(
+            '{"version": 1, "turns": [{"role": "PO", "delay": NaN}]}', ["s.yaml:1:50: Expected `float`"], id="JSON NaN"
+        ),
     ],
 )
 def test_an_unreadable_script_names_the_place(tmp_path: Path, text: str | bytes, said: list[str]) -> None:
@@ -345,6 +357,12 @@ def test_the_documented_example_plays(step: AgentRequest) -> None:
         assert answer.failure is None
         assert answer.closing is not None
     assert Path(step.workspace, "hello.sh").read_text() == "echo hello\n"
+
+
+def test_json_is_read_as_json(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text('{"version": 1, "turns": [{"role": "PO", "say": "\\ud83d\\ude00\\/", "delay": 1e2}]}\n')
+    assert read_script(path) == (Turn(Role.PO, say="\U0001f600/", delay=100),)
 
 
 def test_a_byte_order_mark_is_no_harm(tmp_path: Path) -> None:
