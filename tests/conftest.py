@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.copies import close_copier
 from support.leftovers import carriers_left, end
 from support.needs import left_out, needed
 
@@ -38,6 +39,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         patch.setenv("AIFRAME_TEST_SESSION", session)
         yield
+        close_copier()
         left = carriers_left(f"AIFRAME_TEST_SESSION={session}", f"HOME={home}", grace_s=5)
         end(left)
     assert not left, "processes of runs outlived the tests of this worker: " + "; ".join(

@@ -28,6 +28,7 @@ from aiframe.store.locks import RunLock, is_run_locked
 from aiframe.store.project_store import Loaded, ProjectStore
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
+from support.copies import can_copy, copier
 
 AIFRAME = (sys.executable, "-P", "-m", "aiframe")
 TICK_S = 60.0
@@ -73,7 +74,11 @@ class Ground:
 
     def tick(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run `aiframe tick` to its end."""
-        argv = [*AIFRAME, "tick", "--project", str(self.root), *options]
+        words = ("tick", "--project", str(self.root), *options)
+        if can_copy() and copier().fits(words, self.environ):
+            code, out, err = copier().run(words, Path.cwd(), self.environ, TICK_S)
+            return subprocess.CompletedProcess(words, code, out.decode(), err.decode())
+        argv = [*AIFRAME, *words]
         return subprocess.run(argv, env=dict(self.environ), capture_output=True, text=True, timeout=TICK_S)
 
     def start_tick(self, *options: str) -> subprocess.Popen[bytes]:

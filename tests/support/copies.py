@@ -1,0 +1,237 @@
+"""`aiframe` as a copy of an interpreter that has loaded all of it: what starting and loading cost is paid once.
+
+Each command is a process all the same, with arguments, environment, folder and streams of its own, for those who look
+into /proc, too; only that it is forked where another is started anew, which takes ten times as long. That all works
+from a cold start is shown by tests that start it so (`Bench.argv`), and by tests/cli/test_cli_cold.py.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import io
+import json
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiframe
+
+_FIXED = ("LANG", "LC_", "LD_", "MALLOC_", "PYTHON", "TZ")
+"""What an interpreter reads from its environment when it starts: with other values of it there is no copying."""
+
+_ROOM = 8192
+"""Bytes for the arguments of a copy, and for its environment: they take the place of those of the interpreter."""
+
+_PLACES = {"arguments": 45, "environment": 47}
+"""Where among the fields of /proc/self/stat that follow the name their places in memory are told."""
+
+
+def can_copy() -> bool:
+    """Whether this is a system whose ways are known (Linux)."""
+    return sys.platform == "linux"
+
+
+class Copier:
+    """The interpreter that is copied; of a worker there is one."""
+
+    def __init__(self) -> None:
+        self._fixed = _fixed(os.environ)
+        self._turn = threading.Lock()
+        self._line, there = socket.socketpair()
+        tests, package = str(Path(__file__).parents[1]), str(Path(aiframe.__file__).parents[1])
+        code = (
+            f"import sys; sys.path[:0] = {[tests, package]}; from support.copies import serve; serve({there.fileno()})"
+        )
+        with there:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code, "-" * _ROOM], env={**os.environ, "AIFRAME_TEST_ROOM": "-" * _ROOM},
+                pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/",
+            )  # fmt: skip
+
+    def fits(self, words: Sequence[str], env: Mapping[str, str]) -> bool:
+        """Whether ``aiframe WORDS`` with the environment *env* would be the same from a copy."""
+        return _fixed(env) == self._fixed and max(len(repr(words)), len(repr(env))) < _ROOM
+
+    def run(
+        self, words: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float
+    ) -> tuple[int, bytes, bytes]:
+        """``aiframe WORDS`` to its end: exit code (minus the signal that ended it), standard output, standard error.
+
+        It is over when nobody can write to these any more. Raises TimeoutError after *timeout_s* seconds.
+        """
+        (out, its_out), (err, its_err), (told, its_end) = os.pipe(), os.pipe(), os.pipe()
+        asked = json.dumps([list(words), str(cwd), dict(env)]).encode()
+        with self._turn:
+            try:
+                socket.send_fds(self._line, [len(asked).to_bytes(8)], [its_out, its_err, its_end])
+                self._line.sendall(asked)
+            finally:
+                for descriptor in (its_out, its_err, its_end):
+                    os.close(descriptor)
+        said: dict[int, bytes] = {out: b"", err: b"", told: b""}
+        try:
+            _read_all(said, timeout_s)
+        except BaseException:
+            with suppress(OSError, IndexError):
+                os.kill(int(said[told].split()[0]), signal.SIGKILL)
+            raise
+        finally:
+            for descriptor in said:
+                os.close(descriptor)
+        return int(said[told].split()[1]), said[out], said[err]
+
+    def close(self) -> None:
+        """End the interpreter; commands that it has started go on."""
+        self._line.close()
+        self._process.wait()
+
+
+@cache
+def copier() -> Copier:
+    """The one of this worker, started at its first use."""
+    return Copier()
+
+
+def close_copier() -> None:
+    """End the interpreter of this worker, where one was needed."""
+    if copier.cache_info().currsize:
+        copier().close()
+        copier.cache_clear()
+
+
+def _fixed(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name.startswith(_FIXED)}
+
+
+def _read_all(said: dict[int, bytes], timeout_s: float) -> None:
+    """Read from each descriptor until nobody can write any more."""
+    end, poll, open_ones = time.monotonic() + timeout_s, select.poll(), set(said)
+    for descriptor in said:
+        poll.register(descriptor, select.POLLIN)
+    while open_ones:
+        if time.monotonic() > end:
+            raise TimeoutError(f"no end within {timeout_s:g} s, but {said}")
+        for descriptor, _ in poll.poll(1000):
+            chunk = os.read(descriptor, 65536)
+            said[descriptor] += chunk
+            if not chunk:
+                poll.unregister(descriptor)
+                open_ones.discard(descriptor)
+
+
+# The other side -------------------------------------------------------------------------------------------------------
+
+
+def serve(number: int) -> None:
+    """Load all of aiframe, then be copied whenever the other end of the socket *number* asks, until it is gone."""
+    for module in pkgutil.walk_packages(aiframe.__path__, "aiframe."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()
+    line = socket.socket(fileno=number)
+    ends: dict[int, int] = {}
+    wakes, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    while True:
+        readable, _, _ = select.select([number, wakes], [], [])
+        if wakes in readable:
+            os.read(wakes, 4096)
+            _tell_ends(ends)
+        if number not in readable:
+            continue
+        head, streams, _, _ = socket.recv_fds(line, 8, 3)
+        if not head:
+            return
+        words, cwd, env = json.loads(_exactly(line, int.from_bytes(head)))
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (wakes, wake, streams.pop(), line.detach(), *ends.values()):
+                os.close(descriptor)
+            _become(words, cwd, env, streams)
+        out, err, end = streams
+        os.close(out)
+        os.close(err)
+        os.write(end, f"{pid} ".encode())
+        ends[pid] = end
+
+
+def _exactly(line: socket.socket, size: int) -> bytes:
+    got = b""
+    while len(got) < size:
+        got += line.recv(size - len(got))
+    return got
+
+
+def _tell_ends(ends: dict[int, int]) -> None:
+    """Write how each copy ended that has."""
+    while ends:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        end = ends.pop(pid)
+        with suppress(BrokenPipeError):  # whoever asked has lost patience
+            os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
+        os.close(end)
+
+
+def _become(words: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:
+    """Be ``python -m aiframe WORDS`` to its end: the same arguments, environment, folder, search path and streams."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    _show("environment", [f"{name}={value}" for name, value in env.items()])
+    _show("arguments", [sys.executable, "-m", "aiframe", *words])
+    for descriptor, stream in zip(streams, (1, 2), strict=True):
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    sys.stdout, sys.stderr = _printer(1, sys.stdout), _printer(2, sys.stderr)
+    sys.path[:3] = [os.getcwd()]
+    sys.argv[:] = ["aiframe", *words]
+    code = 1
+    try:
+        runpy.run_module("aiframe", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        sys.__excepthook__(*sys.exc_info())
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # to take down all that is loaded would take longer than most commands
+
+
+def _show(what: str, words: Sequence[str]) -> None:
+    """Let /proc tell *words* as this process's arguments or environment."""
+    stat = Path("/proc/self/stat").read_bytes()
+    at = _PLACES[what]
+    begin, end = map(int, stat[stat.rindex(b")") + 2 :].split()[at : at + 2])
+    text = b"".join(os.fsencode(word) + b"\0" for word in words)
+    assert len(text) <= end - begin
+    with open("/proc/self/mem", "wb", buffering=0) as memory:
+        memory.seek(begin)
+        memory.write(text.ljust(end - begin, b"\0"))
+
+
+def _printer(stream: int, like: Any) -> io.TextIOWrapper:
+    """Text for the descriptor *stream*; the one *like* it was made for another file, and remembers which kind."""
+    into = io.BufferedWriter(io.FileIO(stream, "wb", closefd=False))
+    return io.TextIOWrapper(into, encoding=like.encoding, errors=like.errors, line_buffering=like.line_buffering)
