@@ -68,24 +68,28 @@ MAKES: dict[str, str] = {
     "odd names": "echo x > 'a b'; echo y > '-dash'; echo z > ä; echo q > '\"quote\"'",
     "a name of two lines": "echo r > \"$(printf 'new\\nline')\"",
     "yaml like": "printf -- '- a: 1\\n# none\\n%%TAG\\n---\\n...\\n' > a.txt; printf ': ' > b.txt; printf yes > c.txt",
-    "nothing": "true",
 }
+EACH_IN_ITS_FOLDER = "; ".join(f"(cd '{name}' && {line})" for name, line in MAKES.items())
 
 
-@pytest.mark.parametrize("line", [pytest.param(line, id=name) for name, line in MAKES.items()])
+@pytest.mark.parametrize("line", [pytest.param(EACH_IN_ITS_FOLDER, id="all sorts"), pytest.param("true", id="nothing")])
 def test_whatever_an_agent_makes_of_the_files_is_made_again(tmp_path: Path, line: str) -> None:
     bench = lay_project(tmp_path, task("T1", "true"), turns=[dev("T1", run=[line])])
-    bench.write("old.txt", "old\n")
-    bench.write("old.sh", "#!/bin/sh\n").chmod(0o755)
-    bench.write("dir/deep.txt", "deep\n")
-    (bench.root / "old-link").symlink_to("old.txt")
+    for name in MAKES:
+        bench.write(f"{name}/old.txt", "old\n")
+        bench.write(f"{name}/old.sh", "#!/bin/sh\n").chmod(0o755)
+        bench.write(f"{name}/dir/deep.txt", "deep\n")
+        (bench.root / name / "old-link").symlink_to("old.txt")
     before = twin(bench, tmp_path, recorded(tmp_path))
     ran = bench.tick("--record", str(recorded(tmp_path)))
     assert (ran.code, bench.where) == (0, "DONE"), ran.said
     ran = before.tick()
     assert (ran.code, before.where) == (0, "DONE"), ran.said
     assert story(before) == story(bench)
-    assert not any(turn.run for turn in read_script(recorded(tmp_path))), "the commands are not run again"
+    (turn,) = read_script(recorded(tmp_path))
+    told = [turn.clear, turn.files, turn.binary, turn.links, turn.modes, turn.delete]
+    assert {name.split("/")[0] for names in told for name in names} == (set(MAKES) if line != "true" else set())
+    assert not turn.run, "the commands are not run again"
 
 
 def test_a_whole_project_with_its_failures_is_played_again(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_session_is_taken_up_for_the_same_input_alone(
     tmp_path: Path, change: Callable[[Bench], None], goes_on: bool
 ) -> None:
     first = {**TURNS[0], "run": ['sed -i \'s/"RUNNING"/"PAUSED"/\' STATE.json']}
-    bench = lay_project(tmp_path, task("T1", CHECK), turns=[first, dev("T2"), *TURNS[1:]], limits={"max_attempts": 9})
+    bench = lay_project(tmp_path, task("T1", CHECK), turns=[first, dev("T2"), *TURNS[1:]], limits={"max_attempts": 2})
     bench.tick()
     assert (bench.where, sessions(bench)) == ("PAUSED", [FIRST])
     change(bench)
