@@ -73,15 +73,10 @@ class Copier:
 
         It is over when nobody can write to these any more. Raises TimeoutError after *timeout_s* seconds.
         """
-        (out, its_out), (err, its_err), (told, its_end) = os.pipe(), os.pipe(), os.pipe()
-        asked = json.dumps([list(words), str(cwd), dict(env)]).encode()
-        with self._turn:
-            try:
-                socket.send_fds(self._line, [len(asked).to_bytes(8)], [its_out, its_err, its_end])
-                self._line.sendall(asked)
-            finally:
-                for descriptor in (its_out, its_err, its_end):
-                    os.close(descriptor)
+        (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+        told = self._copy(["", list(words), str(cwd), dict(env)], its_out, its_err)
+        os.close(its_out)
+        os.close(its_err)
         said: dict[int, bytes] = {out: b"", err: b"", told: b""}
         try:
             _read_all(said, timeout_s)
@@ -94,10 +89,62 @@ class Copier:
                 os.close(descriptor)
         return int(said[told].split()[1]), said[out], said[err]
 
+    def start(self, code: str, words: Sequence[str]) -> Copy:
+        """``python -c CODE WORDS`` in this folder and with this environment."""
+        out, its_out = os.pipe()
+        told = self._copy([code, list(words), os.getcwd(), dict(os.environ)], its_out, 2)
+        os.close(its_out)
+        return Copy(out, told)
+
+    def _copy(self, wanted: list[Any], out: int, err: int) -> int:
+        """Where the new copy's id is told, and how it has ended."""
+        told, its_end = os.pipe()
+        asked = json.dumps(wanted).encode()
+        with self._turn:
+            socket.send_fds(self._line, [len(asked).to_bytes(8)], [out, err, its_end])
+            self._line.sendall(asked)
+        os.close(its_end)
+        return told
+
     def close(self) -> None:
         """End the interpreter; commands that it has started go on."""
         self._line.close()
         self._process.wait()
+
+
+class Copy:
+    """A copy that lives, in the words of subprocess.Popen."""
+
+    def __init__(self, out: int, told: int) -> None:
+        self.stdout = os.fdopen(out)
+        self._told = told
+        self.pid = int(os.read(told, 100).split()[0])
+
+    def wait(self, timeout: float = 60) -> None:
+        """Return once it has ended. Raises TimeoutExpired after *timeout* seconds."""
+        poll = select.poll()
+        poll.register(self._told, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            raise subprocess.TimeoutExpired("", timeout)
+
+    def kill(self) -> None:
+        """SIGKILL to it, if it lives."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def __enter__(self) -> Copy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stdout.close()
+        os.close(self._told)
+
+
+def started(code: str, words: Sequence[str]) -> Copy | subprocess.Popen[str]:
+    """``python -c CODE WORDS``, with its standard output to be read, as a copy where that is possible."""
+    if can_copy() and copier().fits([code, *words], os.environ):
+        return copier().start(code, words)
+    return subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE, text=True)
 
 
 @cache
@@ -159,14 +206,14 @@ def serve(number: int) -> None:
         head, streams, _, _ = socket.recv_fds(line, 8, 3)
         if not head:
             return
-        words, cwd, env = json.loads(_exactly(line, int.from_bytes(head)))
+        code, words, cwd, env = json.loads(_exactly(line, int.from_bytes(head)))
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for descriptor in (wakes, wake, streams.pop(), line.detach(), *ends.values()):
                 os.close(descriptor)
-            _become(words, cwd, env, streams)
+            _become(code, words, cwd, env, streams)
         out, err, end = streams
         os.close(out)
         os.close(err)
@@ -193,30 +240,37 @@ def _tell_ends(ends: dict[int, int]) -> None:
         os.close(end)
 
 
-def _become(words: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:
-    """Be ``python -m aiframe WORDS`` to its end: the same arguments, environment, folder, search path and streams."""
+def _become(code: str, words: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:
+    """Be ``python -m aiframe WORDS`` or ``python -c CODE WORDS`` to its end.
+
+    With the same arguments, environment, folder, search path and streams.
+    """
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
     _show("environment", [f"{name}={value}" for name, value in env.items()])
-    _show("arguments", [sys.executable, "-m", "aiframe", *words])
+    _show("arguments", [sys.executable, *(["-c", code] if code else ["-m", "aiframe"]), *words])
     for descriptor, stream in zip(streams, (1, 2), strict=True):
         os.dup2(descriptor, stream)
         os.close(descriptor)
     sys.stdout, sys.stderr = _printer(1, sys.stdout), _printer(2, sys.stderr)
     sys.path[:3] = [os.getcwd()]
-    sys.argv[:] = ["aiframe", *words]
-    code = 1
+    sys.argv[:] = ["-c" if code else "aiframe", *words]
+    status = 1
     try:
-        runpy.run_module("aiframe", run_name="__main__", alter_sys=True)
+        if code:
+            exec(code, {"__name__": "__main__"})
+            status = 0
+        else:
+            runpy.run_module("aiframe", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
-        code = int(ended.code or 0)
+        status = int(ended.code or 0)
     except BaseException:
         sys.__excepthook__(*sys.exc_info())
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # to take down all that is loaded would take longer than most commands
+    os._exit(status)  # to take down all that is loaded would take longer than most commands
 
 
 def _show(what: str, words: Sequence[str]) -> None:

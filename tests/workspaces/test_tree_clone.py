@@ -505,8 +505,8 @@ def test_taking_that_was_killed_is_done_by_the_next(host: Repository, path: Path
     for number in range(8):
         write(path, {f"src/{n}.py": f"work {number}\n" for n in range(20)})
         own = commit_all(path, f"own {number}")
-        argv = [sys.executable, "-P", "-c", TAKER, str(path)]
-        full = max(full, kill_after(argv, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
+        words = [str(path)]
+        full = max(full, kill_after(TAKER, words, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
         made(host, path)
         assert git(host.root, "rev-parse", BRANCH) == own == head(workspace).commit
         assert git(path, "status", "--porcelain", "--branch") == f"## {BRANCH}"

@@ -320,8 +320,8 @@ def test_a_killed_landing_is_finished_by_the_next(
         gone = {f"n{n}.txt": None for n in range((number + 1) % 3, 60, 3) if number and number % 4 == 0}
         base, tree = work(workspace, files | {k: v for k, v in gone.items() if (workspace.root / k).exists()})
         made = commit(workspace, base, tree)
-        argv = [sys.executable, "-P", "-c", LANDER, str(host.root), base, made]
-        full = max(full, kill_after(argv, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
+        words = [str(host.root), base, made]
+        full = max(full, kill_after(LANDER, words, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
         assert at_target(host) in (base, made)
         land(host, TARGET, base, made, DAY)
         assert at_target(host) == made

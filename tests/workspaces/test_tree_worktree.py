@@ -142,8 +142,8 @@ def test_killed_at_any_moment_and_repaired_by_the_next(
     for number in range(8):
         if what == "remove":
             write(made(host, path, way=way).root, {"work.txt": f"{number}\n"})
-        argv = [sys.executable, "-P", "-c", MAKER, str(host.root), str(path), commit, what, kind]
-        full = max(full, kill_after(argv, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
+        words = [str(host.root), str(path), commit, what, kind]
+        full = max(full, kill_after(MAKER, words, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
         if what == "remove":
             kept = refs(host).values()
             left = (path / "work.txt").is_file()
@@ -421,8 +421,8 @@ def test_a_move_that_was_killed_is_finished_or_never_began(
         now = candidate(workspace, at, ()).tree
         write(host.root, {f"src/{n}.py": f"person {number}\n" for n in range(20, 40)})
         to = commit_all(host.root, f"person {number}")
-        argv = [sys.executable, "-P", "-c", MOVER, str(path), str(host.common_dir), now, to + "^{tree}", to, kind]
-        full = max(full, kill_after(argv, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
+        words = [str(path), str(host.common_dir), now, to + "^{tree}", to, kind]
+        full = max(full, kill_after(MOVER, words, 30.0 if number == 0 else chance.uniform(0, full), whole_tree))
         made(host, path, way=way)
         there = candidate(workspace, head(workspace).commit, ()).tree
         if head(workspace).commit == to:

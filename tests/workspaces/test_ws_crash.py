@@ -38,8 +38,8 @@ def test_killed_and_replayed(repo: Repository, folder: Path, whole_tree: bool) -
         run, base = f"r{number}", inplace.head(repo)
         write(folder, {"src/app.py": f"print({number})\n", f"src/{number}.py": "new\n"})
         found = inplace.candidate(repo, base.commit, CONTROL)
-        argv = [sys.executable, "-c", MAKER, str(folder), base.commit, found.tree, run]
-        took = kill_after(argv, full * number / ROUNDS if number else 30, whole_tree)
+        words = [str(folder), base.commit, found.tree, run]
+        took = kill_after(MAKER, words, full * number / ROUNDS if number else 30, whole_tree)
         full = full or took
         commit = inplace.commit_candidate(
             repo, base_head=base, tree=found.tree, parent=found.parent, message="work",
