@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent_bench import HOMES, shared_folder, slot
+from support.agent_bench import shared_folder, slot
+from support.cli_homes import claude_home, opencode_home
 from support.clis import program
 from support.model_server import ModelServer, Reply, Text, api_error, shell
 from support.netns import loopback
@@ -22,6 +25,12 @@ CLOSING: dict[str, Any] = {
     "review_items": [],
 }
 DONE = Text(json.dumps(CLOSING))
+
+
+HOMES: Mapping[str, Callable[[Path, str], Mapping[str, str]]] = {
+    "claude": claude_home,
+    "opencode": partial(opencode_home, snapshots=True),
+}
 
 
 @pytest.mark.parametrize("name", ["claude", "opencode"])
