@@ -15,11 +15,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from support.model_server import listen
 
-TESTS = Path(__file__).resolve().parents[1]
+_HOLD = """
+import socket, sys
+with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+    with socket.socket(fileno=int(sys.argv[1])) as parent:
+        socket.send_fds(parent, [b"x"], [listener.fileno()])
+sys.stdin.buffer.read()
+"""
+"""Hands a listener over that was made in its network. It imports next to nothing: each test of a CLI starts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +87,11 @@ def loopback() -> Iterator[Loopback]:
 def _holder(theirs: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
     """A process that keeps the namespace alive until its standard input ends."""
     descriptor = theirs.fileno()
-    argv = in_loopback_only([sys.executable, "-m", "support.netns", str(descriptor)])
-    with subprocess.Popen(argv, cwd=TESTS, stdin=subprocess.PIPE, pass_fds=(descriptor,)) as holder:
+    argv = in_loopback_only([sys.executable, "-I", "-S", "-c", _HOLD, str(descriptor)])
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(descriptor,)) as holder:
         yield holder
 
 
 def _enter(pid: int) -> tuple[str, ...]:
     user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
     return ("nsenter", "--target", str(pid), *user, "--net", "--")
-
-
-def _hold(descriptor: int) -> None:
-    with listen() as listener, socket.socket(fileno=descriptor) as parent:
-        socket.send_fds(parent, [b"x"], [listener.fileno()])
-    sys.stdin.buffer.read()
-
-
-if __name__ == "__main__":
-    _hold(int(sys.argv[1]))
