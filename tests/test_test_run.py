@@ -45,41 +45,44 @@ def test_forgets_its_child():
 """
 
 
-def run_of(folder: Path, text: str, *arguments: str, ci: str = "") -> subprocess.CompletedProcess[str]:
-    """A test run of its own over one file with *text*, under our conftest.
+def run_of(folder: Path, *texts: str, workers: int = 0, ci: str = "") -> subprocess.CompletedProcess[str]:
+    """A test run of its own over a file for each of *texts*, under our conftest.
 
     Its temporary folders are its own, too: at its end pytest removes what the runs before it left, and those of whole
     suites hold so many files that this took minutes.
     """
     shutil.copy(TESTS / "conftest.py", folder)
     (folder / "pytest.ini").write_text(f'[pytest]\npythonpath = "{TESTS}"\nfilterwarnings = error\n')
-    (folder / "test_it.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, str(folder)]
+    for number, text in enumerate(texts):
+        (folder / f"test_{number}.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"-n{workers}", str(folder)]
     env = os.environ | {"CI": ci, "PYTEST_DEBUG_TEMPROOT": str(folder)}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=90)
 
 
-@pytest.mark.parametrize("arguments", [(), ("-n2",)], ids=["one worker", "two workers"])
+WORKERS = pytest.mark.parametrize("workers", [0, 2], ids=["one process", "two workers"])
+
+
+@WORKERS
+def test_left_out(tmp_path: Path, workers: int) -> None:
+    """Single tests and a whole file, counted together."""
+    run = run_of(tmp_path, LEFT_OUT, LEFT_OUT_WHOLE, workers=workers)
+    assert "left out: 4 tests (entr 1, no-such-tool 2, strace 1)" in run.stdout
+    assert "5 skipped" in run.stdout.splitlines()[-1]
+
+
+@WORKERS
 @pytest.mark.parametrize(
-    ("text", "counts", "line", "in_ci"),
+    ("text", "counts"),
     [
-        pytest.param(
-            LEFT_OUT,
-            "4 skipped",
-            "left out: 3 tests (no-such-tool 2, strace 1)",
-            "2 failed, 1 skipped, 1 error",
-            id="tests",
-        ),
-        pytest.param(LEFT_OUT_WHOLE, "1 skipped", "left out: 1 test (entr 1)", "1 error", id="whole file"),
+        pytest.param(LEFT_OUT, "2 failed, 1 skipped, 1 error", id="tests"),
+        pytest.param(LEFT_OUT_WHOLE, "1 error", id="whole file"),
     ],
 )
-def test_left_out(tmp_path: Path, text: str, counts: str, line: str, in_ci: str, arguments: tuple[str, ...]) -> None:
-    on_a_desk = run_of(tmp_path, text, *arguments)
-    assert line in on_a_desk.stdout
-    assert counts in on_a_desk.stdout.splitlines()[-1]
-    run_in_ci = run_of(tmp_path, text, *arguments, ci="true")
-    assert in_ci in run_in_ci.stdout.splitlines()[-1]
-    assert run_in_ci.returncode not in (0, 5)
+def test_left_out_in_ci(tmp_path: Path, text: str, counts: str, workers: int) -> None:
+    run = run_of(tmp_path, text, workers=workers, ci="true")
+    assert counts in run.stdout.splitlines()[-1]
+    assert run.returncode not in (0, 5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
