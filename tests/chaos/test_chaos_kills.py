@@ -98,7 +98,7 @@ CALLS = {"rename": "?rename,?renameat,?renameat2", "fsync": "?fsync,?fdatasync",
 
 SOAK = ROUNDS > 60
 WINDOWS = [
-    *[("rename", first, 6) for first in range(1, 7)],  # every one
+    *[("rename", first, 3) for first in range(1, 4)],  # every one
     *[(call, first, 3 if SOAK else 12) for call in ("fsync", "unlink") for first in ((1, 2, 3) if SOAK else (5,))],
 ]
 """Which call, the first one to be killed at, and how many further the next: a soak takes every one of all."""

@@ -47,12 +47,16 @@ _DAEMONS = [
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """A project and how its processes are known: *mark* is in their environment, *nap* is what its daemons sleep."""
+    """A project and how its processes are known: *mark* is in their environment, *nap* is what its daemons sleep.
+
+    *strangers* lived before it: their ids, and when they were started.
+    """
 
     root: Path
     environ: Mapping[str, str]
     mark: str
     nap: str
+    strangers: frozenset[tuple[int, bytes]]
 
     @property
     def layout(self) -> Layout:
@@ -123,7 +127,7 @@ def ground(
     (folder / "script.yaml").write_text(json.dumps({"version": 1, "turns": list(turns or default_turns())}))
     nap = f"7{uuid.uuid4().int % 10**6:06}.{uuid.uuid4().int % 10**6:06}"
     environ = {**os.environ, "CHAOS_MARK": mark, "CHAOS_NAP": nap, "CHAOS_CALLS": str(folder / "calls")}
-    made = Ground(root, environ, mark, nap)
+    made = Ground(root, environ, mark, nap, frozenset((pid, told[0]) for pid in _pids() if (told := _told(pid))))
     try:
         yield made
     finally:
@@ -166,10 +170,11 @@ KINDS = ("tick", "runner", "guardian", "agent", "tool", "verify", "git")
 
 def processes(ground: Ground) -> list[Process]:
     """The living processes of *ground* that can be known by their environment or by their parent."""
-    seen = {pid: found for pid in _pids() if (found := _look(pid)) is not None}
+    seen = {pid: found for pid in _pids() if (found := _look(pid, ground.strangers)) is not None}
     ours: dict[int, Process] = {}
     for pid, (parent, argv, environ) in sorted(seen.items()):
-        if f"CHAOS_MARK={ground.mark}".encode() in environ or parent in ours or ground.nap in argv:
+        marked = f"CHAOS_MARK={ground.mark}".encode() in environ or ground.nap in argv
+        if marked or parent in ours or str(ground.root) in argv:  # the last is how a runner shows that is a copy
             kind = _kind(argv, ours.get(parent))
             ours[pid] = Process(pid, parent, argv, kind, any(v.startswith(b"AIFRAME_RUN_") for v in environ))
     return list(ours.values())
@@ -235,16 +240,23 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _look(pid: int) -> tuple[int, tuple[str, ...], list[bytes]] | None:
-    """Parent, arguments and environment; None for one that is gone, dead or somebody else's."""
-    folder = Path("/proc", str(pid))
-    with suppress(OSError):
-        stat = (folder / "stat").read_bytes()
-        fields = stat[stat.rindex(b")") + 2 :].split()
-        if fields[0] in (b"Z", b"X"):
-            return None
-        argv = tuple(word.decode(errors="replace") for word in (folder / "cmdline").read_bytes().split(b"\0")[:-1])
-        return int(fields[1]), argv, (folder / "environ").read_bytes().split(b"\0")
+def _look(pid: int, strangers: frozenset[tuple[int, bytes]]) -> tuple[int, tuple[str, ...], list[bytes]] | None:
+    """Parent, arguments and environment; None for one that is gone, dead, somebody else's or one of *strangers*."""
+    told = _told(pid)
+    if told is None or (pid, told[0]) in strangers:
+        return None
+    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as line, open(f"/proc/{pid}/environ", "rb") as environ:
+        argv = tuple(word.decode(errors="replace") for word in line.read().split(b"\0")[:-1])
+        return told[1], argv, environ.read().split(b"\0")
+    return None
+
+
+def _told(pid: int) -> tuple[bytes, int] | None:
+    """When the living process *pid* was started, in the system's own count, and its parent."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        fields = file.read().rpartition(b")")[2].split()
+        if fields[0] not in (b"Z", b"X"):
+            return fields[19], int(fields[1])
     return None
 
 
