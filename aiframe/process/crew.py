@@ -24,7 +24,6 @@ from aiframe.process.tree import Tree
 
 PATIENCE_S = 3 * guardian.END_WITHIN_S
 """How long the foreman may not listen, or not tell the end of a command that it had to kill; then it is stuck."""
-_KILLED = -9
 _ENDED = re.compile(rb"ended (\d+) (\d+) ([\d.]+)\n")
 
 
@@ -37,11 +36,10 @@ class Ended(Struct, frozen=True):
 
 
 class _Running(Struct, frozen=True):
-    """A command that runs: its number, what it prints, and when it was started (of the monotonic clock)."""
+    """A command that runs: its number, and what it prints."""
 
     number: int
     output: IO[bytes]
-    started: float
 
 
 class Crew:
@@ -92,7 +90,7 @@ class Crew:
 
     @property
     def lost(self) -> bool:
-        """Whether foreman or guardian is gone: what ran was ended, with the code of SIGKILL, and so is all to come."""
+        """Whether foreman or guardian is gone: `wait` ends what runs then, and tells the end of nothing any more."""
         return self._lost or self._cut
 
     def start(self, key: str, command: Command, on_output: Callable[[bytes], None]) -> None:
@@ -113,7 +111,7 @@ class Crew:
         self._count += 1
         read, write = os.pipe()
         output = os.fdopen(read, "rb", buffering=0)
-        self._running[key] = _Running(self._count, output, time.monotonic())
+        self._running[key] = _Running(self._count, output)
         self._pump.read(output, on_output)
         try:
             self._send(("start", self._count, program, words, os.fsencode(command.cwd), env), write)
@@ -128,17 +126,17 @@ class Crew:
             self._send(("stop", self._running[key].number, float(grace_s)))
 
     def wait(self, timeout_s: float) -> tuple[Ended, ...]:
-        """Serve the commands until one has ended, or for *timeout_s* seconds; say which have."""
+        """Serve the commands until one has ended or the crew is lost, for *timeout_s* seconds; say what has ended."""
         deadline = time.monotonic() + timeout_s
         while True:
             now = time.monotonic()
-            until = min((now,) if self._ended else (deadline, *self._due.values()))
+            until = min((now,) if self._ended or self.lost else (deadline, *self._due.values()))
             ready = self._pump.wait(max(0.0, until - now))
             if time.monotonic() - max(now, until) > STOOD_STILL_S:
                 self._give_time()
             self._pump.move(ready)
             self._take_endings()
-            if self._ended or now >= deadline:
+            if self._ended or self._lost or now >= deadline:
                 ended, self._ended = tuple(self._ended), []
                 return ended
 
@@ -174,7 +172,8 @@ class Crew:
             number, status, seconds = int(said[1]), int(said[2]), float(said[3])
             del self._heard[: said.end()]
             key = next(key for key, running in self._running.items() if running.number == number)
-            self._finish(key, os.waitstatus_to_exitcode(status), seconds)
+            self._ended.append(Ended(key, os.waitstatus_to_exitcode(status), seconds))
+            self._let_go(key)
         overdue = any(due <= time.monotonic() for due in self._due.values())
         if self._tree.gone or self._cut or overdue:
             self._lose()
@@ -184,14 +183,13 @@ class Crew:
         if not self._lost:
             self._cut = self._lost = True
             self._tree.end()
-        for key, running in list(self._running.items()):
-            self._finish(key, _KILLED, time.monotonic() - running.started)
+        for key in tuple(self._running):
+            self._let_go(key)
 
-    def _finish(self, key: str, code: int, seconds: float) -> None:
+    def _let_go(self, key: str) -> None:
         """All that a command has printed is in its pipe by now: take it, and close the pipe."""
         self._due.pop(key, None)
         with self._running.pop(key).output as output:
-            self._ended.append(Ended(key, code, seconds))
             self._pump.finish(output)
 
 

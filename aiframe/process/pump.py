@@ -44,6 +44,8 @@ class Pump:
                 chunk = os.read(pipe.fileno(), CHUNK_BYTES)
             except BlockingIOError:
                 return False
+            except ConnectionResetError:  # a socket's, whose other end has gone with words of ours unread
+                chunk = b""
             if chunk:
                 sink(chunk)
             else:

@@ -87,7 +87,7 @@ with Crew(run_id, cwd=here, env_base={"PATH": os.environ["PATH"]}) as crew:
         crew.start(way, Command(argv, here), lambda chunk: None)
     while not crew.lost:
         ended.update((one.key, one.code) for one in crew.wait(0.1))
-print(sorted(ended.items()))
+print(ended)
 """
 
 
@@ -268,7 +268,7 @@ def test_nothing_outlives_the_chiefs(hold: Callable[..., Held], tmp_path: Path, 
     if victim != "holder":
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
-        assert out.decode() == f"{sorted((way, -9) for way in WAYS)}\n"
+        assert out == b"{}\n"  # nobody knows how they would have ended
     assert eventually(lambda: alive(*files) == [])
     assert eventually(lambda: not guardian.process_table().keys() & {chiefs.guardian, chiefs.foreman})
     assert carriers(str(tmp_path)) == []
@@ -314,14 +314,16 @@ def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) 
             it.until(lambda: it.printed["it"])
             assert eventually(lambda: len(alive(*files)) == 2)
             before_it = lost.lost
+            os.kill(its_foreman, signal.SIGSTOP)  # so that it reads nothing any more
+            it.start("unread", "touch late")
             os.kill({"guardian": its_guardian, "foreman": its_foreman}[victim], signal.SIGKILL)
-            it.until(lambda: it.ended)
-            assert (before_it, lost.lost) == (False, True)
-            assert (it.ended["it"].code, alive(tmp_path / "its", *files)) == (-9, ["mine", "other"])
+            it.until(lambda: lost.lost)
+            assert not before_it
+            assert alive(tmp_path / "its", *files) == ["mine", "other"]
             it.start("late", "touch late")
-            it.crew.stop("late")
-            it.until(lambda: "late" in it.ended)
-            assert (it.ended["late"].code, (tmp_path / "late").exists()) == (-9, False)
+            lost.stop("late")
+            assert [lost.wait(60) for _ in range(3)] == [()] * 3
+            assert (it.ended, (tmp_path / "late").exists()) == ({}, False)
             assert not kept.lost
             os.kill(pid_in(files[0]), signal.SIGKILL)
             assert mine.wait() == 0
@@ -340,8 +342,8 @@ def test_a_foreman_that_does_nothing_is_given_up(tmp_path: Path, monkeypatch: py
         stuck.until(lambda: stuck.printed["it"] and stuck.printed["daemon"])
         os.kill(int(stuck.printed["it"]), signal.SIGSTOP)
         crew.stop("it", grace_s=0.1)
-        stuck.until(lambda: len(stuck.ended) == 2)
-        assert (stuck.ended["it"].code, crew.lost, alive(tmp_path / "daemon")) == (-9, True, [])
+        stuck.until(lambda: crew.lost)
+        assert (crew.wait(60), stuck.ended, alive(tmp_path / "daemon")) == ((), {}, [])
 
 
 def test_a_machine_that_stands_still_is_no_stuck_foreman(tmp_path: Path) -> None:
