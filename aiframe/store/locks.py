@@ -6,13 +6,13 @@ without a gap, and the system frees it when the last holder is gone, however it 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from aiframe.flocks import try_lock
 from aiframe.store.layout import Layout
 
 _RETRY_S = 0.005
@@ -68,7 +68,7 @@ class RunLock:
         with storage_errors(layout.run_lock, "lock"):
             while True:
                 fd = os.open(layout.run_lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-                if _flock(fd, fcntl.LOCK_EX):
+                if try_lock(fd):
                     if _is_named(fd, layout):
                         return cls(fd)
                     os.close(fd)  # somebody removed the file meanwhile: that lock is worth nothing
@@ -89,7 +89,7 @@ class RunLock:
         cure = "start a step with `aiframe tick`, which hands the lock over"
         try:
             os.set_inheritable(fd, False)
-            held = _flock(fd, fcntl.LOCK_EX)  # takes nothing where it is ours already
+            held = try_lock(fd)  # takes nothing where it is ours already
         except OSError as error:
             raise LockHeld(f"descriptor {fd} is not the run lock: {error.strerror}", hint=cure) from error
         if not held:
@@ -117,17 +117,9 @@ def is_run_locked(layout: Layout) -> bool:
         raise StorageError(f"{layout.run_lock}: cannot look: {error.strerror}", hint=cure_for(error)) from error
     try:
         # Shared, so that any number may look at once.
-        return not _flock(fd, fcntl.LOCK_SH)
+        return not try_lock(fd, shared=True)
     finally:
         os.close(fd)
-
-
-def _flock(fd: int, kind: int) -> bool:
-    try:
-        fcntl.flock(fd, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_named(fd: int, layout: Layout) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiframe.core.errors import LockHeld
+from aiframe.flocks import try_lock
 from aiframe.process import capture
 from aiframe.workspaces.cleanroom import TRUE, sweep_rooms
 from aiframe.workspaces.commits import Head, current_branch, move_head, write_commit
@@ -50,14 +50,10 @@ def folder_lock(root: Path) -> Iterator[None]:
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise LockHeld(f"{root} is held by another process", hint="wait for it to end, or end it") from None
-                time.sleep(0.02)
+        while not try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise LockHeld(f"{root} is held by another process", hint="wait for it to end, or end it")
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)

@@ -6,13 +6,13 @@ that whoever comes after a runner that was killed can end what is left of it.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from aiframe.core.errors import StepError
+from aiframe.flocks import try_lock
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.host import CANNOT_WRITE
 
@@ -36,9 +36,7 @@ class Holding:
                 descriptor = os.open(self._path, flags, 0o644)
             except OSError as error:
                 raise StepError(f"{self._path}: {error.strerror or error}", hint=CANNOT_WRITE) from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(descriptor):
                 os.close(descriptor)
                 return False
             with suppress(FileNotFoundError):

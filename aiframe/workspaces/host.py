@@ -6,7 +6,6 @@ adds are objects, its own branches, its own refs and the entries of its worktree
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shlex
@@ -19,6 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from aiframe.core.errors import LockHeld, StepError
+from aiframe.flocks import try_lock
 from aiframe.process import capture
 from aiframe.workspaces.cleanroom import TRUE
 from aiframe.workspaces.commits import Head, current_branch
@@ -211,16 +211,11 @@ def host_lock_at(common_dir: Path) -> Iterator[tuple[int, ...]]:
         raise StepError(f"{folder}: {error.strerror or error}", hint=cure_of(error)) from error
     try:
         deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    said = f"another aiframe process works on the worktrees of {common_dir}"
-                    lock = shlex.quote(f"{folder}/workspaces.lock")
-                    cure = f"wait for it to end; `fuser {lock}` names the process"
-                    raise LockHeld(said, hint=cure) from None
+        while not try_lock(descriptor):
+            if time.monotonic() > deadline:
+                said = f"another aiframe process works on the worktrees of {common_dir}"
+                lock = shlex.quote(f"{folder}/workspaces.lock")
+                raise LockHeld(said, hint=f"wait for it to end; `fuser {lock}` names the process")
             time.sleep(0.01)
         yield (descriptor,)
     finally:

@@ -12,6 +12,7 @@ folder of a worktree goes away with it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from aiframe.flocks import try_lock
 from aiframe.workspaces.git import TIMEOUT_S, GitError, GitKilled, Repository
 
 MARKER_PREFIX = "writing-"
@@ -108,13 +110,9 @@ def clear_one(marker: Path, wanted: Sequence[Path]) -> None:
 
 def take(descriptor: int, deadline: float) -> None:
     """Hold the marker of *descriptor*. Raises BlockingIOError when another holds it until *deadline* (monotonic)."""
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
+    while not try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise BlockingIOError(errno.EWOULDBLOCK, "somebody else holds it")
         time.sleep(_POLL_S)
 
 

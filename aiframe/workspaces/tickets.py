@@ -19,6 +19,7 @@ from msgspec import Struct, to_builtins
 
 from aiframe.core.errors import StepError
 from aiframe.core.landing import Ticket
+from aiframe.flocks import try_lock
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.host import cure_of
 
@@ -78,9 +79,7 @@ def _read(path: Path, *, sweep: bool) -> bytes:
     """What the ticket says; empty where nobody holds it any more."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that look take none for alive
-        except BlockingIOError:
+        if not try_lock(descriptor, shared=True):  # two that look take none for alive
             return os.read(descriptor, 65_536)
         if sweep:
             path.unlink(missing_ok=True)
@@ -115,11 +114,7 @@ def open_turn(repo: Repository) -> int:
 
 def take_turn(descriptor: int) -> bool:
     """Take the turn where nobody has it; it ends when *descriptor* is closed, or its process dies."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return try_lock(descriptor)
 
 
 def drop_turn(descriptor: int) -> None:

@@ -5,7 +5,6 @@ Only then does its word count. All of it happens in a checkout of its own, which
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
 from aiframe.app.protection.sandboxing import sandbox_of
 from aiframe.core.model import Failure, FailureKind
+from aiframe.flocks import try_lock
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.workspaces.checkout import remove_checkout, switch_checkout
@@ -65,7 +65,7 @@ def _alone(attempt: Attempt) -> Iterator[None]:
     try:
         next_beat = 0.0
         least_s = attempt.run.timeout_s * _FOR_THE_AGENT
-        while not _has_lock(descriptor) and not attempt.stop():
+        while not try_lock(descriptor) and not attempt.stop():
             if time_left(attempt.run) <= least_s:
                 said = f"{attempt.task.id} waits until another task has tried the doctor's command"
                 raise OthersFirst(said, hint="nothing to do: it goes on in a later step")
@@ -76,14 +76,6 @@ def _alone(attempt: Attempt) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _has_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _prove(attempt: Attempt) -> GateReport:
