@@ -7,13 +7,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.projects import wait_for
 
+from aiframe.app.cleaning.places import clean_nurseries
 from aiframe.app.making.frame import all_projects, lay_frame
 from aiframe.app.making.init import IDEA_LIMIT, InitReport, init_project
 from aiframe.app.making.new_project import NURSERY_PREFIX
+from aiframe.app.project.site import open_site
 from aiframe.core.errors import AiframeError, GuardError, UnreadableFile, UsageError
 from aiframe.core.model import Moment, State
 from aiframe.process import now
@@ -280,16 +285,21 @@ def test_many_at_once_get_names_of_their_own(frame: Path) -> None:
         assert git(report.path, "status", "--porcelain") == ""
 
 
-def run_init(frame: Path, before: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    """`init_project` for the name shop in a process of its own, after the statement *before*."""
+def init_words(frame: Path, before: str, name: str = "shop") -> list[str]:
+    """The command line of a process that makes the project *name*, after the lines *before*."""
     code = (
-        "import os, sys; from pathlib import Path\n"
+        "import os, sys, time; from pathlib import Path\n"
         "from aiframe.app.making import init, new_project; from aiframe.process import now\n"
         f"{before}\n"
-        "init.init_project(Path(sys.argv[1]), 'shop', clock=now(), cwd=Path('/'), environ=os.environ)"
+        f"init.init_project(Path(sys.argv[1]), {name!r}, clock=now(), cwd=Path('/'), environ=os.environ)"
     )
-    argv = [sys.executable, "-c", code, str(frame)]
-    return subprocess.run(argv, env={**os.environ, **environ}, check=False, capture_output=True, text=True)
+    return [sys.executable, "-c", code, str(frame)]
+
+
+def run_init(frame: Path, before: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    """`init_project` for the name shop in a process of its own, after the statement *before*."""
+    words = init_words(frame, before)
+    return subprocess.run(words, env={**os.environ, **environ}, check=False, capture_output=True, text=True)
 
 
 def test_nothing_is_left_when_git_is_missing(frame: Path) -> None:
@@ -306,11 +316,37 @@ def test_nothing_is_left_when_a_file_cannot_be_written(frame: Path) -> None:
     assert names(frame) == [".gitignore"]
 
 
-def test_what_a_killed_init_leaves_is_no_project(frame: Path) -> None:
-    killed = run_init(frame, before="new_project.ensure_repository = lambda root, ignored: os.kill(os.getpid(), 9)")
-    assert killed.returncode == -9
-    (left,) = set(names(frame)) - {".gitignore"}
-    assert left.startswith(NURSERY_PREFIX)
-    assert (frame / "projects" / left / "SPEC.md").exists()
-    assert all_projects(frame) == []
-    assert make(frame).path.name == "shop"
+@pytest.mark.parametrize("by", ["init", "clean"])
+def test_what_a_killed_init_leaves_is_no_project_and_goes(frame: Path, by: str) -> None:
+    """And what a living one builds in stays."""
+    other = make(frame, "other").path
+    kill = "new_project.ensure_repository = lambda root, ignored: os.kill(os.getpid(), 9)"
+    with living_init(frame) as alive:
+        assert run_init(frame, before=kill).returncode == -9
+        (left,) = set(nurseries(frame)) - set(alive)
+        assert (frame / "projects" / left / "SPEC.md").exists()
+        assert all_projects(frame) == [other]
+        if by == "init":
+            assert make(frame).path.name == "shop"
+        else:
+            site = open_site(other, os.environ)
+            found = [*clean_nurseries(site, remove=False), *clean_nurseries(site, remove=True)]
+            assert [(item.name, item.kept, item.size > 0) for item in found] == [(left, "", True)] * 2
+        assert nurseries(frame) == alive
+    assert [name for name in names(frame) if name.startswith(".")] == [".gitignore"]
+
+
+def nurseries(frame: Path) -> list[str]:
+    return [name for name in names(frame) if name.startswith(NURSERY_PREFIX)]
+
+
+@contextmanager
+def living_init(frame: Path) -> Iterator[list[str]]:
+    """Another `init` builds a project for the whole block; gives the name of the folder that it builds in."""
+    before, go = set(nurseries(frame)), frame / "go"
+    waits = f"lambda root, ignored: [time.sleep(0.02) for _ in range(3000) if not os.path.exists({str(go)!r})]"
+    words = init_words(frame, f"new_project.ensure_repository = {waits}", "slow")
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as building:
+        yield wait_for(lambda: sorted(set(nurseries(frame)) - before), "its folder")
+        go.touch()
+        building.wait()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 
 from aiframe.app.cleaning.keeping import STEP_RUNS, Item, Known, why_run_stays
-from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_workspaces
+from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_nurseries, clean_workspaces
 from aiframe.app.lanes.tending import turn
 from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
 from aiframe.app.project.site import Site
@@ -66,6 +66,7 @@ def clean(site: Site, *, run: str = "", older_than_days: float | None = None, dr
     if whole:
         items += clean_workspaces(site, known, remove=not dry_run)
         items += clean_backups(site, known, remove=not dry_run)
+        items += clean_nurseries(site, remove=not dry_run)
     items += _containers(site, known, containers, run, remove=not dry_run)
     notes = [f"{name} does not answer: its containers were not looked at" for name in silent]
     return Cleaned(tuple(items), tuple(notes))

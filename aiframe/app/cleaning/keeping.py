@@ -10,7 +10,7 @@ from msgspec import Struct
 from aiframe.app.reports.history import RUNNING, UNKNOWN, Attempt
 from aiframe.core.model import Project, State, Task, TaskStatus
 
-Kind: TypeAlias = Literal["logs", "workspace", "lane", "container", "backup"]
+Kind: TypeAlias = Literal["logs", "workspace", "lane", "container", "backup", "unfinished project"]
 STEP_RUNS = "a step is running: wait for its end, or `aiframe stop`"
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
 _PLANNED = frozenset(

@@ -12,11 +12,13 @@ from pathlib import Path
 from aiframe.app.attempts.leftovers import HELD
 from aiframe.app.attempts.linked import HOME, find_landed, host_of, read_origin, remove_workspace, workspaces_over
 from aiframe.app.cleaning.keeping import STEP_RUNS, Item, Known, why_task_stays
+from aiframe.app.making.new_project import left_nurseries, remove_nursery
 from aiframe.app.project.lanes import FOLDER, lane_root
 from aiframe.app.project.site import Site, held_in, open_site
 from aiframe.core.errors import AiframeError
 from aiframe.process import now
 from aiframe.store.atomic import storage_errors
+from aiframe.store.guards import is_frame_root
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
 from aiframe.store.tasks_file import load_tasks
@@ -96,6 +98,16 @@ def clean_lanes(site: Site, known: Known, *, remove: bool) -> Iterator[Item]:
         yield Item("lane", root.name, size, kept)
     if not known.busy:
         yield from _clean_claims(site, remove=remove)
+
+
+def clean_nurseries(site: Site, *, remove: bool) -> Iterator[Item]:
+    """What killed processes have left of new projects beside this one, in the frame's folder for projects."""
+    projects = site.root.parent
+    if projects.name == "projects" and is_frame_root(projects.parent):
+        for left in left_nurseries(projects):
+            size = size_of(left)
+            kept = "" if not remove or remove_nursery(left) else "it cannot be removed"
+            yield Item("unfinished project", left.name, size, kept)
 
 
 def _clear_aside(site: Site, root: Path, *, remove: bool) -> tuple[list[Item], str]:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from aiframe.agents import known_agents
 from aiframe.agents.probe import Probe, describe
 from aiframe.app.making.init_repository import about_repository, workspace_of_repository
-from aiframe.app.making.new_project import Content, build, free_places, make_nursery, move
+from aiframe.app.making.new_project import Content, build, free_places, move, nursery_in
 from aiframe.app.making.old_config import OldConfig, read_old_config
 from aiframe.app.project.resources import template_folder
 from aiframe.core.errors import GuardError, UsageError
@@ -76,15 +76,12 @@ def init_project(
     )  # fmt: skip
     make_folder(frame / "projects")
     for path in free_places(frame / "projects", wanted):
-        nursery = make_nursery(path.parent)
-        try:
+        with nursery_in(path.parent) as nursery:
             build(nursery, path.name, content, clock)
             if move(nursery, path):
                 renamed = f"the name {wanted} was taken" if path.name != wanted else ""
                 told = (renamed, made, *found.notes, *about_repository(path, environ), *notes)
                 return InitReport(path, chosen, _next_commands(path, cwd, content), tuple(filter(None, told)))
-        finally:
-            shutil.rmtree(nursery, ignore_errors=True)
     raise UsageError(f"there are too many projects named {wanted}", hint="choose another name")
 
 

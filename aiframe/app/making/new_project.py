@@ -6,8 +6,11 @@ import errno
 import json
 import os
 import re
+import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from msgspec import Struct, field
 from aiframe.app.project.resources import files_below
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Moment, Project, Settings, State
+from aiframe.flocks import try_lock
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, sync_directory, write_durable
 from aiframe.store.layout import IGNORED, MAX_NAME, Layout
 from aiframe.store.project_store import ProjectStore
@@ -24,6 +28,9 @@ from aiframe.store.source_text import decode_text
 from aiframe.workspaces.create import ensure_repository
 
 NURSERY_PREFIX = ".new-"
+_UNHELD_S = 3600.0
+"""For how long a nursery that nobody can be seen to hold is left alone."""
+_NURSERY = re.compile(r"\.new-[0-9a-f]{12}")
 _TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR})
 
 
@@ -52,11 +59,57 @@ def free_places(projects: Path, wanted: str) -> Iterator[Path]:
             yield path
 
 
-def make_nursery(projects: Path) -> Path:
+@contextmanager
+def nursery_in(projects: Path) -> Iterator[Path]:
+    """A hidden folder to build a project in, for the block; gone at its end unless it was moved. Raises StorageError.
+
+    Those that killed processes have left are removed.
+    """
+    for left in left_nurseries(projects):
+        remove_nursery(left)
     nursery = projects / f"{NURSERY_PREFIX}{os.urandom(6).hex()}"
     with storage_errors(nursery, "make the folder"):
-        nursery.mkdir()
-    return nursery
+        descriptor = os.open(_held(nursery), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try_lock(descriptor)  # first: one that nobody holds is nobody's
+        with storage_errors(nursery, "make the folder"):
+            nursery.mkdir()
+        yield nursery
+    finally:
+        remove_nursery(nursery)
+        os.close(descriptor)
+
+
+def left_nurseries(projects: Path) -> list[Path]:
+    """The nurseries in the folder *projects* that no living process builds in."""
+    found = (path for path in sorted(projects.glob(f"{NURSERY_PREFIX}*")) if _NURSERY.fullmatch(path.name))
+    return [path for path in found if _is_left(path)]
+
+
+def remove_nursery(nursery: Path) -> bool:
+    """Remove it with all that is in it; whether it is gone."""
+    shutil.rmtree(nursery, ignore_errors=True)
+    if not nursery.exists():
+        _held(nursery).unlink(missing_ok=True)
+    return not nursery.exists()
+
+
+def _held(nursery: Path) -> Path:
+    """The file that who builds there holds (flock). Not within: all that is there becomes the project's."""
+    return nursery.with_name(nursery.name.replace(NURSERY_PREFIX, ".held-", 1))
+
+
+def _is_left(nursery: Path) -> bool:
+    try:
+        descriptor = os.open(_held(nursery), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # it may be an older aiframe's, which held none
+        with suppress(OSError):
+            return time.time() - nursery.lstat().st_mtime > _UNHELD_S
+        return False
+    try:
+        return try_lock(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def move(nursery: Path, path: Path) -> bool:
