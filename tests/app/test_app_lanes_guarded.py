@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from support.projects import git, wait_for
+from support.saying import Say, say
 from support.scripted_lanes import does, lay, proven
 
-from aiframe.cli.main import run as command_line
-
-Say = Callable[..., str]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    """``aiframe VERB --project SHOP WORDS`` in this process; what it printed, errors too."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-    def said(verb: str, *words: str) -> str:
-        command_line([verb, "--project", str(tmp_path / "shop"), *words])
-        told = capsys.readouterr()
-        return told.out + told.err
-
-    return said
+__all__ = ["say"]
 
 
 def in_plan(folder: Path, old: str, new: str) -> str:

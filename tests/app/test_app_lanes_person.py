@@ -13,27 +13,14 @@ from typing import Any
 import pytest
 import yaml
 from support.projects import Bench, dev, git, lock_free, play, task, wait_for
+from support.saying import Say, say
 from support.scripted_lanes import PLAN, asks, does, lay, proven
 
 from aiframe.app.project.stamp import resting
 from aiframe.app.watching.watch import watch
-from aiframe.cli.main import run as command_line
 from aiframe.store.layout import Layout
 
-Say = Callable[..., str]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    """``aiframe VERB --project SHOP WORDS`` in this process; what it printed, errors too."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-    def said(verb: str, *words: str) -> str:
-        command_line([verb, "--project", str(tmp_path / "shop"), *words])
-        told = capsys.readouterr()
-        return told.out + told.err
-
-    return said
+__all__ = ["say"]
 
 
 def lane(bench: Bench, name: str) -> Bench:

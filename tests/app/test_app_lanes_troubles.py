@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.projects import Bench, git, lock_free, wait_for
+from support.saying import Say, say
 from support.scripted_lanes import does, lay, proven
 
-from aiframe.cli.main import run as command_line
 from aiframe.core.model import Rules
 
-Say = Callable[..., str]
+__all__ = ["say"]
 LIMIT = Rules().transient_limit
 BROKEN = {
     "its record": (".git/aiframe/lane.json",),
@@ -23,19 +22,6 @@ BROKEN = {
     "its documents": ("SPEC.md",),
     "its repository": (".git/HEAD",),
 }
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    """``aiframe VERB --project SHOP WORDS`` in this process; what it printed, errors too."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-
-    def said(verb: str, *words: str) -> str:
-        command_line([verb, "--project", str(tmp_path / "shop"), *words])
-        told = capsys.readouterr()
-        return told.out + told.err
-
-    return said
 
 
 def begun(folder: Path, say: Say) -> tuple[Bench, Path]:

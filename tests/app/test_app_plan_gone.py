@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,12 +34,15 @@ def no_settings(root: Path) -> None:
     (root / "PROJECT.yaml").write_text("")
 
 
-def yard_of_two(folder: Path) -> Yard:
+@contextmanager
+def two_at_work(folder: Path) -> Iterator[tuple[Yard, subprocess.Popen[bytes], dict[str, str]]]:
+    """A project that works at T1 and T2 for the block, the `run` that looks after it, and what its files held."""
     plan = [task(name, f"grep -q {name} {name}.txt") for name in ("T1", "T2")]
     yard = lay_yard(folder, *plan)
     yard.bench.edit_state(state="DEV_READY", interactive_mode=False, plan_locked=True)
     play(yard.bench, [yard.turn(each["id"]) for each in plan])
-    return yard
+    with yard.at_work("T1", "T2") as running:
+        yield yard, running, kept(yard.bench)
 
 
 def put_back(files: dict[str, str], root: Path) -> None:
@@ -53,10 +58,8 @@ def kept(bench: Bench) -> dict[str, str]:
 def test_a_run_waits_while_steps_live_until_its_files_can_be_read_again(
     tmp_path: Path, breaks: Callable[[Path], None]
 ) -> None:
-    yard = yard_of_two(tmp_path)
-    bench = yard.bench
-    with yard.at_work("T1", "T2") as running:
-        files = kept(bench)
+    with two_at_work(tmp_path) as (yard, running, files):
+        bench = yard.bench
         breaks(bench.root)
         wait_for(lambda: "error: " in yard.said(), "a word about the file")
         assert running.poll() is None
@@ -70,10 +73,8 @@ def test_a_run_waits_while_steps_live_until_its_files_can_be_read_again(
 
 
 def test_where_steps_have_ended_it_stops_with_a_word_and_changes_nothing(tmp_path: Path) -> None:
-    yard = yard_of_two(tmp_path)
-    bench = yard.bench
-    with yard.at_work("T1", "T2") as running:
-        files = kept(bench)
+    with two_at_work(tmp_path) as (yard, running, files):
+        bench = yard.bench
         no_plan(bench.root)
         wait_for(lambda: "error: " in yard.said(), "a word about the file")
     assert running.returncode == 2, yard.said()
@@ -124,10 +125,8 @@ def test_a_plan_that_goes_while_its_one_task_is_worked_at_is_put_back(tmp_path: 
 def test_stop_and_pause_need_no_file_that_can_be_read(
     tmp_path: Path, verb: str, breaks: Callable[[Path], None]
 ) -> None:
-    yard = yard_of_two(tmp_path)
-    bench = yard.bench
-    with yard.at_work("T1", "T2") as running:
-        files = kept(bench)
+    with two_at_work(tmp_path) as (yard, running, files):
+        bench = yard.bench
         breaks(bench.root)
         ended = bench.do(verb)
         assert ended.code == 0, ended.said
