@@ -14,6 +14,7 @@ from aiframe.app.lanes.tending import halt_all, tend, turn
 from aiframe.app.project.advance import held
 from aiframe.app.project.lanes import lane_root, open_lane, read_record, write_record
 from aiframe.app.project.site import Site, open_site
+from aiframe.app.reports.status import take_snapshot
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import OpenLane, RunStarted
 from aiframe.core.model import Role, Run, State
@@ -61,6 +62,20 @@ def test_a_step_that_hangs_is_looked_after_in_its_lane(tmp_path: Path, since_s: 
     assert lock is not None
     assert begun(site) == ([root] if ended else [])
     lock.close_here()
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"task_id": 1}'])
+def test_one_whose_record_says_nothing_keeps_no_other_waiting(tmp_path: Path, text: str) -> None:
+    site = side_by_side(tmp_path, "T1", "T2")
+    one, other = (lane_root(site.root, name) for name in ("T1", "T2"))
+    Layout(one).lane_record.write_text(text)
+    found: list[Path] = []
+    news = " ".join(tend(site, lambda root, _: found.append(root)).news)
+    assert found == [other]
+    assert f"T1 cannot be looked after: {Layout(one).lane_record}" in news
+    assert "T1 cannot be looked after" in " ".join(
+        line.waits.headline for line in take_snapshot(site.root, site.environ).lanes
+    )
 
 
 def test_one_that_cannot_be_paused_keeps_no_other_going(tmp_path: Path) -> None:

@@ -81,6 +81,22 @@ def test_a_lane_that_cannot_be_looked_after_holds_up_no_other(tmp_path: Path, sa
     assert git(tmp_path / "app", "branch", "--list", "aiframe/shop/*").split()
 
 
+def test_a_step_can_be_stopped_though_its_lane_says_no_more_what_it_is_for(tmp_path: Path, say: Say) -> None:
+    go = tmp_path / "go"
+    bench = lay(tmp_path, proven("T1"), attended=False, turns=[does("T1", run=[f"test -e {go} || sleep 60"])])
+    say("tick", "--no-wait")
+    lane = bench.root / "lanes" / "shop.T1"
+    wait_for(lambda: any(lane.glob("logs/runs/*/prompt.md")), "a step")
+    held = spoil(lane, BROKEN["its record"])
+    said = say("stop")
+    assert lock_free(Bench(lane)), said
+    go.touch()
+    mend(held)
+    say("resume")
+    said = say("run")
+    assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done"}), said
+
+
 def test_a_runner_that_always_gives_up_is_not_begun_for_ever(tmp_path: Path, say: Say) -> None:
     """It has nobody who reads what it says; and each of its tries would have been the first one."""
     bench, lane = begun(tmp_path, say)

@@ -187,17 +187,22 @@ def read_lane(place: Path, clock: Moment) -> Lane | None:
 
 
 def _lane_in(place: Path, clock: Moment, troubles: Mapping[str, Trouble]) -> Lane | None:
-    task_id = place.name.removeprefix(f"{place.parent.parent.name}.")
-    problem = None
     try:
         record = known_record(place)
-    except UnreadableFile as error:  # what it is for its name says, nearly always
-        known = lane_root(place.parent.parent, task_id) == place
-        record, problem = LaneRecord(task_id) if known else None, error
-    if record is None:
+        lane = _read(place, record, clock) if record is not None else None
+    except UnreadableFile as error:
+        lane = _by_its_name(place, error)
+    return _with_trouble(lane, troubles.get(lane.task_id, Trouble()), clock) if lane is not None else None
+
+
+def _by_its_name(place: Path, problem: UnreadableFile) -> Lane | None:
+    """The lane in *place*, whose record cannot be read; None where its name does not say what it is for, either."""
+    root = place.parent.parent
+    task_id = place.name.removeprefix(f"{root.name}.")
+    if lane_root(root, task_id) != place:
         return None
-    lane = _with_trouble(_read(place, record, clock), troubles.get(record.task_id, Trouble()), clock)
-    return lane if problem is None else _unreadable(lane, problem)
+    seen = SeenLane(task_id, place=str(place), running=bool(is_at_work(Layout(place))))
+    return _unreadable(Lane(place, LaneRecord(task_id), seen), problem)
 
 
 def _with_trouble(lane: Lane, trouble: Trouble, clock: Moment) -> Lane:
@@ -206,7 +211,7 @@ def _with_trouble(lane: Lane, trouble: Trouble, clock: Moment) -> Lane:
         return lane
     stuck, seen = clock.wall < trouble.next_at, lane.seen
     seen = replace(
-        seen, granted=not trouble.over, stuck=stuck, waits=seen.waits or (stuck and not seen.running),
+        seen, granted=seen.granted and not trouble.over, stuck=stuck, waits=seen.waits or (stuck and not seen.running),
         failure=seen.failure or (trouble.failure if not seen.running else None),
     )  # fmt: skip
     return replace(lane, seen=seen, trouble=trouble)
