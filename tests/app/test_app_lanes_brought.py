@@ -18,7 +18,7 @@ from aiframe.app.attempts.attempt import Attempt
 from aiframe.app.attempts.gates_doctor import prove_doctor
 from aiframe.app.attempts.linked import find_origin, standing_on
 from aiframe.app.attempts.placing import place_of
-from aiframe.app.attempts.turns import TurnAwaited
+from aiframe.app.attempts.turns import OthersFirst
 from aiframe.app.lanes.closing import close
 from aiframe.app.lanes.collecting import collect
 from aiframe.app.lanes.opening import follow, open_
@@ -192,5 +192,5 @@ def test_who_waits_for_the_command_for_the_whole_keeps_time_for_its_agent(tmp_pa
         fcntl.flock(other, fcntl.LOCK_EX)
         plan = Task("T1", "One")
         attempt = Attempt(site, Project(), run, (plan,), plan, place, standing_on(place), log, Stop())
-        with pytest.raises(TurnAwaited):
+        with pytest.raises(OthersFirst):
             prove_doctor(attempt)
