@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.needs import needs
 from support.projects import dev, git, lock_free, task, wait_for
-from support.proving import KINDS, Proving, lay_proving
+from support.proving import KINDS, Proving, lay_proving, placed
 
 from aiframe.workspaces.planting import FAULT
 
@@ -60,9 +60,8 @@ def assert_nothing_is_left(project: Proving) -> None:
     assert git(project.repo, "status", "--porcelain", "--", "src", "lib", "run.sh") == ""
 
 
-@inplace_and_worktree
-@pytest.mark.parametrize(
-    ("files", "command", "setup", "noticed"),
+@placed(
+    "files, command, setup, noticed",
     [
         pytest.param(FILES, COMPILES, [], "src/main.py", id="compileall"),
         pytest.param(FILES, "make check", [], "src/main.py", id="make"),
@@ -75,6 +74,7 @@ def assert_nothing_is_left(project: Proving) -> None:
             id="what the setup makes",
         ),
     ],
+    both=["compileall", "what the setup makes"],
 )
 def test_a_doctor_that_notices_a_fault_is_relied_on(
     tmp_path: Path, kind: str, files: dict[str, str], command: str, setup: list[str], noticed: str
@@ -97,9 +97,8 @@ def test_a_doctor_that_notices_a_fault_is_relied_on(
     assert_nothing_is_left(project)
 
 
-@inplace_and_worktree
-@pytest.mark.parametrize(
-    ("command", "more", "tried"),
+@placed(
+    "command, more, tried",
     [
         pytest.param("true", {}, "src/main.py, then in src/more.py, then in lib/few.py", id="true"),
         pytest.param("grep -q main src/main.py", {}, "src/main.py", id="grep"),
@@ -113,6 +112,7 @@ def test_a_doctor_that_notices_a_fault_is_relied_on(
             id="hangs on a fault",
         ),
     ],
+    both=["true", "one that passes but once"],
 )
 def test_a_doctor_that_notices_nothing_stops_the_project_before_an_agent_is_paid(
     tmp_path: Path, kind: str, command: str, more: dict[str, Any], tried: str
@@ -149,15 +149,15 @@ def test_a_person_may_rely_on_it_unproven(tmp_path: Path, gates: dict[str, Any])
     assert project.checkouts() == []
 
 
-@inplace_and_worktree
-@pytest.mark.parametrize(
-    ("command", "more", "says"),
+@placed(
+    "command, more, says",
     [
         pytest.param("echo seen by the doctor; exit 3", {}, ["exit code 3", "seen by the doctor"], id="red"),
         pytest.param("sleep 60", {"timeout_min": 0.01}, ["did not end within 0.6 s"], id="hangs"),
         pytest.param("nothing-of-that-name", {}, ["exit code 127"], id="not there"),
         pytest.param("test -e .git", {}, ["exit code 1"], id="needs the repository"),
     ],
+    both=["red", "needs the repository"],
 )
 def test_a_base_that_is_red_before_any_work_is_a_persons_matter(
     tmp_path: Path, kind: str, command: str, more: dict[str, Any], says: list[str]

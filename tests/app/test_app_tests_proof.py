@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.needs import needs
 from support.projects import dev, git, play, task
-from support.proving import KINDS, Proving, lay_proving
+from support.proving import KINDS, Proving, lay_proving, placed
 
 FILES = {
     "add.sh": "echo $(($1 + $2))\n",
@@ -45,9 +45,8 @@ def proofs(project: Proving, number: int = 0) -> list[tuple[str, bool]]:
     return [(g["name"], g["exit_code"] == 0) for g in project.gates(number) if g["name"].startswith("tests")]
 
 
-@inplace_and_worktree
-@pytest.mark.parametrize(
-    ("turn", "more", "checks"),
+@placed(
+    "turn, more, checks",
     [
         pytest.param(work(TRIPLE, TESTS_IT), {}, [("tests-1", False), ("tests-with-1", True)], id="a new test"),
         pytest.param(work(TRIPLE, TESTS_IT), {"clean_checkout": True}, [("tests-1", False)], id="clean checkout"),
@@ -78,6 +77,7 @@ def proofs(project: Proving, number: int = 0) -> list[tuple[str, bool]]:
             id="with what the setup makes",
         ),
     ],
+    both=["a new test", "clean checkout", "with what the setup makes"],
 )
 def test_tests_that_fail_without_the_work_are_proven(
     tmp_path: Path, kind: str, turn: dict[str, Any], more: dict[str, Any], checks: list[tuple[str, bool]]
@@ -101,9 +101,8 @@ def test_tests_that_fail_without_the_work_are_proven(
     assert "fails without the work, as it has to" in project.bench.log()
 
 
-@inplace_and_worktree
-@pytest.mark.parametrize(
-    ("turn", "more", "says"),
+@placed(
+    "turn, more, says",
     [
         pytest.param(work(TRIPLE, ASSERTS_NOTHING), {}, "pass without your change", id="asserts nothing"),
         pytest.param(work(TRIPLE, {"tests/test_triple.sh": "true\n"}), {}, "pass without your change", id="true"),
@@ -129,6 +128,7 @@ def test_tests_that_fail_without_the_work_are_proven(
             id="hangs",
         ),
     ],
+    both=["asserts nothing"],
 )
 def test_tests_that_prove_nothing_go_back_to_the_agent(
     tmp_path: Path, kind: str, turn: dict[str, Any], more: dict[str, Any], says: str
@@ -148,9 +148,8 @@ def test_tests_that_prove_nothing_go_back_to_the_agent(
         assert project.landed("tests/test_triple.sh") == TESTS_IT["tests/test_triple.sh"].strip()
 
 
-@inplace_and_worktree
-@pytest.mark.parametrize(
-    ("turn", "verify", "says"),
+@placed(
+    "turn, verify, says",
     [
         pytest.param(work(TRIPLE), (RUN_ALL,), "no test was added or changed", id="no test"),
         pytest.param(
@@ -173,6 +172,7 @@ def test_tests_that_prove_nothing_go_back_to_the_agent(
             id="tests that need ignored files",
         ),
     ],
+    both=["no test", "nothing that runs them", "tests that need ignored files"],
 )
 def test_where_nothing_can_be_proven_the_work_lands_and_people_are_told(
     tmp_path: Path, kind: str, turn: dict[str, Any], verify: tuple[str, ...], says: str

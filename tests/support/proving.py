@@ -9,9 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.projects import Bench, git, lay_project
 
 KINDS = ("inplace", "worktree")
+
+
+def placed(names: str, cases: Sequence[Any], *, both: Sequence[str]) -> pytest.MarkDecorator:
+    """`pytest.mark.parametrize` for `kind` and *names*: all *cases* in a worktree, and in place those in *both*.
+
+    The others differ in the verdict, which is found in the same way wherever the files come from.
+    """
+    assert {case.id for case in cases} >= set(both)
+    each = [
+        pytest.param(kind, *case.values, id=f"{case.id}-{kind}")
+        for case in cases for kind in KINDS if kind == "worktree" or case.id in both
+    ]  # fmt: skip
+    return pytest.mark.parametrize(f"kind, {names}", each)
 
 
 @dataclass(frozen=True, slots=True)
