@@ -208,13 +208,13 @@ def test_without_a_source_file_the_proof_waits_for_one(tmp_path: Path) -> None:
 @inplace_and_worktree
 def test_it_is_proven_once_and_again_when_what_it_hangs_on_changes(tmp_path: Path, kind: str) -> None:
     """T1 lands, so the base of T2 is another one; then the command changes, and T2 is to do again."""
-    project = lay(tmp_path, kind, tasks=2, doctor=COMPILES)
+    project = lay(tmp_path, kind, SHELL, tasks=2, doctor="sh -n run.sh")
     project.bench.tick()
     assert project.bench.statuses() == {"T1": "done", "T2": "done"}, project.bench.log()
     assert [name for name, _ in names(project, 0)] == ["doctor-base", "doctor-fault-1", "verify-1", "doctor"]
     assert [name for name, _ in names(project, 1)] == ["verify-1", "doctor"]
     assert project.landed("two.txt") == "2"
-    for changes in ({"gates": {"doctor": f"{COMPILES} src"}}, {"workspace": {"setup": ["true"]}}):
+    for changes in ({"gates": {"doctor": "sh -n ./run.sh"}}, {"workspace": {"setup": ["true"]}}):
         assert project.bench.do("undo", "T2").code == 0
         project.settings(**changes)
         project.bench.tick()
@@ -247,7 +247,7 @@ def test_a_proof_whose_runner_is_killed_is_made_again(tmp_path: Path, kind: str)
 
 def test_an_agent_cannot_forge_that_it_is_proven(tmp_path: Path) -> None:
     forge = "test ! -e .git/aiframe/doctor-proof.json || echo '{}' > .git/aiframe/doctor-proof.json"
-    project = lay(tmp_path, tasks=2, doctor=COMPILES)
+    project = lay(tmp_path, files=SHELL, tasks=2, doctor="sh -n run.sh")
     turns = [dev("T1", files={"one.txt": "1"}, run=[forge]), TURNS[1]]
     (tmp_path / "script.json").write_text(json.dumps({"version": 1, "turns": turns}))
     project.bench.tick()
