@@ -389,12 +389,33 @@ def one_task_plan(name: str = "T1") -> str:
     return f"version: 1\ntasks:\n  - {{id: {name}, title: Write part {name}, verify: ['grep -qx {name} {name}.txt']}}\n"
 
 
-def start_runner(ground: Ground, wrapper: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start the runner as a tick does, with the run lock in its hands, but behind the command *wrapper*."""
+_KILLED_AT = """
+import os, runpy, signal, sys
+event, left = sys.argv[1], int(sys.argv[2])
+def count(name, _):
+    global left
+    if name == event:
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(count)
+sys.argv[:] = sys.argv[3:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def start_runner(
+    ground: Ground, wrapper: Sequence[str] = (), *, killed_at: tuple[str, int] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start the runner as a tick does, with the run lock in its hands, but behind the command *wrapper*.
+
+    With *killed_at*, the name of an audit event of Python's and a number, it is killed just before that one.
+    """
     ensure_repository(ground.root, IGNORED)
     lock = RunLock.try_take(ground.layout)
     assert lock is not None
-    argv = [*wrapper, sys.executable, "-P", "-m", "aiframe.app.runner", str(ground.root), str(lock.fd)]
+    begin = ["-m"] if killed_at is None else ["-c", _KILLED_AT, killed_at[0], str(killed_at[1])]
+    argv = [*wrapper, sys.executable, "-P", *begin, "aiframe.app.runner", str(ground.root), str(lock.fd)]
     null = subprocess.DEVNULL
     try:
         return subprocess.Popen(
