@@ -154,6 +154,16 @@ def test_nothing_outlives_a_stop(tmp_path: Path, then: str, code: int) -> None:
     assert alive(tmp_path) == []
 
 
+def test_a_carrier_that_is_nobody_below_us_ends_too(tmp_path: Path) -> None:
+    environ = {**PATH, cookie(str(tmp_path)): "1"}
+    argv = [sys.executable, "-I", "-S", "-c", "import time; print(flush=True); time.sleep(60)"]
+    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE) as stranger:  # as if a daemon had started it
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        assert run("true", cwd=tmp_path).code == 0
+        assert stranger.wait() == -signal.SIGKILL
+
+
 def test_a_stopped_guardian_saves_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aiframe.process.tree.PATIENCE_S", 0.5)
     ended = run(
