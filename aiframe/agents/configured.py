@@ -6,7 +6,6 @@ Only the configuration in the person's own folders counts: one in the workspace 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ def configured_variables(agent: str, environ: Mapping[str, str]) -> tuple[str, .
 
 
 def _named_by_codex(text: str) -> Iterator[str]:
+    import tomllib  # takes 2 ms
+
     try:
         found = _values_of(tomllib.loads(text))
     except (ValueError, RecursionError):  # codex itself says what is wrong with it

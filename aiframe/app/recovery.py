@@ -7,13 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiframe.app.attempts.agent_run import Stop
-from aiframe.app.attempts.contained import left_underway, own_folders, release, works_in_container
 from aiframe.app.attempts.mending import mend
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, read_result
 from aiframe.app.attempts.settling import settle
 from aiframe.app.attempts.turns import LandingTurn
-from aiframe.app.attempts.underway import Underway, read_underway
+from aiframe.app.attempts.underway import Underway, read_underway, release, works_in_container
 from aiframe.app.attempts.vaulting import left_seal, mend_folders
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
@@ -40,6 +39,8 @@ def in_container(site: Site, run: Run) -> Underway | None:
     """
     if not works_in_container(site) or read_result(site.layout, run.run_id) is not None:
         return None
+    from aiframe.app.attempts.contained import left_underway, own_folders
+
     reap(run.run_id)
     clean_after(site, run.run_id)
     if left_seal(site, run.run_id) is None:

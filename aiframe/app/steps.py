@@ -12,7 +12,6 @@ from typing import Any
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.asking import ask, request_for
 from aiframe.app.attempts.by_hand import back_in_hand
-from aiframe.app.attempts.contained import engine_of, release, works_in_container
 from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.mending import mend
 from aiframe.app.attempts.one_at_a_time import alone
@@ -21,7 +20,7 @@ from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, result_of, write_result
 from aiframe.app.attempts.settling import refused, settle
 from aiframe.app.attempts.turns import LandingTurn
-from aiframe.app.attempts.underway import Underway, begin_underway
+from aiframe.app.attempts.underway import Underway, begin_in_container, release, works_in_container
 from aiframe.app.attempts.vaulting import drop_seal, left_seal, workspace_gone
 from aiframe.app.project.proposals import remember
 from aiframe.app.project.site import Site
@@ -136,7 +135,7 @@ def _carry_out(
         return carry_out(site, project, run, tasks, task, log, stop, turn)
     head(Repository(site.root))  # a history that cannot be read stops the step before an agent is paid
     if works_in_container(site):
-        begin_underway(site, run, engine_of(site).program, tasks)
+        begin_in_container(site, run, tasks)
     return _write_documents(site, project, run, tasks, log, stop)
 
 

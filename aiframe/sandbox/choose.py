@@ -9,15 +9,16 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.ports import Command, Policy, Sandbox
 from aiframe.process import capture
-from aiframe.sandbox.bubblewrap import Bubblewrap
-from aiframe.sandbox.container import Container
-from aiframe.sandbox.engine import ENGINES
 from aiframe.sandbox.none import Unconfined
+
+if TYPE_CHECKING:  # each is loaded where it is wanted
+    from aiframe.sandbox.bubblewrap import Bubblewrap
+    from aiframe.sandbox.container import Container
 
 Kind: TypeAlias = Literal["auto", "bubblewrap", "container", "none"]
 _PATIENCE_S = 10.0
@@ -51,6 +52,8 @@ def choose(kind: Kind, image: str, environ: Mapping[str, str]) -> Sandbox:
 
 def find_bubblewrap(environ: Mapping[str, str]) -> Bubblewrap | str:
     """Bubblewrap, if it starts here; else why it does not."""
+    from aiframe.sandbox.bubblewrap import Bubblewrap
+
     program = shutil.which("bwrap", path=environ.get("PATH", os.defpath))
     if program is None:
         return "bubblewrap is not installed"
@@ -66,6 +69,9 @@ def find_container(image: str, environ: Mapping[str, str]) -> Container | str:
     """The first engine that starts a container of *image* here; else why there is none."""
     if not image:
         return "no container image is named"
+    from aiframe.sandbox.container import Container
+    from aiframe.sandbox.engine import ENGINES
+
     reasons = []
     for engine in ENGINES:
         program = shutil.which(engine, path=environ.get("PATH", os.defpath))
@@ -91,6 +97,8 @@ def _container_trial(container: Container, program: str, image: str) -> str:
 
 @functools.cache
 def _trial(program: str, *, old: bool) -> str:
+    from aiframe.sandbox.bubblewrap import Bubblewrap
+
     return _why_not(Bubblewrap(program, {}, old=old), _PATIENCE_S)
 
 

@@ -62,6 +62,7 @@ class Cloned(Linked):
     """A task's workspace as a clone: aiframe's git works by the entry beside it, and never by the .git inside."""
 
     __slots__ = ()
+    is_clone = True
 
     def __init__(self, root: Path, branch: str, host_dir: Path) -> None:
         super().__init__(root, branch, host_dir, entry_of(root))

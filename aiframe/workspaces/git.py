@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from msgspec import Struct
 
@@ -231,6 +231,8 @@ class Repository:
     """
 
     __slots__ = ("common_dir", "found", "git_dir", "root")
+    is_clone: ClassVar[bool] = False
+    """Whether the folder has a .git of the agent's, which this is not."""
 
     def __init__(self, root: Path, git_dir: Path | None = None) -> None:
         self.root = Path(os.path.abspath(root))

@@ -14,7 +14,7 @@ from app.test_app_worktree import TARGET, workspace
 from support.needs import needs
 from support.projects import Bench, git, lock_free, task, wait_for
 
-from aiframe.app.attempts.contained import release
+from aiframe.app.attempts.underway import release
 from aiframe.app.project.site import open_site
 
 __all__ = ["engine"]

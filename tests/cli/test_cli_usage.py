@@ -10,13 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
-from support.projects import Bench, Ran, lay_project
+from support.projects import Bench, Ran, lay_project, task
 
 from aiframe.cli.parser import find, overview, parser_of, split
 from aiframe.cli.table import COMMANDS, FIRST, NAMES
 
 HEAVY = ("yaml", "msgspec", "jinja2", "rich", "psutil", "filelock", "watchfiles")
 """Libraries that nobody has to wait for who only wants to be told something."""
+
+OTHER_WAYS = (
+    "aiframe.app.attempts.contained", "aiframe.app.lanes", "aiframe.sandbox.bubblewrap", "aiframe.sandbox.container",
+    "aiframe.sandbox.engine", "aiframe.sandbox.worker", "aiframe.workspaces.agent_git", "aiframe.workspaces.cloning",
+    "aiframe.workspaces.packs", "psutil", "rich", "tomllib", "watchfiles",
+)  # fmt: skip
+"""What containers, clones, tasks side by side and sandboxes need, and a step in place without a sandbox does not."""
 
 
 def run(cwd: Path, *words: str, **env: str) -> Ran:
@@ -324,3 +331,13 @@ def test_a_tick_with_nothing_to_do_imports_nothing_heavy(a_frame: Path) -> None:
     assert "aiframe.idle" in imported
     assert imported.isdisjoint({"argparse", "json", "pathlib", "aiframe.cli.main"})
     assert {name.partition(".")[0] for name in imported}.isdisjoint(HEAVY)
+
+
+def test_a_step_in_place_loads_nothing_of_other_ways_to_work(tmp_path: Path) -> None:
+    line = "/bin/sh -c 'echo made > made.txt'"
+    bench = lay_project(tmp_path, task("T1", "test -s made.txt"), agent={"name": "command", "line": line})
+    said = bench.tick(PYTHONPROFILEIMPORTTIME="1").err + (bench.control_dir / "runner.log").read_text()
+    imported = {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+    assert bench.statuses() == {"T1": "done"}
+    assert "aiframe.app.steps" in imported
+    assert sorted(name for name in imported if name.startswith(OTHER_WAYS)) == []

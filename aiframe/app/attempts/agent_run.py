@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from aiframe.app.attempts.contained import Box, works_in_container
 from aiframe.app.attempts.playing import check_agent_tells_cost
 from aiframe.app.attempts.spending import Meter
+from aiframe.app.attempts.underway import works_in_container
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.environment import agent_environment
@@ -27,6 +28,9 @@ from aiframe.process import STDERR_BYTES, Limits, MissingProgram, never, now, su
 from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.store.layout import contain
 from aiframe.workspaces.inplace import fingerprint
+
+if TYPE_CHECKING:
+    from aiframe.app.attempts.contained import Box
 
 NOT_FOUND = 127
 """The exit code by which a shell says that there is no such program."""
@@ -86,7 +90,7 @@ def run_agent(
     check_agent_tells_cost(site, agent.name)
     folder = Path(request.run_dir)
     make_folder(folder)
-    box = Box(site, run, request, subject) if works_in_container(site) else None
+    box = _box(site, run, request, subject) if works_in_container(site) else None
     request = box.request if box is not None else request
     taken_up = box is not None and box.is_there
     command = agent.command(request)
@@ -159,6 +163,12 @@ def run_agent(
     if ended.reason == "stopped" and not stop() and meter.over is not None:
         return replace(answer, failure=meter.failure())
     return answer
+
+
+def _box(site: Site, run: Run, request: AgentRequest, subject: str) -> Box:
+    from aiframe.app.attempts.contained import Box  # much that most projects do without
+
+    return Box(site, run, request, subject)
 
 
 def _redact_left(folder: Path, redactor: Redactor) -> None:

@@ -53,11 +53,6 @@ _TRIES = 8
 Sink = Callable[[bytes], None]
 
 
-def works_in_container(site: Site) -> bool:
-    """Whether the agents of the project do."""
-    return site.settings.workspace.kind == "container"
-
-
 def engine_of(site: Site) -> Engine:
     """The engine that has the image. Raises EngineMissing, ImageMissing."""
     return find_engine(site.environ, site.settings.workspace.container.image)
@@ -327,14 +322,11 @@ def own_folders(layout: Layout, run_id: str) -> list[Path]:
     return [folder for folder in (run, run / "audit", run / "audit-again") if not folder.is_symlink()]
 
 
-def release(site: Site, run_id: str) -> str:
-    """Remove the containers of the run and forget it: its result is there, or it is lost. Says what went wrong.
+def remove_containers(site: Site, run_id: str, record: Underway | None) -> str:
+    """Remove the containers of the run, of which *record* is kept, and forget it. Says what went wrong.
 
     One that may still be there is not forgotten: whoever stops the run, or looks after it, finds it by that.
     """
-    record = read_underway(site.layout, run_id)
-    if record is None and not works_in_container(site):  # it may have, before PROJECT.yaml named another kind
-        return ""
     try:
         engine = Engine(record.program, site.environ) if record is not None else engine_of(site)
         worker.remove(engine, worker.names(engine, run_id, site.root))

@@ -24,8 +24,6 @@ from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.tasks_file import load_tasks
-from aiframe.workspaces.agent_git import sweep
-from aiframe.workspaces.cloning import CLONE, clone_at, give
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
 from aiframe.workspaces.host import Base, check_apart, host_lock, is_branch_name, open_host, resolve_base, tip
@@ -36,14 +34,29 @@ from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_fi
 from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import worktree_tree
-from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, make_branch, remove_worktree
+from aiframe.workspaces.worktree import WORKTREE, Way, ensure_worktree, make_branch, remove_worktree
 
 LANDED_REF = "refs/aiframe/landed/"
 HOME = ".home"
 """The home of agents in containers that work on no task."""
-WAYS = {"worktree": WORKTREE, "clone": CLONE, "container": CLONE}
-"""How the workspaces of a kind are made and removed; in place there is none."""
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
+
+
+def way_of(kind: str) -> Way:
+    """How the workspaces of *kind* are made and removed; in place there is none."""
+    if kind == "worktree":
+        return WORKTREE
+    from aiframe.workspaces.cloning import CLONE  # much that other kinds do without
+
+    return CLONE
+
+
+def give_back(repo: Repository) -> None:
+    """Make the .git of a clone what aiframe writes there; for no clone nothing is done. Raises GitError."""
+    if repo.is_clone:
+        from aiframe.workspaces.cloning import give
+
+        give(repo)
 
 
 class Origin(Struct, frozen=True):
@@ -181,7 +194,7 @@ def linked_place(site: Site, task_id: str) -> Place:
     path = contained(workspaces_home(site.environ), origin.key, safe_part(task_id))
     start = tip(host, origin.target).commit
     kind, date = site.settings.workspace.kind, now().wall
-    linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, date, WAYS[kind])
+    linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, date, way_of(kind))
     return Place("worktree" if kind == "worktree" else "clone", path, linked, (), origin.target, notes)
 
 
@@ -189,7 +202,7 @@ def open_place(site: Site, task_id: str) -> Place:
     """The workspace of *task_id* as it is, with nothing in it touched: its agent may be at work. Raises GitError."""
     host, origin = find_origin(site)
     path = contained(workspaces_home(site.environ), origin.key, safe_part(task_id))
-    linked = WAYS[site.settings.workspace.kind].opens(path, task_branch(origin.key, task_id), host.common_dir)
+    linked = way_of(site.settings.workspace.kind).opens(path, task_branch(origin.key, task_id), host.common_dir)
     return Place("clone", path, linked, (), origin.target)
 
 
@@ -212,8 +225,11 @@ def _homes(path: Path) -> tuple[Path, Path]:
 
 def repository_at(site: Site, folder: Path) -> Repository:
     """The repository by which aiframe's git works on *folder*, the project's own or a workspace. Raises GitError."""
-    cloned = site.settings.workspace.kind in ("clone", "container") and folder != site.root
-    return clone_at(folder) if cloned else Repository(folder)
+    if site.settings.workspace.kind not in ("clone", "container") or folder == site.root:
+        return Repository(folder)
+    from aiframe.workspaces.cloning import clone_at
+
+    return clone_at(folder)
 
 
 def workspace_of(place: Place) -> Linked:
@@ -255,7 +271,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
         _catch_up(linked, tip(host, origin.target).commit, date)
     except EmbeddedRepositories as error:  # the attempt begins where the work stands, and its agent was told
         say(f"-- the work is not on {origin.target} as it is now: {error.message}")
-    give(linked)
+    give_back(linked)
     return standing_on(place)
 
 
@@ -307,7 +323,7 @@ def integrate(place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
         return base, ()
     linked = workspace_of(place)
     merge = rebase_work(linked, worktree_tree(linked, base.commit, ()), onto, linked.branch, now().wall)
-    give(linked)
+    give_back(linked)
     return Head(onto, base.branch), merge.conflicts
 
 
@@ -365,15 +381,17 @@ def leave_linked(place: Place, task_id: str, run_id: str) -> None:
 
 def _remove(site: Site, path: Path, branch: str, record: Origin | None) -> None:
     host, origin = (host_of(site), record) if record is not None else open_origin(site)
+    from aiframe.workspaces.agent_git import sweep
+
     for home in _homes(path):
         sweep(home)
-    remove_worktree(host, path, branch, origin.target, now().wall, WAYS[site.settings.workspace.kind])
+    remove_worktree(host, path, branch, origin.target, now().wall, way_of(site.settings.workspace.kind))
 
 
 def workspaces_over(site: Site) -> tuple[tuple[str, Path, str], ...]:
     """What is left of tasks that are over: the id of each, its workspace, and its branch."""
     record = read_origin(site)
-    if site.settings.workspace.kind not in WAYS or record is None:
+    if site.settings.workspace.kind == "inplace" or record is None:
         return ()
     home, found = workspaces_home(site.environ), []
     for task in load_tasks(site.layout.tasks_yaml).tasks:

@@ -19,7 +19,6 @@ from aiframe.app.attempts.approved import bring_back, is_as_approved
 from aiframe.app.attempts.asking import Built, ask, request_for
 from aiframe.app.attempts.attempt import Attempt, Work
 from aiframe.app.attempts.audit import audit, with_audits
-from aiframe.app.attempts.contained import engine_of, works_in_container
 from aiframe.app.attempts.gates import Gate, GateReport, doctor, run_gates, verify
 from aiframe.app.attempts.gates_checkout import gate_folder, lay_out, touched
 from aiframe.app.attempts.gates_doctor import prove_doctor
@@ -33,7 +32,7 @@ from aiframe.app.attempts.proven import Before, proven_before, take_up
 from aiframe.app.attempts.results import Kept, Result, result_of, write_result
 from aiframe.app.attempts.set_up import set_up
 from aiframe.app.attempts.turns import LandingTurn, TimeAwaited
-from aiframe.app.attempts.underway import Underway, begin_underway
+from aiframe.app.attempts.underway import Underway, begin_in_container, works_in_container
 from aiframe.app.attempts.vaulting import check_seal, check_whole, renewed
 from aiframe.app.project.proposals import inspect, remember
 from aiframe.app.project.site import Site
@@ -197,7 +196,7 @@ def build(attempt: Attempt, *, again: bool = False) -> Built:
     """Have the agent work; with *again* see the work to its end. Raises StepError, StorageError."""
     site, run, tasks = attempt.site, attempt.run, attempt.tasks
     if works_in_container(site) and not again:
-        begin_underway(site, run, engine_of(site).program, tasks, attempt.since, attempt.proof)
+        begin_in_container(site, run, tasks, attempt.since, attempt.proof)
     request = request_for(site, attempt.project, run, tasks, attempt.place.root, again=again)
     built = ask(site, attempt.project, run, tasks, request, attempt.log, attempt.stop, again=again)
     agent_ended(site, attempt.place)

@@ -38,11 +38,13 @@ class Underway(Struct, frozen=True):
     stopped: bool = False
 
 
-def begin_underway(
-    site: Site, run: Run, program: str, tasks: tuple[Task, ...], since: str = "", proof: tuple[GateResult, ...] = ()
+def begin_in_container(
+    site: Site, run: Run, tasks: tuple[Task, ...], since: str = "", proof: tuple[GateResult, ...] = ()
 ) -> None:
-    """Remember what the agent of *run* begins with. Raises StorageError."""
-    write_underway(site.layout, Underway(run.run_id, boot_id(), program, tasks, since, proof))
+    """Remember what the agent of *run* begins with. Raises StorageError, EngineMissing, ImageMissing."""
+    from aiframe.app.attempts.contained import engine_of  # much that most projects do without
+
+    write_underway(site.layout, Underway(run.run_id, boot_id(), engine_of(site).program, tasks, since, proof))
 
 
 def write_underway(layout: Layout, record: Underway) -> None:
@@ -58,6 +60,21 @@ def read_underway(layout: Layout, run_id: str) -> Underway | None:
     except (AiframeError, ValueError, RecursionError):
         return None
     return record if record.run_id == run_id else None
+
+
+def works_in_container(site: Site) -> bool:
+    """Whether the agents of the project do."""
+    return site.settings.workspace.kind == "container"
+
+
+def release(site: Site, run_id: str) -> str:
+    """Remove the containers of the run and forget it: its result is there, or it is lost. Says what went wrong."""
+    record = read_underway(site.layout, run_id)
+    if record is None and not works_in_container(site):  # it may have, before PROJECT.yaml named another kind
+        return ""
+    from aiframe.app.attempts.contained import remove_containers  # much that most projects do without
+
+    return remove_containers(site, run_id, record)
 
 
 def note_stopped(layout: Layout, record: Underway) -> None:

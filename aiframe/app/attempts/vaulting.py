@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from aiframe.app.attempts.linked import repository_at
+from aiframe.app.attempts.linked import give_back, repository_at
 from aiframe.app.attempts.results import lock_results
 from aiframe.app.project.site import Site
 from aiframe.app.protection.log_holds import bring_logs_back, hold_logs, let_go_of_logs
@@ -20,7 +20,6 @@ from aiframe.process import now
 from aiframe.store.atomic import make_folder, storage_errors
 from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
-from aiframe.workspaces.cloning import give, take
 from aiframe.workspaces.commits import current_branch
 from aiframe.workspaces.git import GitError, Repository, names
 from aiframe.workspaces.host import host_lock, host_lock_at
@@ -117,7 +116,7 @@ def check_seal(site: Site, sealed: Sealed) -> tuple[str, ...]:
     taken: list[str] = []
     for each in seals:
         repo = repository_at(site, each.root)
-        taken += take(repo, now().wall)
+        taken += _taken(repo)
         breaches += settle_refs(repo, each, site.layout.quarantine_dir, now().wall)
         if unlinked and each is sealed.workspace and _is_emptied(repo, each):
             _ready(each).unlink(missing_ok=True)
@@ -166,10 +165,19 @@ def _compare_shared(sealed: Seal, quarantine: Path) -> tuple[Breach, ...]:
         return tuple(compare_and_restore(sealed, quarantine))
 
 
+def _taken(repo: Repository) -> tuple[str, ...]:
+    """Bring what was committed in a clone into the person's repository; says in words what failed."""
+    if not repo.is_clone:
+        return ()
+    from aiframe.workspaces.cloning import take  # much that other kinds do without
+
+    return take(repo, now().wall)
+
+
 def _given_back(repo: Repository) -> tuple[str, ...]:
     """Make the .git of a clone what aiframe writes, for the checks; what fails the next attempt does again."""
     try:
-        give(repo)
+        give_back(repo)
     except GitError as error:
         return (error.message,)
     return ()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aiframe.agents import find_agent, known_agents
 from aiframe.agents.probe import Probe, cautions, describe, kept_logins
-from aiframe.app.attempts.contained import works_in_container
+from aiframe.app.attempts.underway import works_in_container
 from aiframe.app.making.frame import all_projects
 from aiframe.app.project.site import open_site
 from aiframe.app.protection.environment import names_set, withheld_from_gates
