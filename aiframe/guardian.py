@@ -1,7 +1,7 @@
 """The guardian of one command: its parent, which sees to it that nothing of the command outlives the runner.
 
-It runs in an interpreter of its own (``python -I -S``, started by ``aiframe.process.tree``) and imports the standard
-library only, and little of it, so that it is up in a few milliseconds. The runner holds one end of a pipe, the
+It is a copy of the runner, or where that cannot be copied (``aiframe.process.guarding``) an interpreter of its own,
+``python -I -S``; so it imports the standard library only, and little of it. The runner holds one end of a pipe, the
 *lifeline*:
 
 - the runner dies, or closes the lifeline: the whole tree is ended at once;
@@ -217,14 +217,21 @@ def main(arguments: list[str], become: Callable[[list[str]], object] | None = No
     os.set_inheritable(lifeline, False)
     os.set_inheritable(status, False)
     _restore_locale(arguments[3])
+    guard(lifeline, status, arguments[2], arguments[4:], become)
+
+
+def guard(
+    lifeline: int, status: int, cookie: str, argv: list[str], become: Callable[[list[str]], object] | None = None
+) -> NoReturn:
+    """Start *argv* with the streams and the environment of this process, and live for as long as anything of it."""
     become_subreaper()
     alarms = listen(_HANDLED)
-    child = _start(arguments[4:], status, become)
+    child = _start(argv, status, become)
     _let_go_of_streams()
     code = _wait(child, lifeline, alarms)
     if code is not None:
-        _report(status, f"status {code}")
-    left = _end_tree(child, arguments[2], status if code is None else None)
+        report(status, f"status {code}")
+    left = _end_tree(child, cookie, status if code is None else None)
     os._exit(1 if left else 0)
 
 
@@ -261,11 +268,13 @@ def _start(argv: list[str], status: int, become: Callable[[list[str]], object] |
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         die_with_parent()
         if become is None:
-            os.execvp(argv[0], argv)
+            os.execvpe(argv[0], argv, os.environ)  # of C libraries there may be variables that Python knows not of
         else:
             become(argv)
     except OSError as error:
-        _report(status, f"error {error.errno}")
+        report(status, f"error {error.errno}")
+    except ValueError:  # a NUL byte
+        report(status, f"error {errno.EINVAL}")
     finally:
         os._exit(127)
 
@@ -329,7 +338,7 @@ def _end_tree(child: int, cookie: str, status: int | None) -> bool:
         nonlocal status
         code, more = _collect_children(child)
         if code is not None and status is not None:
-            _report(status, f"status {code}")
+            report(status, f"status {code}")
             status = None
         if more:
             _catch_children(seen)
@@ -363,7 +372,8 @@ def _catch_children(seen: set[str]) -> None:
                 signal_all([int(name)], signal.SIGKILL)
 
 
-def _report(status: int, line: str) -> None:
+def report(status: int, line: str) -> None:
+    """Tell the runner *line* on the pipe *status*."""
     try:
         os.write(status, f"{line}\n".encode())
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from aiframe import foreman, guardian
 from aiframe.process.identity import ProcessId, collect_spawned, start_time
@@ -21,7 +21,12 @@ def cookie(run_id: str) -> str:
 
 def outer_cookies() -> dict[str, str]:
     """The cookies of the runs and of the crews' commands that this process is itself a part of."""
-    return {name: value for name, value in os.environ.items() if name.startswith((_PREFIX, foreman.VARIABLE))}
+    return cookies_in(os.environ)
+
+
+def cookies_in(env: Mapping[str, str]) -> dict[str, str]:
+    """What of *env* tells of which runs, and of which commands of crews, a process is a part."""
+    return {name: value for name, value in env.items() if name.startswith((_PREFIX, foreman.VARIABLE))}
 
 
 def let_go_of_orphans() -> None:

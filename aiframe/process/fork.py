@@ -20,7 +20,8 @@ from aiframe.process.identity import collect_spawned, forget_spawned, remember_s
 from aiframe.process.start import check_folder
 
 _ARGUMENTS = 45
-"""Where among the fields of /proc/self/stat that follow the name the place of the arguments in memory is told."""
+"""Where among the fields of /proc/self/stat that follow the name it is told between which addresses the arguments lie,
+and behind that, between which ones the environment."""
 
 
 def can_fork() -> bool:
@@ -76,14 +77,14 @@ def _live(
         os.setsid()
         _take_streams(log)
         gc.freeze()  # what our starter left unreachable must not close descriptors that are somebody else's by then
-        _close_all_but(keep)
-        _take_default_signals()
+        close_all_but(keep)
+        take_default_signals()
         forget_spawned()
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
         _leave_search_path()
-        _show(title)
+        show(title)
         os.close(standing)
         code = work()
     except BaseException:
@@ -110,7 +111,7 @@ def _printer(stream: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(into, errors="backslashreplace", line_buffering=True)
 
 
-def _close_all_but(keep: set[int]) -> None:
+def close_all_but(keep: set[int]) -> None:
     """Close every descriptor but the standard streams and *keep*, those that were opened outside of Python too."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2 and int(name) not in keep:
@@ -118,7 +119,7 @@ def _close_all_but(keep: set[int]) -> None:
                 os.close(int(name))
 
 
-def _take_default_signals() -> None:
+def take_default_signals() -> None:
     """Forget our starter's handlers and what came for it meanwhile. What is ignored stays so, as in any new program."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
@@ -135,11 +136,21 @@ def _leave_search_path() -> None:
         del sys.path[0]
 
 
-def _show(title: Sequence[str]) -> None:
+def memory_shown() -> tuple[int, int, int, int]:
+    """Between which addresses of ours those look who ask for our command line, and who ask for our environment.
+
+    What the program was started with stands there. Raises OSError, ValueError where the system does not tell.
+    """
+    stat = Path("/proc/self/stat").read_bytes()
+    told = stat[stat.rindex(b")") + 2 :].split()[_ARGUMENTS : _ARGUMENTS + 4]
+    begin, end, environment, environment_end = map(int, told)
+    return begin, end, environment, environment_end
+
+
+def show(title: Sequence[str]) -> None:
     """Put *title* in the place of our command line, for those who look at the list of processes; cut where it ends."""
-    with suppress(OSError, IndexError, ValueError):  # then it shows that of our starter
-        stat = Path("/proc/self/stat").read_bytes()
-        begin, end = map(int, stat[stat.rindex(b")") + 2 :].split()[_ARGUMENTS : _ARGUMENTS + 2])
+    with suppress(OSError, ValueError):  # then it shows that of our starter
+        begin, end, _, _ = memory_shown()
         text = b"\0".join(os.fsencode(word) for word in title)[: end - begin - 1]
         memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
         try:

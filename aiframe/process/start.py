@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -161,7 +162,13 @@ def _running(child: subprocess.Popen[bytes], pump: Pump) -> bool:
     return child.poll() is None
 
 
-def wait_within(child: subprocess.Popen[bytes], timeout_s: float) -> int | None:
+class Child(Protocol):
+    """A child process that can be asked for its exit code, which is None while it lives."""
+
+    def poll(self) -> int | None: ...
+
+
+def wait_within(child: Child, timeout_s: float) -> int | None:
     """The exit code of *child*; None when it lives on. For one that has closed its pipes: it mostly ends at once.
 
     `Popen.wait` with a time limit would oversleep that by milliseconds, and a step waits for dozens of commands.

@@ -5,22 +5,17 @@ from __future__ import annotations
 import os
 import re
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Self
+from typing import Self
 
 from aiframe import guardian
 from aiframe.core.ports import Command
 from aiframe.process.cookies import carrying
+from aiframe.process.guarding import start_guardian
 from aiframe.process.pump import Pump
 from aiframe.process.start import not_started, wait_within
-
-_FOLDER = os.path.dirname(os.path.dirname(guardian.__file__))
-_CODE = f"import sys; sys.path.append({_FOLDER!r}); from aiframe.%s import main; main(sys.argv[1:])"
-"""Imported rather than run as a script: then Python takes it from its cache instead of compiling it each time."""
 
 PATIENCE_S = guardian.END_WITHIN_S + 1.0
 """How long a guardian may take to end its tree before this process does it instead."""
@@ -51,7 +46,7 @@ class Tree:
         guardian.become_subreaper()  # for the orphans of a guardian that somebody kills
         self._earlier = _children()
         self._is_ours = is_ours
-        self._guardian, self._lifeline, self._status = _start_guardian(command, env, cookie, program, keep_fds)
+        self._guardian, self._lifeline, self._status = start_guardian(command, env, cookie, program, keep_fds)
 
     def __enter__(self) -> Self:
         return self
@@ -158,26 +153,3 @@ def _collect(pids: set[int]) -> bool:
         with suppress(ChildProcessError):
             more |= os.waitpid(pid, os.WNOHANG)[0] == 0
     return more
-
-
-def _start_guardian(
-    command: Command, env: Mapping[str, str], cookie: str, program: str, keep_fds: Sequence[int]
-) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
-    """The guardian, the end of the lifeline to write to and the end of the status pipe to read from."""
-    life_read, life_write = os.pipe()
-    status_read, status_write = os.pipe()
-    words = [str(life_read), str(status_write), cookie, env.get("LC_CTYPE", "")]
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _CODE % program, *words, *command.argv], cwd=command.cwd, env=dict(env),
-            stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, bufsize=0, start_new_session=True, pass_fds=(life_read, status_write, *keep_fds),
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        os.close(life_write)
-        os.close(status_read)
-        raise not_started(command.argv, error) from error
-    finally:
-        os.close(life_read)
-        os.close(status_write)
-    return process, os.fdopen(life_write, "wb", buffering=0), os.fdopen(status_read, "rb", buffering=0)

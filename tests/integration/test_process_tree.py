@@ -54,9 +54,11 @@ NAMES = ("agent", "child", "session", "bare", "daemon")
 
 # A runner: supervises the command that its arguments name, then writes how it ended.
 RUNNER = """
-import json, sys
+import json, os, sys, threading, time
 from pathlib import Path
 from aiframe.core.ports import Command
+if "WITH_THREAD" in os.environ:
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
 from aiframe.process import Limits, supervise
 run_id, seconds, *argv = sys.argv[1:]
 nothing = lambda *_: None
@@ -99,15 +101,20 @@ def eventually(true: Callable[[], object], within_s: float = 10) -> bool:
     return bool(true())
 
 
-@pytest.fixture
-def runner(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts a runner process in *tmp_path* that supervises a command; returns when its agent is up."""
+@pytest.fixture(params=["copied", "interpreted"])
+def runner(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a runner process in *tmp_path* that supervises a command; returns when its agent is up.
+
+    Its guardian is a copy of it, or an interpreter of its own: with a second thread no process can be copied.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "KEY_OF_THE_RUNNER": "sesame"}
+    environment |= {"WITH_THREAD": "1"} if request.param == "interpreted" else {}
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*argv: str, run_id: str = str(tmp_path), seconds: float = 60) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-c", RUNNER, run_id, str(seconds), *argv], cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(SOURCE)}, start_new_session=True,
+            env=environment, start_new_session=True,
         )  # fmt: skip
         started.append(process)
         assert eventually((tmp_path / "agent").exists)
@@ -218,6 +225,32 @@ def test_nothing_outlives_the_runner(tmp_path: Path, runner: Callable[..., subpr
     assert eventually(lambda: alive(tmp_path) == [], within_s=3)
     assert eventually(lambda: watcher not in guardian.process_table())
     assert carriers(str(tmp_path)) == []
+
+
+def test_what_a_guardian_shows_and_holds(tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = runner(*agent("time.sleep(60)"))
+    seen = Path(f"/proc/{guardian_of(process.pid)}")
+    environment = (seen / "environ").read_bytes().split(b"\0")
+    assert f"{cookie(str(tmp_path))}=1".encode() in environment
+    assert b"KEY_OF_THE_RUNNER=sesame" not in environment
+    assert b"guardian" in (seen / "cmdline").read_bytes()
+    assert os.getsid(int(seen.name)) == int(seen.name)
+    assert os.readlink(seen / "cwd") == str(tmp_path)
+    held = [os.readlink(seen / "fd" / name) for name in os.listdir(seen / "fd")]
+    assert {name.partition(":")[0] for name in held} == {"/dev/null", "pipe"}
+    assert len(held) == 7  # the streams, the lifeline, the status, and a pipe on which signals arrive
+
+
+def test_a_stopped_guardian_is_reaped(tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = runner(*agent("time.sleep(60)"))
+    watcher = guardian_of(process.pid)
+    os.kill(watcher, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    assert alive(tmp_path) == list(NAMES)
+    assert reap(str(tmp_path), term_grace_s=0.5) >= 4  # who asks it to end wakes it up, and then it ends all the others
+    assert eventually(lambda: watcher not in guardian.process_table())
+    assert alive(tmp_path) == []
 
 
 def test_the_runner_outlives_its_guardian(tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]) -> None:

@@ -264,7 +264,7 @@ def _kind(argv: tuple[str, ...], parent: Process | None) -> str:
     above = parent.kind if parent else ""
     if "aiframe.app.runner" in argv:
         return "runner"
-    if len(argv) > 4 and argv[3] == "-c" and "guardian" in argv[4]:
+    if argv[:1] == ("aiframe.guardian",) or (len(argv) > 4 and argv[3] == "-c" and "guardian" in argv[4]):
         return "guardian"
     if above == "guardian":
         return "agent" if any(word.startswith("--workspace=") for word in argv) else "verify"
