@@ -49,9 +49,9 @@ class Secret(Struct, frozen=True):
 class Shape(Struct, frozen=True):
     """A kind of token: it holds *anchor*, and *whole* matches it. *kernel* bytes of a match are enough to match.
 
-    *part* matches what may yet become one, up to the end of the bytes; it is at most *longest* bytes long. A group
-    ``end`` in *whole* says that a match cannot grow. A pattern is compiled when its anchor is met: most never are, and
-    to compile them all takes longer than to load this module.
+    *beginnings* are those of *anchor*, without itself. *part* matches what may yet become a token, up to the end of the
+    bytes; it is at most *longest* bytes long. A group ``end`` in *whole* says that a match cannot grow. A pattern is
+    compiled when its anchor is met: most never are, and to compile them all takes longer than to load this module.
     """
 
     name: str
@@ -60,17 +60,22 @@ class Shape(Struct, frozen=True):
     part: bytes
     kernel: int
     longest: int
+    beginnings: tuple[bytes, ...]
 
     def may_begin(self, tail: bytes) -> bool:
         """Whether the end of *tail* could be a beginning: cheaper than to look for it, and true whenever it is one."""
-        anchor = self.anchor
-        return anchor in tail or any(tail.endswith(anchor[:length]) for length in range(1, len(anchor)))
+        return self.anchor in tail or tail.endswith(self.beginnings)
+
+
+def _beginnings(anchor: bytes) -> tuple[bytes, ...]:
+    return tuple(anchor[:end] for end in range(len(anchor) - 1, 0, -1))
 
 
 def _token(name: str, prefix: bytes, following: bytes, least: int, before: bytes = b"") -> Shape:
     """A *prefix* with *least* or more bytes of the class *following* after it."""
     start = re.escape(prefix)
-    begun = b"|".join([re.escape(prefix[:end]) for end in range(len(prefix) - 1, 0, -1)])
+    beginnings = _beginnings(prefix)
+    begun = b"|".join(map(re.escape, beginnings))
     return Shape(
         name=name,
         anchor=prefix,
@@ -78,6 +83,7 @@ def _token(name: str, prefix: bytes, following: bytes, least: int, before: bytes
         part=before + b"(?:%b[%b]{0,%d}|%b)\\Z" % (start, following, least - 1, begun),
         kernel=len(prefix) + least,
         longest=len(prefix) + least,
+        beginnings=beginnings,
     )
 
 
@@ -96,6 +102,7 @@ _PRIVATE_KEY = Shape(
     part=rb"-{1,5}\Z|-----(?:B|BE|BEG|BEGI|BEGIN|BEGIN [A-Z0-9 ]{0,51}-{0,4})\Z",
     kernel=68,
     longest=72,
+    beginnings=_beginnings(b"-----BEGIN "),
 )
 
 SHAPES = (
@@ -211,11 +218,8 @@ class Redactor(Struct, frozen=True):
         return text if said == data else said.decode("utf-8", "surrogatepass")
 
     def data(self, data: bytes) -> bytes:
-        """All of some output without secrets."""
-        if not self.found(b"", data):
-            return data
-        stream = self.stream()
-        return stream.feed(data) + stream.end()
+        """All of some output without secrets. Nothing comes after it that it could be the beginning of."""
+        return RedactedStream(self, data).end()
 
     def value(self, value: T) -> T:
         """*value* with each text in it redacted: texts, lists, tuples, mappings and structs of them."""
