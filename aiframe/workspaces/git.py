@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from aiframe.core.errors import StepError
 from aiframe.process import Captured, capture
+from aiframe.workspaces.loose import is_sound
 
 T = TypeVar("T")
 
@@ -331,6 +332,9 @@ class Repository:
 
     def holds(self, name: str) -> bool:
         """Whether the commit or tree *name* is there, and its tree with it."""
+        self.assert_own()
+        if OBJECT_ID.match(name) and is_sound(self.common_dir / "objects", name):
+            return True
         return self.call("cat-file", "-e", f"{name}^{{tree}}").code == 0
 
     def is_ancestor(self, old: str, new: str) -> bool:
