@@ -93,7 +93,9 @@ def check_usable(repo: Repository) -> None:
     by = (repo.git_dir / "HEAD", repo.common_dir / "config", repo.git_dir / "config.worktree")
     known = (repo.git_dir, tuple(map(_bytes, by)))
     if known not in _TAKEN:
-        repo.run("rev-parse", "--git-dir")
+        branch = current_branch(repo)  # which `has_commit` asks for next: git that can tell has taken the repository
+        if branch is None or repo.ask_commit(f"refs/heads/{branch}") is None:
+            repo.run("rev-parse", "--git-dir")
         _TAKEN.add(known)
 
 

@@ -26,6 +26,7 @@ from msgspec import Struct
 from aiframe.core.errors import StepError
 from aiframe.process import Captured, capture
 from aiframe.workspaces.loose import is_sound
+from aiframe.workspaces.settings import plain_settings
 
 T = TypeVar("T")
 
@@ -174,11 +175,22 @@ def personal_settings() -> Mapping[str, str]:
     theirs = {key: text for key, text in os.environ.items() if not key.startswith("GIT_") or key == "GIT_CONFIG_GLOBAL"}
     home = Path(theirs.get("HOME", "/"))
     files = (home / ".gitconfig", Path(theirs.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config")
-    if "GIT_CONFIG_GLOBAL" not in theirs and not any(map(os.path.lexists, files)):
-        return {}
+    there = [file for file in files if os.path.lexists(file)]
+    if "GIT_CONFIG_GLOBAL" not in theirs and len(there) < 2:
+        plain = plain_settings(_bytes(there[0])) if there else {}
+        if plain is not None:
+            return plain
     argv = [program(), "config", "--global", "-z", "--list"]
     done = survived("config", capture(argv, cwd=Path("/"), env=theirs, timeout_s=30))
     return parse_settings(done.out) if done.code == 0 else {}
+
+
+def _bytes(file: Path) -> bytes:
+    """What *file* holds; where it cannot be read, what git alone could say something about."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b"?"
 
 
 def read_settings(file: Path) -> dict[str, str]:
@@ -192,6 +204,9 @@ def read_settings(file: Path) -> dict[str, str]:
 @lru_cache(maxsize=16)
 def settings_in(text: bytes) -> Mapping[str, str]:
     """The plain values of a configuration that reads *text*, kept because a step asks for the same ones many times."""
+    plain = plain_settings(text)
+    if plain is not None:
+        return plain
     argv = [program(), "config", "--file", "-", "--no-includes", "-z", "--list"]
     done = survived("config", capture(argv, cwd=Path("/"), env=environment(), stdin=text, timeout_s=TIMEOUT_S))
     return parse_settings(done.out if done.code == 0 else b"")
@@ -300,8 +315,10 @@ class Repository:
         Git is asked once about each commit, for it stays one; which one a ref names is read where it is written.
         """
         known = name if OBJECT_ID.match(name) else self._written(name)
-        if (self.common_dir, known) in _COMMITS:
-            return known
+        return known if (self.common_dir, known) in _COMMITS else self.ask_commit(name)
+
+    def ask_commit(self, name: str) -> str | None:
+        """The commit that *name* stands for, as git says now, whatever is known; None where there is none."""
         found = self.call("rev-parse", f"{name}^{{commit}}", f"{name}^{{tree}}")
         said = found.out.decode("ascii", "replace").split()
         if found.code != 0 or len(said) != 2 or not all(map(OBJECT_ID.match, said)):
