@@ -8,6 +8,7 @@ again; the repository's own index is never trusted: its flags can hide a changed
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from msgspec import Struct, ValidationError, convert, to_builtins
 
 from aiframe.process import Captured, capture
 from aiframe.workspaces.git import (
@@ -30,6 +33,7 @@ from aiframe.workspaces.git import (
     survived,
 )
 from aiframe.workspaces.git import program as git_program
+from aiframe.workspaces.loose import plain_bytes
 
 PLAIN_VALUES = frozenset(
     f"core.{name}" for name in ("filemode", "ignorecase", "symlinks", "precomposeunicode", "autocrlf", "eol")
@@ -43,18 +47,31 @@ SCRATCH_TIMEOUT_S = 5.0
 STALE_AFTER_S = 86_400.0
 ROOM_PREFIX = "room-"
 TRUE = frozenset({"true", "yes", "on", "1"})
-_HELD: dict[Path, tuple[str, tuple[int, ...]]] = {}
-"""The tree that a cache was left with by this process, and the file it then was."""
+NOTE = "index.note"
+"""Beside the cache: what a later process is told of it. The seal of a step covers it as it does the cache."""
+
+
+class Held(Struct, frozen=True):
+    """What is known of a cache: the *tree* in it, the *file* that it then was, and the submodules in it, if known."""
+
+    tree: str = ""
+    file: tuple[int, ...] = ()
+    submodules: tuple[str, ...] | None = None
+
+
+_HELD: dict[Path, Held] = {}
+"""What this process knows of the caches, by their paths."""
 
 
 class CleanRoom:
     """Git over the files of *repo*, or a *folder* of its own for them, without the configuration of *repo*.
 
-    *index* is the private index, empty at first; *loaded* is the tree or commit that it was set to. *scratch* is a
+    *index* is the private index, empty at first; *loaded* is the tree or commit that it was set to, and *held* what was
+    known of the cache, where that was of this very tree. *scratch* is a
     folder for new objects, where those are not to be kept; git is given less time then.
     """
 
-    __slots__ = ("folder", "home", "index", "loaded", "repo", "scratch")
+    __slots__ = ("folder", "held", "home", "index", "loaded", "repo", "scratch")
 
     def __init__(self, repo: Repository, home: Path, folder: Path | None = None, scratch: Path | None = None) -> None:
         self.scratch = scratch
@@ -62,6 +79,7 @@ class CleanRoom:
         self.home = home
         self.index = home / "index"
         self.loaded = ""
+        self.held: Held | None = None
         self.folder = folder or repo.root
 
     def call(
@@ -96,22 +114,41 @@ class CleanRoom:
     def load(self, tree: str) -> None:
         """Set the private index to *tree*, keeping from the cache what is known about unchanged files."""
         self.loaded, cache = tree, cache_of(self.repo)
-        held = _HELD.get(cache) == (known_tree(tree), _identity(cache))
+        known = _known(cache)
+        held = known.file == _identity(cache) and known.tree == known_tree(tree)
         with suppress(OSError):
             shutil.copy2(cache, self.index)  # with its time: git compares file times with the index's own
             if held:
+                self.held = known
                 return
         if self.call("read-tree", "--reset", tree).code == 0:
             return
         self.index.unlink(missing_ok=True)  # a torn or forged cache costs time, nothing else
         self.run("read-tree", tree)
 
-    def keep_cache(self, tree: str = "") -> None:
-        """Make the private index, which holds *tree*, the cache for the next room, where the disk lets that be done."""
+    def keep_cache(self, tree: str = "", submodules: tuple[str, ...] | None = None) -> None:
+        """Make the private index, which holds *tree* and these *submodules*, the cache for the next room.
+
+        Where the disk does not let that be done, there is none.
+        """
         cache = cache_of(self.repo)
         with suppress(OSError):
             os.replace(self.index, cache)
-            _HELD[cache] = (tree, _identity(cache))
+            _HELD[cache] = Held(tree, _identity(cache), submodules)
+            note = self.home / NOTE
+            note.write_text(json.dumps(to_builtins(_HELD[cache])), errors="surrogateescape")
+            os.replace(note, cache.with_name(NOTE))
+
+
+def _known(cache: Path) -> Held:
+    """What is known of *cache*; it holds only for the file that it tells of."""
+    if cache not in _HELD:
+        try:
+            told = json.loads(plain_bytes(cache.with_name(NOTE)).decode("utf-8", "surrogateescape"))
+            _HELD[cache] = convert(told, Held)
+        except (ValueError, RecursionError, ValidationError):
+            _HELD[cache] = Held()
+    return _HELD[cache]
 
 
 def _identity(file: Path) -> tuple[int, ...]:

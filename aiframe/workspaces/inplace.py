@@ -36,6 +36,7 @@ from aiframe.workspaces.trees import (
     control_tree,
     covered,
     ignored_files,
+    is_as,
     stage_paths,
     switch_files,
     sync_index,
@@ -166,6 +167,8 @@ def checkpoint(repo: Repository, control_paths: Sequence[str], message: str, dat
                 hint="finish it or abort it (`git status` says how) and run the command again",
             )  # fmt: skip
     at = head(repo)
+    if is_as(repo, at.commit, control_paths):
+        return None
     tree = worktree_tree(repo, at.commit, control_paths)
     if tree == repo.tree_of(at.commit):
         return None
@@ -205,6 +208,8 @@ def restore_tree(repo: Repository, commit: str, control_paths: Sequence[str], *,
 
 def unchanged(repo: Repository, tree: str, control_paths: Sequence[str]) -> tuple[str, ...]:
     """The names that differ between the files now and *tree* (a candidate): empty when none does."""
+    if is_as(repo, tree, control_paths):
+        return ()
     now = worktree_tree(repo, tree, control_paths)
     return tuple(change.path for change in changed_files(repo, tree, now)) if now != tree else ()
 

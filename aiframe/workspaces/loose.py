@@ -27,7 +27,7 @@ def is_sound(objects: Path, commit: str) -> bool:
 
 def _read(objects: Path, kind: str, name: str) -> bytes | None:
     """What the object *name* of that *kind* holds; None where it is not such a file, or is spoiled."""
-    raw = _bytes(objects / name[:2] / name[2:])
+    raw = plain_bytes(objects / name[:2] / name[2:])
     try:
         reader = zlib.decompressobj()
         data = reader.decompress(raw, MAX_BYTES)
@@ -39,8 +39,8 @@ def _read(objects: Path, kind: str, name: str) -> bytes | None:
     return content if sound else None
 
 
-def _bytes(file: Path) -> bytes:
-    """The first bytes of *file*; none where it cannot be read, or is no plain file."""
+def plain_bytes(file: Path, limit: int = MAX_BYTES) -> bytes:
+    """The first *limit* bytes of *file*; none where it cannot be read, or is no plain file: nobody is waited for."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -48,6 +48,6 @@ def _bytes(file: Path) -> bytes:
     with open(descriptor, "rb", buffering=0) as stream:
         try:
             plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            return (stream.read(MAX_BYTES) or b"") if plain else b""
+            return (stream.read(limit) or b"") if plain else b""
         except OSError:
             return b""

@@ -27,7 +27,7 @@ from aiframe.workspaces.locks import announced, clear_leftovers, files_of, index
 GITLINK = "160000"
 ABSENT = "000000"
 _SUBMODULES: dict[str, tuple[str, ...]] = {}
-"""Those of trees and commits that were asked for by their full id, which never comes to mean something else."""
+"""Those of trees, and of commits whose tree is not known, by full ids, which never come to mean something else."""
 
 
 class Change(Struct, frozen=True):
@@ -102,11 +102,25 @@ def worktree_tree(repo: Repository, base: str, control_paths: Sequence[str], *, 
         if tip is not None and tip != base:
             take_commits(room, base, tip, control_paths)
         tree = add_everything(room, base, control_paths)
-        room.keep_cache(tree)
+        room.keep_cache(tree, submodules(room))  # where there is a new one, it is refused below
     refuse_new_gitlinks(repo, base, tree)
-    if base in _SUBMODULES:
-        _SUBMODULES[tree] = _SUBMODULES[base]  # no new one, as was just seen, and the old ones were left alone
+    left_alone = _SUBMODULES.get(known_tree(base))
+    if left_alone is not None:
+        _SUBMODULES[tree] = left_alone  # no new one, as was just seen
     return tree
+
+
+def is_as(repo: Repository, tree: str, control_paths: Sequence[str]) -> bool:
+    """Whether the files, *control_paths* aside, are as in *tree*, which may be a commit: one question for git.
+
+    False says only that they have to be measured (`worktree_tree`).
+    """
+    clear_leftovers(repo, files_of(repo))
+    with clean_room(repo) as room:
+        room.load(tree)
+        specs = [f":(top,exclude,literal){path}" for path in (*map(normal, control_paths), *submodules(room))]
+        done = room.call("ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", ".", *specs)
+    return done.code == 0 and not done.out and not done.err
 
 
 def take_commits(room: CleanRoom, base: str, tip: str, control_paths: Sequence[str]) -> None:
@@ -153,14 +167,16 @@ def submodules(room: CleanRoom) -> tuple[str, ...]:
 
     They are those of the tree that was loaded, whatever was staged since: `take_commits` leaves them alone.
     """
-    known = _SUBMODULES.get(room.loaded)
-    if known is not None:
-        return known
-    prefix = f"{GITLINK} ".encode()
-    links = (entry for entry in room.run("ls-files", "-s", "-z").split(b"\0") if entry.startswith(prefix))
-    found = tuple(os.fsdecode(entry.partition(b"\t")[2]) for entry in links)
-    if OBJECT_ID.match(room.loaded):
-        _SUBMODULES[room.loaded] = found
+    tree = known_tree(room.loaded)
+    if tree in _SUBMODULES:
+        return _SUBMODULES[tree]
+    found = room.held.submodules if room.held is not None else None
+    if found is None:
+        prefix = f"{GITLINK} ".encode()
+        links = (entry for entry in room.run("ls-files", "-s", "-z").split(b"\0") if entry.startswith(prefix))
+        found = tuple(os.fsdecode(entry.partition(b"\t")[2]) for entry in links)
+    if OBJECT_ID.match(tree):
+        _SUBMODULES[tree] = found
     return found
 
 
@@ -214,7 +230,7 @@ def control_tree(repo: Repository, base: str, paths: Sequence[str]) -> str:
         listed = b"\0".join(os.fsencode(name) for name in dict.fromkeys(found) if not name.endswith("/"))
         room.run("update-index", "--add", "--remove", "-z", "--stdin", stdin=listed)
         tree = room.run("write-tree").decode().strip()
-        room.keep_cache(tree)
+        room.keep_cache(tree, _SUBMODULES.get(known_tree(base)))  # among *paths* there is none
     return tree
 
 

@@ -27,9 +27,10 @@ from msgspec.structs import replace
 
 from aiframe.core.errors import StepError
 from aiframe.durable import replace_file
-from aiframe.workspaces.cleanroom import cache_of
+from aiframe.workspaces.cleanroom import NOTE
 from aiframe.workspaces.commits import Head, create_ref, current_branch, move_head, safe_ref
 from aiframe.workspaces.git import OBJECT_ID, GitError, Repository
+from aiframe.workspaces.loose import plain_bytes
 from aiframe.workspaces.vault_files import Breach, Entry, Quarantine, failed, put_back, snapshot
 from aiframe.workspaces.vault_refs import Refs, foreign_refs, put_refs_back, read_refs
 
@@ -174,7 +175,7 @@ def seal(
     commit = refs.values.get(text.removeprefix("ref:").strip(), "") if text.startswith("ref:") else text
     return Seal(
         run_id, repo.root, repo.git_dir, repo.common_dir, tuple(control_files), places, text, commit, refs,
-        digest(cache_of(repo)), own_refs,
+        cache_digest(repo.git_dir), own_refs,
     )  # fmt: skip
 
 
@@ -220,7 +221,12 @@ def with_cache(sealed: Seal) -> Seal:
 
     A forged one could hide a changed file; one that is needlessly given up has every file hashed again.
     """
-    return replace(sealed, cache=digest(sealed.git_dir / "aiframe" / "index"))
+    return replace(sealed, cache=cache_digest(sealed.git_dir))
+
+
+def cache_files(git_dir: Path) -> tuple[Path, Path]:
+    """aiframe's index in *git_dir*, and the note of what it holds."""
+    return git_dir / "aiframe" / "index", git_dir / "aiframe" / NOTE
 
 
 def digest(path: Path) -> str:
@@ -229,6 +235,13 @@ def digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def cache_digest(git_dir: Path) -> str:
+    """A hash of aiframe's index and of the note beside it; empty where there is no index."""
+    index, note = (plain_bytes(file, -1) for file in cache_files(git_dir))
+    told = f"{len(index)}:".encode() + index + note
+    return hashlib.sha256(told).hexdigest() if index else ""
 
 
 def compare_and_restore(sealed: Seal, quarantine_dir: Path) -> tuple[Breach, ...]:
@@ -249,9 +262,9 @@ def compare_and_restore(sealed: Seal, quarantine_dir: Path) -> tuple[Breach, ...
             breaches += put_back(top, place, before, [*watched, *before], quarantine, STANDS_WHEN_CREATED)
         breaches += put_head_back(sealed, quarantine)
         breaches += put_refs_back(sealed.common_dir, sealed.refs, sealed.branch, quarantine, sealed.own_refs)
-        cache = sealed.git_dir / "aiframe" / "index"
-        if digest(cache) != sealed.cache:
-            cache.unlink(missing_ok=True)  # only a cache: a forged one could hide a changed file
+        if cache_digest(sealed.git_dir) != sealed.cache:
+            for file in cache_files(sealed.git_dir):
+                file.unlink(missing_ok=True)  # only a cache: a forged one could hide a changed file
     except OSError as error:
         breaches.append(failed(str(error.filename or sealed.git_dir), "changed", error))
     return tuple(breaches)

@@ -364,12 +364,16 @@ def test_submodules_configuration(repo: Repository, folder: Path, tmp_path: Path
     assert git(folder / "lib", "config", "core.fsmonitor", check=False) == ""
 
 
-def test_forged_cache_is_dropped(repo: Repository, folder: Path) -> None:
+@pytest.mark.parametrize("name", ["index", "index.note"])
+def test_forged_cache_is_dropped(repo: Repository, folder: Path, name: str) -> None:
     inplace.candidate(repo, inplace.head(repo).commit, CONTROL)
     sealed = vault.seal(folder, SEALED, "r1")
-    (folder / ".git/aiframe/index").write_bytes(b"forged")
+    assert vault.compare_and_restore(sealed, quarantine(folder)) == ()
+    assert (folder / ".git/aiframe/index").exists()
+    (folder / ".git/aiframe" / name).write_bytes(b"forged")
     assert vault.compare_and_restore(sealed, quarantine(folder)) == ()
     assert not (folder / ".git/aiframe/index").exists()
+    assert not (folder / ".git/aiframe/index.note").exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": 1, "places": 3}'])
