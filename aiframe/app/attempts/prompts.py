@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+import aiframe
+from aiframe.app.attempts.prompt_cache import PromptCache
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.planning import added_below
 from aiframe.app.project.resources import prompt_dirs
@@ -77,6 +79,7 @@ def render(site: Site, name: str, variables: Mapping[str, Any], fence: Fence = f
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,
+        bytecode_cache=PromptCache(folders[-1], Path(aiframe.__file__).with_name("__pycache__")),
     )
     environment.globals["data"] = fence
     try:
