@@ -24,7 +24,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 import time
 
@@ -32,6 +31,7 @@ from aiframe import guardian
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from typing import NoReturn
 
 HEAD_BYTES = 4
@@ -110,6 +110,8 @@ def _live(words: list[str]) -> None:
 
 def _take_socket(descriptor: int) -> socket.socket:
     """The socket, once all that belongs to the guardian is closed."""
+    import socket  # here, for all who start a process import this module, and that takes 2 ms
+
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, _DESCRIPTORS)
     os.set_inheritable(descriptor, False)
@@ -157,6 +159,8 @@ class _Foreman:
 
     def _receive(self) -> bool:
         """Take what the crew has sent and do it; False when there will be no more."""
+        import socket  # which `_take_socket` has loaded
+
         text, outputs, _, _ = socket.recv_fds(self._crew, _PIECE_BYTES, _OUTPUTS)
         for output in outputs:
             os.set_inheritable(output, False)

@@ -8,8 +8,9 @@ processes.
 `aiframe.process.companion` is for a child that serves this process for as long as it lives.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from aiframe.process.cookies import carriers, cookie, let_go_of_orphans, reap
-from aiframe.process.crew import Crew, Ended
 from aiframe.process.foreground import run_in_terminal
 from aiframe.process.fork import can_fork, fork_runner
 from aiframe.process.hung import end_runner
@@ -34,6 +35,9 @@ from aiframe.process.start import (
     spawn_runner,
 )
 from aiframe.process.supervision import STDERR_BYTES, Limits, never, supervise
+
+if TYPE_CHECKING:
+    from aiframe.process.crew import Crew, Ended
 
 __all__ = [
     "STDERR_BYTES",
@@ -67,3 +71,12 @@ __all__ = [
     "this_process",
     "wait_for_spawned",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`Crew` and `Ended`, which most who start a process do without."""
+    if name in ("Crew", "Ended"):
+        from aiframe.process import crew
+
+        return getattr(crew, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
