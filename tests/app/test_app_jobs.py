@@ -288,3 +288,26 @@ def test_kills_at_any_moment_lose_nothing(tmp_path: Path, delays_s: Sequence[flo
     ran = bench.do("run")
     assert (ran.code, set(bench.statuses().values())) == (0, {"done"}), ran.said
     assert set(bench.text("times").split()) == {f"J{n}" for n in range(30)}
+
+
+@pytest.mark.parametrize("depth", [1, 2], ids=["guardian", "foreman"])
+@pytest.mark.parametrize("on_failure", ["stop", "continue"])
+def test_jobs_whose_foreman_is_killed_begin_again_and_no_other_fails(
+    tmp_path: Path, depth: int, on_failure: str
+) -> None:
+    waits = [job(name, WAITS.replace("begun", f"begun-{name}")) for name in "AB"]
+    tasks = [job("J1", "echo J1 >> ../../../times"), *waits, job("J2", "echo J2 >> ../../../times")]
+    bench = lay(tmp_path, *tasks, parallel=2, settings={"on_task_failure": on_failure})
+    assert bench.tick("--no-wait").code == 0
+    for name in "AB":
+        wait_for((bench.root / f"begun-{name}").exists, "the jobs")
+    pid = bench.control["run"]["runner"]["pid"]
+    for _ in range(depth):
+        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: lock_free(bench), "its end")
+    assert "failed" not in bench.statuses().values()
+    bench.write("go", "")
+    ran = bench.do("run")
+    assert (ran.code, set(bench.statuses().values())) == (0, {"done"}), ran.said
+    assert Counter(bench.text("times").split()) == {"J1": 1, "J2": 1, "x": 2}

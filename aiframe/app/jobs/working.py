@@ -6,6 +6,7 @@ has begun and ended since.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -64,7 +65,9 @@ def work_off(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
                 work.close()
     except AiframeError as error:
         failure = refused(error).failures[0]
-    ending = (left_ends(site.layout, run) or Ends()).ending(run, failure)
+    found = left_ends(site.layout, run) or Ends()
+    _clean(site, run, found.cut)
+    ending = found.ending(run, failure)
     _publish(site, run, ending)
     return ending
 
@@ -77,11 +80,16 @@ def ending_left(site: Site, run: Run) -> JobsEnded | None:
     found = left_ends(site.layout, run)
     if found is None:
         return None
-    for name in found.cut:
-        with suppress(AiframeError):  # where no sandbox starts any more, nothing of it lives
-            sandbox_of(site).clean(_policy(site, run, name, site.layout.jobs / name, network=False))
+    _clean(site, run, found.cut)
     ending = found.ending(run, interrupted())
     return ending if ending.cut else replace(ending, failure=None)
+
+
+def _clean(site: Site, run: Run, names: tuple[str, ...]) -> None:
+    """Take away what the sandbox has left of jobs that were cut off: a container outlives its client."""
+    for name in names:
+        with suppress(AiframeError):  # where no sandbox starts any more, nothing of it lives
+            sandbox_of(site).clean(_policy(site, run, name, site.layout.jobs / name, network=False))
 
 
 def _publish(site: Site, run: Run, ending: JobsEnded) -> None:
@@ -158,10 +166,12 @@ class _Work:
             if not self._jobs:
                 return self._failure
             ended = self._crew.wait(self._patience())
-            over = [name for each in ended if (name := self._went(each))]
+            lost = self._crew.lost
+            over = [name for each in ended if not (lost and self._is_cut(each)) and (name := self._went(each))]
             self._end(over)
-            if self._crew.lost and self._jobs:
-                return replace(interrupted(), message="the processes of the jobs were killed; they begin again")
+            if lost:
+                cut = replace(interrupted(), message="the processes of the jobs were killed; they begin again")
+                return self._failure or (cut if self._jobs else None)
 
     def close(self) -> None:
         """Close the logs of the jobs that did not end."""
@@ -276,6 +286,11 @@ class _Work:
         return not job.why
 
     # Ending -----------------------------------------------------------------------------------------------------------
+
+    def _is_cut(self, ended: Ended) -> bool:
+        """Whether a job of a crew that is lost was ended with it, by no fault of its own: it has to begin again."""
+        job = self._jobs[ended.key]
+        return ended.code == -signal.SIGKILL and not (job.why or job.stopped)
 
     def _went(self, ended: Ended) -> str:
         """One line of a job has ended: its next one begins; the job's name where it is over by that."""
