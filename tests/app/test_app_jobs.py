@@ -203,6 +203,21 @@ def test_each_job_is_told_by_itself(tmp_path: Path) -> None:
     assert {(json.loads(line)["task"], json.loads(line)["passed"]) for line in log} == {("A", True), ("B", False)}
 
 
+def test_the_logs_of_a_run_are_cleaned_when_all_its_jobs_are_over(tmp_path: Path) -> None:
+    many = [job(f"J{n}", "echo made > out") for n in range(7)]
+    bench = lay(tmp_path, *many, job("F", "test -e ../../../ready"), settings={"on_task_failure": "continue"})
+    bench.do("run")
+    assert (bench.do("retry", "F").code, bench.do("run").code) == (0, 1)
+    kept = bench.do("clean", "--dry-run").out.splitlines()
+    assert [line.partition(": ")[0] for line in kept[:2]] == ["kept", "kept"]
+    assert "(J0, J1, J2, J3, J4 and 3 more): F is not over (failed)" in kept[0]
+    bench.write("ready", "")
+    assert (bench.do("retry", "F").code, bench.do("run").code) == (0, 0)
+    said = bench.do("clean").out
+    assert said.count("removed: logs") == 2
+    assert bench.text("logs/jobs/J0/out") == "made\n"
+
+
 # People ---------------------------------------------------------------------------------------------------------------
 
 WAITS = "touch ../../../begun; while ! test -e ../../../go; do sleep 0.02; done; echo x >> ../../../times"

@@ -18,7 +18,7 @@ from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_nurser
 from aiframe.app.lanes.tending import turn
 from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
 from aiframe.app.project.site import Site
-from aiframe.app.reports.history import RUNNING, UNKNOWN, read_history
+from aiframe.app.reports.history import RUNNING, UNKNOWN, Attempt, read_history
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.process import now
 from aiframe.sandbox.leftovers import LeftContainer, find_containers, remove_container
@@ -27,6 +27,8 @@ from aiframe.store.run_files import clear_run
 from aiframe.store.tasks_file import load_tasks
 
 _DAY_S = 86_400.0
+_NAMES = 5
+"""How many jobs of a run are named."""
 
 
 class Cleaned(Struct, frozen=True):
@@ -102,17 +104,30 @@ def _known(site: Site, busy: str) -> Known:
 
 
 def _logs(site: Site, known: Known, wanted: str, before: float | None, *, remove: bool) -> Iterator[Item]:
-    for run in known.runs:
-        if wanted and run.run_id != wanted:
-            continue
-        name = f"{run.run_id} ({run.task or run.role})"
-        kept = why_run_stays(known, run, before=before)
+    """The logs of each run. Those of a run of jobs are one folder: they stay while one of its jobs is not over."""
+    for run_id, parts in _by_run(known, wanted).items():
+        name = f"{run_id} ({_whose(parts)})"
+        kept = next((why for run in parts if (why := why_run_stays(known, run, before=before))), "")
         try:
-            files, size = clear_run(site.layout, run.run_id, remove=remove and not kept)
+            files, size = clear_run(site.layout, run_id, remove=remove and not kept)
         except AiframeError as error:
             files, size, kept = 1, 0, error.message
         if files or wanted:
             yield Item("logs", name, size, kept or ("" if files else "nothing of it is left but its result"))
+
+
+def _by_run(known: Known, wanted: str) -> dict[str, list[Attempt]]:
+    """What is told of each run, a run of jobs more than once; only of *wanted* where that is given."""
+    found: dict[str, list[Attempt]] = {}
+    for run in known.runs:
+        if wanted in ("", run.run_id):
+            found.setdefault(run.run_id, []).append(run)
+    return found
+
+
+def _whose(parts: list[Attempt]) -> str:
+    names = [run.task or run.role for run in parts[:_NAMES]]
+    return ", ".join(names) + (f" and {len(parts) - _NAMES} more" if len(parts) > _NAMES else "")
 
 
 def _containers(site: Site, known: Known, found: list[LeftContainer], wanted: str, *, remove: bool) -> Iterator[Item]:
