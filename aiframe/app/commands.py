@@ -179,8 +179,11 @@ def retry(site: Site, task_id: str = "") -> str:
 
 def _not_done(seen: Seen, task_id: str) -> Seen:
     """*seen*. Raises Refused where the task is done: it would be paid for, and land, once more."""
-    if any(task.id == task_id and task.status is TaskStatus.DONE for task in seen.tasks):
+    task = next((task for task in seen.tasks if task.id == task_id), None)
+    if task is not None and task.status is TaskStatus.DONE:
         cure = f"`aiframe undo {task_id}` takes its work back and opens it again; for more work add a task"
+        if task.is_job:
+            cure = "to have its commands run once more, write `status: todo` in TASKS.yaml, then `aiframe resume`"
         raise Refused(f"{task_id} is done: there is nothing to try again", hint=cure)
     return seen
 

@@ -42,6 +42,9 @@ def undo(site: Site, task_id: str) -> str:
         statuses = {task.id: task.status for task in draft.seen.tasks}
         if task_id not in statuses:
             raise UsageError(f"there is no task {task_id}", hint=f"known tasks: {', '.join(statuses) or 'none'}")
+        if any(task.id == task_id and task.is_job for task in draft.seen.tasks):
+            cure = "what its commands did is not known; to run them once more, write `status: todo` in TASKS.yaml"
+            raise Refused(f"{task_id} is a job, and has no commit to take back", hint=cure)
         place = to_target(site, place_of(site, task_id))
         landed = _last_landed(place.repo, task_id)
         if landed is None or (landed.undone_by and statuses[task_id] is TaskStatus.TODO):

@@ -99,6 +99,8 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
         return Decision(project)
     match project.state:
         case State.INTAKE_READY:
+            if seen.tasks and not project.interviews and all(task.is_job for task in seen.tasks):
+                return Decision(project.evolve(state=State.DEV_READY))  # commands need no specification
             if not settings.interactive_mode:
                 return Decision(project.evolve(state=State.SPEC_READY))
             return _start(project, event, rules, Role.INTAKE)
