@@ -75,6 +75,31 @@ def test_what_goes_wrong(tmp_path: Path, steps: list[str], more: dict[str, Any],
     assert not (bench.root / "logs/jobs/J1/after").exists()
 
 
+def test_a_long_command_is_said_in_part(tmp_path: Path) -> None:
+    bench = lay(tmp_path, job("J1", f"exit 3\n# {'x' * 5000}"))
+    bench.do("run")
+    assert "`exit 3 # xxx" in bench.state["last_error"]
+    assert "xxx...`, failed with exit code 3" in bench.state["last_error"]
+    assert len(bench.state["last_error"]) < 300
+
+
+def test_of_a_job_that_is_done_the_plan_alone_can_ask_once_more(tmp_path: Path) -> None:
+    bench = lay(tmp_path, job("J1", "true"))
+    bench.do("run")
+    for verb in ("retry", "undo"):
+        said = bench.do(verb, "J1")
+        assert (said.code, "write `status: todo` in TASKS.yaml" in said.err) == (2, True), said.said
+
+
+@pytest.mark.parametrize("is_interactive", [True, False])
+def test_a_new_project_whose_plan_is_jobs_asks_no_agent(tmp_path: Path, is_interactive: bool) -> None:
+    state = {"state": "INTAKE_READY", "interactive_mode": is_interactive}
+    bench = lay(tmp_path, job("J1", "true"), state=state, agent={"name": "codex"})
+    ran = bench.do("run")
+    assert (ran.code, bench.statuses()) == (0, {"J1": "done"}), ran.said
+    assert bench.ended()[0][:2] == ("DEV", "ok")
+
+
 def test_a_failed_job_is_tried_again_when_a_person_says_so_and_its_folder_is_kept(tmp_path: Path) -> None:
     bench = lay(tmp_path, job("J1", "echo try >> tries; test -e ../../../ready"))
     assert bench.do("run").code == 1
@@ -115,13 +140,18 @@ def test_commands_run_in_the_sandbox_of_checks(tmp_path: Path) -> None:
 
 def test_in_a_project_with_workspaces_a_job_is_a_lane_and_lands_nothing(tmp_path: Path) -> None:
     tasks = [
-        job("J1", "echo made > out; echo $AIFRAME_RESOURCE_PORT > port", locks={"writes": ["port"]}),
+        job(
+            "J1",
+            "echo made > out; echo $AIFRAME_RESOURCE_PORT > port; echo $AIFRAME_PROJECT > project",
+            locks={"writes": ["port"]},
+        ),
         task("T1", "test -e new"),
     ]
     resources = {"port": {"range": [9000, 9001]}}
     bench = lay_lanes(tmp_path, *tasks, work={"T1": "touch new"}, parallel=2, resources=resources)
     ran = bench.do("run")
     assert (ran.code, bench.statuses()) == (0, {"J1": "done", "T1": "done"}), ran.said
+    assert bench.text("logs/jobs/J1/project").strip() == str(bench.root)
     assert (bench.text("logs/jobs/J1/out"), bench.text("logs/jobs/J1/port")) == ("made\n", "9000\n")
     assert git(tmp_path / "app", "ls-tree", "--name-only", TARGET).split() == ["a.txt", "b.txt", "new"]
     assert (tmp_path / "asked").read_text().split() == ["T1"]
@@ -258,6 +288,38 @@ def test_the_plan_is_followed_while_a_run_goes_on(tmp_path: Path) -> None:
     wait_for(lambda: lock_free(bench), "the end of the run")
     assert "# by hand" in bench.text("TASKS.yaml")
     assert bench.text("times") == "x\n"
+
+
+@pytest.mark.parametrize("status", ["todo", "in_progress"])
+def test_an_older_text_that_an_editor_saves_has_nothing_done_twice(tmp_path: Path, status: str) -> None:
+    once = "echo $AIFRAME_TASK >> ../../../times"
+    tasks = [job("D", once, status=status), job("F", once, "exit 1", status=status), job("L", WAITS, status=status)]
+    bench = lay(tmp_path, *tasks, parallel=3, settings={"on_task_failure": "continue"})
+    older = bench.text("TASKS.yaml")
+    begun(bench)
+    told = {"D": "done", "F": "failed", "L": "in_progress"}
+    wait_for(lambda: bench.statuses() == told, "what has ended")
+    other = job("N", "true")
+    bench.write("TASKS.yaml", f"{older}  - {json.dumps(other)}\n")
+    wait_for(lambda: bench.statuses() == {**told, "N": "done"}, "what is so")
+    bench.write("go", "")
+    wait_for(lambda: lock_free(bench), "the end of the run")
+    assert bench.statuses() == {"D": "done", "F": "failed", "L": "done", "N": "done"}
+    assert Counter(bench.text("times").split()) == {"D": 1, "F": 1, "x": 1}
+
+
+def test_a_failed_job_whose_steps_a_person_corrects_begins_again_in_the_same_run(tmp_path: Path) -> None:
+    tasks = [job("F", "exit 1"), job("L", WAITS)]
+    bench = lay(tmp_path, *tasks, parallel=2, settings={"on_task_failure": "continue"})
+    begun(bench)
+    wait_for(lambda: bench.statuses()["F"] == "failed", "its end")
+    bench.write(
+        "TASKS.yaml", bench.text("TASKS.yaml").replace('"failed"', '"todo"').replace("exit 1", "touch ../F/well")
+    )
+    wait_for((bench.root / "logs/jobs/F/well").exists, "its second try")
+    bench.write("go", "")
+    wait_for(lambda: lock_free(bench), "the end of the run")
+    assert bench.statuses() == {"F": "done", "L": "done"}
 
 
 def test_a_plan_that_is_half_written_loses_nothing(tmp_path: Path) -> None:

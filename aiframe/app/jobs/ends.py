@@ -86,6 +86,10 @@ class EndsFile:
         """TASKS.yaml says by now how these have ended."""
         self._add(_line(told=list(names)))
 
+    def untell(self, name: str) -> None:
+        """TASKS.yaml says no more how this one has ended."""
+        self._add(_line(untold=name))
+
     def _add(self, text: str) -> None:
         with storage_errors(self._path, "write"):
             self._file.write(text.encode())
@@ -111,8 +115,11 @@ def left_ends(layout: Layout, run: Run) -> Ends | None:
     begun = tuple(dict.fromkeys(str(entry["begun"]) for entry in entries if "begun" in entry))
     ended = {str(entry["ended"]): str(entry.get("why", "")) for entry in entries if "ended" in entry}
     took = {str(entry["ended"]): float(entry.get("s", 0)) for entry in entries if "ended" in entry}
-    told = frozenset(str(name) for entry in entries for name in entry.get("told", ()))
-    return Ends(begun, ended, took, told)
+    told = set[str]()
+    for entry in entries:
+        told.update(str(name) for name in entry.get("told", ()))
+        told.discard(str(entry.get("untold", "")))
+    return Ends(begun, ended, took, frozenset(told))
 
 
 def interrupted() -> Failure:

@@ -38,7 +38,8 @@ def unused(folder: Path) -> Path:
     return found
 
 
-def variables(site: Site, task: Task, values: Mapping[str, str]) -> dict[str, str]:
-    """The variables by which the commands of *task* know what it is, and its *values* of shared resources."""
+def variables(project: Path, task: Task, values: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which the commands of *task* know what it is, in which *project* (a lane is none), and its
+    *values* of shared resources."""
     of_resources = {variable_of(name): value for name, value in values.items()}
-    return {**of_resources, PROJECT: str(site.root), TASK: task.id}
+    return {**of_resources, PROJECT: str(project), TASK: task.id}

@@ -22,6 +22,7 @@ from aiframe.app.attempts.settling import refused
 from aiframe.app.jobs.ends import Ends, EndsFile, interrupted, left_ends
 from aiframe.app.jobs.place import fresh_folder, variables
 from aiframe.app.project.advance import held
+from aiframe.app.project.lanes import project_of, read_record
 from aiframe.app.project.observe import local_day
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
@@ -33,6 +34,7 @@ from aiframe.core.events import Broken, Finished, JobsEnded, JobsWent
 from aiframe.core.lanes import Lane
 from aiframe.core.model import Failure, FailureKind, Project, Run, Task, TaskStatus
 from aiframe.core.ports import Command, Exit, Policy
+from aiframe.core.scheduling import is_startable
 from aiframe.core.timing import elapsed, time_for
 from aiframe.core.transitions.jobs import jobs_to_start
 from aiframe.core.urgency import urgencies
@@ -47,6 +49,8 @@ _LOOK_SHARE = 10
 _POLL_S = 0.25
 _BEAT_S = 30.0
 _BEFORE_KILL_S = 5.0
+_SAID_CHARS = 200
+"""How much of a command is said where it has failed; its log has all of it."""
 
 
 def work_off(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> JobsEnded:
@@ -146,7 +150,9 @@ class _Work:
         self._granted, self._redactor = granted(site), redactor_of(site)
         self._sandbox = sandbox_of(site)
         self._jobs: dict[str, _Job] = {}
-        self._over: dict[str, str] = {}
+        self._home = project_of(site.layout).root if read_record(site.root) else site.root
+        self._over: dict[str, tuple[Task, str]] = {}
+        """The jobs that have ended, as they were worked at, each with what went wrong."""
         self._begun: list[str] = []
         self._news: dict[str, str] = {}
         self._until = run.timeout_s
@@ -228,11 +234,23 @@ class _Work:
         self._news.clear()
         self._project, self._dirty = draft.project, True
         if draft.seen.tasks:
-            self._tasks = draft.seen.tasks
+            unmarked = (task.id for task in draft.seen.tasks if task.status is TaskStatus.TODO)
+            self._begun += [name for name in unmarked if name in self._jobs]
+            self._tasks = tuple(self._as_ended(task) for task in draft.seen.tasks)
             self._urgency = urgencies(self._tasks, self._site.rules.resources, self._jobs)
         waits = draft.seen.interrupt_flag and draft.project.settings.interactive_mode
         wanted = draft.project.run is not None and draft.project.run.run_id == self._run.run_id
         self._takes = self._takes and wanted and not (draft.project.pause_requested or waits or self._is_spent())
+
+    def _as_ended(self, task: Task) -> Task:
+        """A *task* of the plan. One that has ended counts as it did, though an editor has saved an older text of it."""
+        worked, why = self._over.get(task.id, (None, ""))
+        if worked is None or not is_startable(task) or worked.definition != task.definition:
+            return task
+        if task.id not in self._news:
+            self._news[task.id] = why
+            self._ends.untell(task.id)
+        return replace(task, status=_status(why))
 
     def _is_spent(self) -> bool:
         """Whether a limit of the budget is reached with the time that this run has taken."""
@@ -277,7 +295,7 @@ class _Work:
         line = job.lines[job.at]
         with storage_errors(job.log.path, "write"):
             job.log.take(f"$ {line}\n".encode("utf-8", "replace"))
-        own = {**self._granted, **variables(self._site, job.task, job.lane.values)}
+        own = {**self._granted, **variables(self._home, job.task, job.lane.values)}
         command = Command(("/bin/sh", "-c", line), job.folder, env=own)
         try:
             self._crew.start(job.task.id, self._sandbox.wrap(command, job.policy), job.log.take)
@@ -321,9 +339,9 @@ class _Work:
         for name in names:
             job = self._jobs.pop(name)
             self._close(job)
-            self._news[name] = job.why
-            status = TaskStatus.FAILED if job.why else TaskStatus.DONE
-            self._tasks = tuple(replace(task, status=status) if task.id == name else task for task in self._tasks)
+            self._news[name], self._over[name] = job.why, (job.task, job.why)
+            ended = _status(job.why)
+            self._tasks = tuple(replace(task, status=ended) if task.id == name else task for task in self._tasks)
             if job.why and not self._site.rules.continue_on_task_failure:
                 self._takes = False
             self._tell_end(job)
@@ -343,8 +361,13 @@ class _Work:
         self._log.say(said, "job_ended", task=name, passed=not job.why, why=job.why, seconds=seconds, log_file=log_file)
 
 
+def _status(why: str) -> TaskStatus:
+    return TaskStatus.FAILED if why else TaskStatus.DONE
+
+
 def _what_went_wrong(job: _Job, code: int) -> str:
-    line, count = job.lines[job.at], len(job.task.steps)
+    line, count = " ".join(job.lines[job.at].split()), len(job.task.steps)
+    line = line if len(line) <= _SAID_CHARS else f"{line[: _SAID_CHARS - 3]}..."
     what = (
         f"step {job.at + 1} of {count}" if job.at < count else f"check {job.at + 1 - count} of {len(job.lines) - count}"
     )
