@@ -109,6 +109,7 @@ class Copier:
     def close(self) -> None:
         """End the interpreter; commands that it has started go on."""
         self._line.close()
+        self._process.terminate()
         self._process.wait()
 
 
