@@ -6,7 +6,6 @@ has begun and ended since.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -173,7 +172,7 @@ class _Work:
                 return self._failure
             ended = self._crew.wait(self._patience())
             lost = self._crew.lost
-            over = [name for each in ended if not (lost and self._is_cut(each)) and (name := self._went(each))]
+            over = [name for each in ended if (name := self._went(each))]
             self._end(over)
             if lost:
                 cut = replace(interrupted(), message="the processes of the jobs were killed; they begin again")
@@ -304,11 +303,6 @@ class _Work:
         return not job.why
 
     # Ending -----------------------------------------------------------------------------------------------------------
-
-    def _is_cut(self, ended: Ended) -> bool:
-        """Whether a job of a crew that is lost was ended with it, by no fault of its own: it has to begin again."""
-        job = self._jobs[ended.key]
-        return ended.code == -signal.SIGKILL and not (job.why or job.stopped)
 
     def _went(self, ended: Ended) -> str:
         """One line of a job has ended: its next one begins; the job's name where it is over by that."""
