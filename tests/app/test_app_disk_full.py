@@ -58,7 +58,7 @@ def mounting() -> tuple[str, ...]:
     [
         pytest.param(0, "gates/verify-1.log", id="the check's log"),
         pytest.param(8, "git prepare", id="the files are measured again"),
-        pytest.param(20, "git add", id="git hashes"),
+        pytest.param(20, "git (add|prepare)", id="git hashes"),  # how much a copy of the index takes differs a little
         pytest.param(64, "", id="room enough"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_check_that_fills_the_disk(tmp_path: Path, room: int, stopped: str) ->
     assert full.text("one") == "done\n"
     if stopped:
         assert full.where == "ERROR"
-        assert stopped in full.state["failure"]["message"]
+        assert re.search(stopped, full.state["failure"]["message"])
         assert re.search("free some space|make room", full.state["failure"]["hint"])
     assert (end.where, end.statuses(), end.commits()) == ("DONE", {"T1": "done"}, ["T1: Task T1"])
     assert end.git("show", "HEAD:one") == "done"
