@@ -157,6 +157,18 @@ def test_in_a_project_with_workspaces_a_job_is_a_lane_and_lands_nothing(tmp_path
     assert (tmp_path / "asked").read_text().split() == ["T1"]
 
 
+@needs("prlimit")
+def test_a_log_that_cannot_be_written_stops_the_project_and_says_so(tmp_path: Path) -> None:
+    bench = lay(tmp_path, job("J1", "head -c 3000000 /dev/zero", "touch ../../../after"))
+    full = Bench(bench.root, prefix=("prlimit", "--fsize=1000000"))
+    ran = full.do("run")
+    assert (ran.code, bench.where, bench.statuses()) == (1, "ERROR", {"J1": "todo"}), ran.said
+    assert "/jobs: cannot write: File too large" in bench.state["last_error"]
+    assert not (bench.root / "after").exists()
+    assert bench.do("resume").code == 0
+    assert (bench.do("run").code, bench.statuses()) == (0, {"J1": "done"})
+
+
 # Several --------------------------------------------------------------------------------------------------------------
 
 MEET = "touch ../../../here-{0}; while ! test -e ../../../here-{1}; do sleep 0.05; done"

@@ -20,7 +20,8 @@ from support.clis import PATTERNS, find
 
 # The Debian package of each tool, where its name is another than the tool's.
 PACKAGES = {
-    "bwrap": "bubblewrap", "ip": "iproute2", "ps": "procps", "unshare": "util-linux", **dict.fromkeys(PATTERNS, "npm"),
+    "bwrap": "bubblewrap", "ip": "iproute2", "ps": "procps", "prlimit": "util-linux", "unshare": "util-linux",
+    **dict.fromkeys(PATTERNS, "npm"),
 }  # fmt: skip
 
 # A tool may be there and yet not be allowed to do its work, in a container for example: so these are tried.

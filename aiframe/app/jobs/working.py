@@ -149,6 +149,7 @@ class _Work:
         self._granted, self._redactor = granted(site), redactor_of(site)
         self._sandbox = sandbox_of(site)
         self._jobs: dict[str, _Job] = {}
+        self._logs = site.layout.run_dir(run.run_id) / "jobs"
         self._home = project_of(site.layout).root if read_record(site.root) else site.root
         self._over: dict[str, tuple[Task, str]] = {}
         """The jobs that have ended, as they were worked at, each with what went wrong."""
@@ -170,7 +171,8 @@ class _Work:
                 self._begin_ready()
             if not self._jobs:
                 return self._failure
-            ended = self._crew.wait(self._patience())
+            with storage_errors(self._logs, "write"):  # what the jobs print goes there
+                ended = self._crew.wait(self._patience())
             lost = self._crew.lost
             over = [name for each in ended if (name := self._went(each))]
             self._end(over)
@@ -275,8 +277,8 @@ class _Work:
         self._ends.begin(task.id)
         self._begun.append(task.id)
         folder = fresh_folder(site, task.id)
-        path = site.layout.run_dir(self._run.run_id) / "jobs" / f"{task.id}.log"
-        make_folder(path.parent)
+        path = self._logs / f"{task.id}.log"
+        make_folder(self._logs)
         with storage_errors(path, "write"):
             log = GateLog(path, self._redactor)
             log.open()
