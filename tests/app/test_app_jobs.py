@@ -400,3 +400,16 @@ def test_jobs_whose_foreman_is_killed_begin_again_and_no_other_fails(
     ran = bench.do("run")
     assert (ran.code, set(bench.statuses().values())) == (0, {"done"}), ran.said
     assert Counter(bench.text("times").split()) == {"J1": 1, "J2": 1, "x": 2}
+
+
+def test_a_job_whose_time_is_over_has_failed_though_its_foreman_is_killed_meanwhile(tmp_path: Path) -> None:
+    stays = "trap 'touch ../../../asked' TERM; while true; do sleep 0.05; done"
+    bench = lay(tmp_path, job("J1", stays, max_duration_min=0.01))
+    assert bench.tick("--no-wait").code == 0
+    wait_for((bench.root / "asked").exists, "the end of its time")
+    pid = bench.control["run"]["runner"]["pid"]
+    guardian = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    os.kill(guardian, signal.SIGKILL)
+    wait_for(lambda: lock_free(bench), "its end")
+    assert (bench.where, bench.statuses()) == ("ERROR", {"J1": "failed"})
+    assert "it did not end within 0.6 s" in bench.state["last_error"]

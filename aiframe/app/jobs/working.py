@@ -175,6 +175,8 @@ class _Work:
                 ended = self._crew.wait(self._patience())
             lost = self._crew.lost
             over = [name for each in ended if (name := self._went(each))]
+            if lost:  # of the others nobody tells an end any more; those whose time was over have failed all the same
+                over += [name for name, job in self._jobs.items() if job.why and name not in over]
             self._end(over)
             if lost:
                 cut = replace(interrupted(), message="the processes of the jobs were killed; they begin again")
