@@ -52,6 +52,7 @@ SENTENCES: Mapping[str, str] = {
     "The next step waits: {why}": "下一步在等待：{why}",
     # Ready
     "The interview can begin": "访谈可以开始",
+    "The jobs can begin": "作业可以开始",
     "The work can begin, without an interview": "工作可以开始，不进行访谈",
     "Your answers are there": "你的回答已收到",
     "The interview goes on without answers": "访谈在没有回答的情况下继续",

@@ -28,7 +28,7 @@ from aiframe.core.model import (
     TaskStatus,
     Unknown,
 )
-from aiframe.core.scheduling import CLOSED, all_closed, is_plan_gone
+from aiframe.core.scheduling import CLOSED, all_closed, is_all_jobs, is_plan_gone
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.holding import undecided
 from aiframe.core.transitions.merging import waits_for_word
@@ -207,7 +207,7 @@ def _ready(project: Project, seen: Seen, rules: Rules) -> Explanation:
     if seen.lanes and project.state is State.DEV_READY:
         return _side_by_side(seen)
     together = rules.capacity.slots > 1 and project.state is State.DEV_READY
-    return Explanation(_headline(project), _next(project, seen, rules), cures=(GO_ON if together else TICK,))
+    return Explanation(_headline(project, seen), _next(project, seen, rules), cures=(GO_ON if together else TICK,))
 
 
 def _side_by_side(seen: Seen) -> Explanation:
@@ -230,8 +230,10 @@ def to_take_up(seen: Seen) -> set[str]:
     return {lane.task_id for lane in seen.lanes if not lane.running} & todo
 
 
-def _headline(project: Project) -> str:
+def _headline(project: Project, seen: Seen) -> str:
     match project.state:
+        case State.INTAKE_READY if is_all_jobs(project, seen):
+            return "The jobs can begin"
         case State.INTAKE_READY if project.settings.interactive_mode:
             return "The interview can begin"
         case State.INTAKE_READY:

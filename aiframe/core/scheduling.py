@@ -41,6 +41,11 @@ def is_plan_gone(project: Project, seen: Seen) -> bool:
     return not seen.tasks and bool(seen.lanes or had_plan)
 
 
+def is_all_jobs(project: Project, seen: Seen) -> bool:
+    """Whether a project begins with a plan of jobs alone: commands need no interview and no specification."""
+    return bool(seen.tasks) and not project.interviews and all(task.is_job for task in seen.tasks)
+
+
 def all_closed(tasks: Sequence[Task]) -> bool:
     """Whether no task is left to work on."""
     return all(task.status in CLOSED for task in tasks)

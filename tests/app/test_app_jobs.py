@@ -95,6 +95,7 @@ def test_of_a_job_that_is_done_the_plan_alone_can_ask_once_more(tmp_path: Path) 
 def test_a_new_project_whose_plan_is_jobs_asks_no_agent(tmp_path: Path, is_interactive: bool) -> None:
     state = {"state": "INTAKE_READY", "interactive_mode": is_interactive}
     bench = lay(tmp_path, job("J1", "true"), state=state, agent={"name": "codex"})
+    assert bench.do("why").out.startswith("The jobs can begin\n")
     ran = bench.do("run")
     assert (ran.code, bench.statuses()) == (0, {"J1": "done"}), ran.said
     assert bench.ended()[0][:2] == ("DEV", "ok")

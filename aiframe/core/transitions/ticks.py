@@ -34,7 +34,7 @@ from aiframe.core.model import (
     Unknown,
     Wait,
 )
-from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_plan_gone, is_startable, ready_tasks
+from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_all_jobs, is_plan_gone, is_startable, ready_tasks
 from aiframe.core.timing import is_past_its_time, rebased, remaining, time_for
 from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
 from aiframe.core.transitions.failures import give_up, used_up
@@ -99,8 +99,8 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
         return Decision(project)
     match project.state:
         case State.INTAKE_READY:
-            if seen.tasks and not project.interviews and all(task.is_job for task in seen.tasks):
-                return Decision(project.evolve(state=State.DEV_READY))  # commands need no specification
+            if is_all_jobs(project, seen):
+                return Decision(project.evolve(state=State.DEV_READY))
             if not settings.interactive_mode:
                 return Decision(project.evolve(state=State.SPEC_READY))
             return _start(project, event, rules, Role.INTAKE)
