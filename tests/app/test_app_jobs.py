@@ -355,6 +355,7 @@ def test_what_had_ended_is_not_begun_again_after_a_kill(tmp_path: Path) -> None:
     once = [job(f"J{n}", "echo $AIFRAME_TASK >> ../../../times") for n in range(6)]
     bench = lay(tmp_path, *once, job("L", WAITS), parallel=2)
     begun(bench)
+    wait_for(lambda: bench.log().count(": done in") == len(once), "the end of the others")
     os.kill(bench.control["run"]["runner"]["pid"], signal.SIGKILL)
     wait_for(lambda: lock_free(bench), "its end")
     bench.write("go", "")
