@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,16 @@ def made(host: Repository, path: Path, branch: str = BRANCH, way: Way = WORKTREE
     assert take(workspace, DAY) == ()
     give(workspace)
     return workspace
+
+
+def eventually(holds: Callable[[], bool], again: Callable[[], object]) -> bool:
+    """Whether it *holds*, perhaps only once *again* was called some times."""
+    for _ in range(50):
+        if holds():
+            return True
+        time.sleep(0.1)
+        again()
+    return holds()
 
 
 def entries(host: Repository, path: Path) -> int:
@@ -151,7 +162,8 @@ def test_killed_at_any_moment_and_repaired_by_the_next(
         workspace = made(host, path, way=way)
         assert git(path, "diff", "HEAD", "--stat") == ""
         assert files_of(host.root, head(workspace).commit) == files_of(host.root, TARGET)
-        assert entries(host, path) == 1
+        # A git that outlives its caller may still write into what the killed one had begun: whoever comes next clears.
+        assert eventually(lambda: entries(host, path) == 1, lambda: made(host, path, way=way))
         assert sound(path)
         remove_worktree(host, path, BRANCH, TARGET, DAY, way)
         assert entries(host, path) == 0
