@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from support.chaos import (
-    AIFRAME,
     Ground,
     check_whole,
     dev_turn,
@@ -94,8 +93,7 @@ def test_f13_fifty_ticks_in_the_same_moment_start_one_run(round_number: int, tmp
 
 def command(site: Ground, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `aiframe WORDS` on the project; a refusal is no crash."""
-    argv = [*AIFRAME, *words, "--project", str(site.root)]
-    done = subprocess.run(argv, env=dict(site.environ), capture_output=True, text=True, timeout=60)
+    done = site.run(*words, "--project", str(site.root))
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done
 

@@ -78,7 +78,10 @@ class Ground:
 
     def tick(self, *options: str) -> subprocess.CompletedProcess[str]:
         """Run `aiframe tick` to its end."""
-        words = ("tick", "--project", str(self.root), *options)
+        return self.run("tick", "--project", str(self.root), *options)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `aiframe WORDS` to its end."""
         if can_copy() and copier().fits(words, self.environ):
             code, out, err = copier().run(words, Path.cwd(), self.environ, TICK_S)
             return subprocess.CompletedProcess(words, code, out.decode(), err.decode())

@@ -8,6 +8,7 @@ from a cold start is shown by tests that start it so (`Bench.argv`), and by test
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import importlib
 import io
@@ -39,6 +40,8 @@ _ROOM = 8192
 _PLACES = {"arguments": 45, "environment": 47}
 """Where among the fields of /proc/self/stat that follow the name their places in memory are told."""
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
 
 def can_copy() -> bool:
     """Whether this is a system whose ways are known (Linux)."""
@@ -67,14 +70,15 @@ class Copier:
         return _fixed(env) == self._fixed and max(len(repr(words)), len(repr(env))) < _ROOM
 
     def run(
-        self, words: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float
+        self, words: Sequence[str], cwd: Path, env: Mapping[str, str], timeout_s: float, network_of: int = 0
     ) -> tuple[int, bytes, bytes]:
         """``aiframe WORDS`` to its end: exit code (minus the signal that ended it), standard output, standard error.
 
-        It is over when nobody can write to these any more. Raises TimeoutError after *timeout_s* seconds.
+        It is over when nobody can write to these any more. With *network_of* it is in the network of that process.
+        Raises TimeoutError after *timeout_s* seconds.
         """
         (out, its_out), (err, its_err) = os.pipe(), os.pipe()
-        told = self._copy(["", list(words), str(cwd), dict(env)], its_out, its_err)
+        told = self._copy(["", list(words), str(cwd), dict(env), network_of], its_out, its_err)
         os.close(its_out)
         os.close(its_err)
         said: dict[int, bytes] = {out: b"", err: b"", told: b""}
@@ -92,7 +96,7 @@ class Copier:
     def start(self, code: str, words: Sequence[str]) -> Copy:
         """``python -c CODE WORDS`` in this folder and with this environment."""
         out, its_out = os.pipe()
-        told = self._copy([code, list(words), os.getcwd(), dict(os.environ)], its_out, 2)
+        told = self._copy([code, list(words), os.getcwd(), dict(os.environ), 0], its_out, 2)
         os.close(its_out)
         return Copy(out, told)
 
@@ -162,7 +166,8 @@ def close_copier() -> None:
 
 
 def _fixed(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name.startswith(_FIXED)}
+    idle = ("LANG",) if env.get("LC_ALL") else ()
+    return {name: value for name, value in env.items() if name.startswith(_FIXED) and name not in idle}
 
 
 def _read_all(said: dict[int, bytes], timeout_s: float) -> None:
@@ -207,13 +212,15 @@ def serve(number: int) -> None:
         head, streams, _, _ = socket.recv_fds(line, 8, 3)
         if not head:
             return
-        code, words, cwd, env = json.loads(_exactly(line, int.from_bytes(head)))
+        code, words, cwd, env, network_of = json.loads(_exactly(line, int.from_bytes(head)))
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for descriptor in (wakes, wake, streams.pop(), line.detach(), *ends.values()):
                 os.close(descriptor)
+            if network_of:
+                _enter_network(network_of)
             _become(code, words, cwd, env, streams)
         out, err, end = streams
         os.close(out)
@@ -239,6 +246,13 @@ def _tell_ends(ends: dict[int, int]) -> None:
         with suppress(BrokenPipeError):  # whoever asked has lost patience
             os.write(end, str(os.waitstatus_to_exitcode(status)).encode())
         os.close(end)
+
+
+def _enter_network(pid: int) -> None:
+    """Go into the network of the process *pid*, as nsenter does."""
+    with open(f"/proc/{pid}/ns/net", "rb") as space:
+        if _LIBC.setns(space.fileno(), 0):
+            raise OSError(ctypes.get_errno(), "setns")
 
 
 def _become(code: str, words: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:

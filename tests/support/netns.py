@@ -92,6 +92,12 @@ def _holder(theirs: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
         yield holder
 
 
+def entered(prefix: Sequence[str]) -> int:
+    """The process whose network *prefix* leads into, where root alone may follow it; 0 for another prefix."""
+    is_ours = os.geteuid() == 0 and len(prefix) > 2 and tuple(prefix) == _enter(int(prefix[2]))
+    return int(prefix[2]) if is_ours else 0
+
+
 def _enter(pid: int) -> tuple[str, ...]:
     user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
     return ("nsenter", "--target", str(pid), *user, "--net", "--")

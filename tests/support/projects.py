@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from support.copies import can_copy, copier
+from support.netns import entered
 
 DEADLINE_S = 60.0
 """How long anything that is waited for may take; on an idle machine it takes a small part of that."""
@@ -47,8 +48,9 @@ class Bench:
     def run(self, *words: str, cwd: Path | None = None, **env: str) -> Ran:
         """``aiframe WORDS``, as a process of its own, to its end."""
         place, its_env = cwd or self.root, {**self.env, **env}
-        if not self.prefix and can_copy() and copier().fits(words, its_env):
-            code, out, err = copier().run(words, place, its_env, DEADLINE_S * 2)
+        network_of = entered(self.prefix)
+        if bool(network_of) is bool(self.prefix) and can_copy() and copier().fits(words, its_env):
+            code, out, err = copier().run(words, place, its_env, DEADLINE_S * 2, network_of)
         else:
             ended = subprocess.run(
                 self.argv(*words), cwd=place, env=its_env, stdin=subprocess.DEVNULL, capture_output=True,
