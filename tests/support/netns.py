@@ -94,7 +94,7 @@ def _holder(theirs: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
 
 def entered(prefix: Sequence[str]) -> int:
     """The process whose network *prefix* leads into, where root alone may follow it; 0 for another prefix."""
-    is_ours = os.geteuid() == 0 and len(prefix) > 2 and tuple(prefix) == _enter(int(prefix[2]))
+    is_ours = os.geteuid() == 0 and len(prefix) > 2 and prefix[2].isdigit() and tuple(prefix) == _enter(int(prefix[2]))
     return int(prefix[2]) if is_ours else 0
 
 
