@@ -87,8 +87,10 @@ def test_it_gets_three_descriptors_and_no_signal_is_blocked_or_ignored_besides(b
     assert descriptors == "['0', '1', '2', '3'] /dev/null"  # the last is that of the listing
     # Who started the tests may ignore some: nohup does, and so do shells for what they run in the background.
     started_here = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True, check=True).stdout
-    inherited = {line[:6]: int(line.split()[1], 16) for line in started_here.splitlines() if line.startswith("Sig")}
-    its = {line[:6]: int(line.split()[1], 16) for line in signals if line.strip()}
+    inherited = {
+        line[:6]: int(line.split()[1], 16) for line in started_here.splitlines() if line[:6] in ("SigBlk", "SigIgn")
+    }
+    its = {line.split()[0][:6]: int(line.split()[1], 16) for line in signals if line.strip()}
     assert {name: mask & ~inherited[name] for name, mask in its.items()} == {"SigBlk": 0, "SigIgn": 0}
 
 
