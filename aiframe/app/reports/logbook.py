@@ -32,8 +32,6 @@ KINDS = (*telling.KINDS, *steplines.KINDS)
 """What may be told in a line."""
 
 _TS = re.compile(rb'\{"ts":(\d{1,12}(?:\.\d{1,9})?)[,}]')
-_LATE_S = 1.0
-"""Lines of a journal come from several processes: so late one may stand there behind another."""
 _REMEMBERED = 4096
 _TAIL = 1024 * 1024
 _SHOWN = 20
@@ -142,12 +140,15 @@ def _is_older(path: Path, since: float | None) -> bool:
 
 
 def _segments(journal: Part) -> Iterator[Part]:
-    """The journal in parts, each in the order of times: what a lane hands over at its end is older than the rest."""
+    """The journal in parts, each in the order of times.
+
+    What a lane hands over at its end is older than the rest, be it by moments; and lines come from several processes.
+    """
     start = before = 0
     latest = 0.0
     for offset, line in raw_lines(journal.path, 0, journal.end):
         at = _time_of(line)
-        if at < latest - _LATE_S and at:
+        if 0 < at < latest:
             yield Part(journal.path, journal.place, before, start, journal.task)
             start, latest = before, at
         latest, before = max(latest, at), offset
