@@ -30,6 +30,8 @@ def claims_of(task: Task, resources: Resources) -> tuple[Claim, ...]:
 
     What it both reads and writes is written.
     """
+    if not (task.reads or task.writes):
+        return ()
     found = {_claim(lock, resources, write=False) for lock in task.reads}
     writes = {_claim(lock, resources, write=True) for lock in task.writes}
     same = {(claim.name, claim.paths) for claim in writes}

@@ -18,9 +18,11 @@ PROJECT, TASK = "AIFRAME_PROJECT", "AIFRAME_TASK"
 def fresh_folder(site: Site, task_id: str) -> Path:
     """An empty folder for the job *task_id*; what an earlier try left there stays beside it. Raises StorageError."""
     folder = site.layout.jobs / task_id
-    make_folder(folder.parent)
     with storage_errors(folder, "make"):
         try:
+            folder.mkdir()
+        except FileNotFoundError:
+            make_folder(folder.parent)
             folder.mkdir()
         except FileExistsError:
             if any(folder.iterdir()):

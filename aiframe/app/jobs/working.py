@@ -38,7 +38,7 @@ from aiframe.core.timing import elapsed, time_for
 from aiframe.core.transitions.jobs import jobs_to_start
 from aiframe.core.urgency import urgencies
 from aiframe.process import Crew, Ended, MissingFolder, MissingProgram, now
-from aiframe.store.atomic import make_folder, storage_errors
+from aiframe.store.atomic import storage_errors
 from aiframe.store.tasks_file import load_tasks
 
 _LOOK_S = 2.0
@@ -120,7 +120,8 @@ def _policy(site: Site, run: Run, name: str, folder: Path, *, network: bool) -> 
 class _Job(Struct):
     """A job at work: its *lines*, of which the one with the number *at* runs, and when it has to end (monotonic).
 
-    *why* is why it is being ended, empty while it may go on; *stopped*: by a person.
+    *why* is why it is being ended, empty while it may go on; *stopped*: by a person. *unwritten* is the beginning of
+    its log, which is begun with the first word that it prints: to make a file takes longer than many a command.
     """
 
     task: Task
@@ -134,6 +135,25 @@ class _Job(Struct):
     at: int = 0
     why: str = ""
     stopped: bool = False
+    unwritten: bytes | None = b""
+
+    def head(self, line: str) -> None:
+        """The next *line* begins. Raises OSError."""
+        text = f"$ {line}\n".encode("utf-8", "replace")
+        if self.unwritten is None:
+            self.log.take(text)
+        else:
+            self.unwritten += text
+
+    def take(self, chunk: bytes) -> None:
+        """It has printed *chunk*. Raises OSError."""
+        if self.unwritten is not None:
+            self.log.path.parent.mkdir(parents=True, exist_ok=True)
+            self.log.open()
+            self.log.take(self.unwritten)
+            self.unwritten = None
+        if chunk:
+            self.log.take(chunk)
 
 
 class _Work:
@@ -154,6 +174,7 @@ class _Work:
         self._over: dict[str, tuple[Task, str]] = {}
         """The jobs that have ended, as they were worked at, each with what went wrong."""
         self._begun: list[str] = []
+        self._untold: list[_Job] = []
         self._news: dict[str, str] = {}
         self._until = run.timeout_s
         self._failure: Failure | None = None
@@ -169,6 +190,7 @@ class _Work:
             self._watch()
             if self._takes and self._dirty:
                 self._begin_ready()
+            self._tell_ends()
             if not self._jobs:
                 return self._failure
             with storage_errors(self._logs, "write"):  # what the jobs print goes there
@@ -179,13 +201,14 @@ class _Work:
                 over += [name for name, job in self._jobs.items() if job.why and name not in over]
             self._end(over)
             if lost:
+                self._tell_ends()
                 cut = replace(interrupted(), message="the processes of the jobs were killed; they begin again")
                 return self._failure or (cut if self._jobs else None)
 
     def close(self) -> None:
         """Close the logs of the jobs that did not end."""
         self._ends.sync()
-        for job in self._jobs.values():
+        for job in (*self._jobs.values(), *self._untold):
             job.log.close()
 
     # Watching ---------------------------------------------------------------------------------------------------------
@@ -279,11 +302,7 @@ class _Work:
         self._ends.begin(task.id)
         self._begun.append(task.id)
         folder = fresh_folder(site, task.id)
-        path = self._logs / f"{task.id}.log"
-        make_folder(self._logs)
-        with storage_errors(path, "write"):
-            log = GateLog(path, self._redactor)
-            log.open()
+        log = GateLog(self._logs / f"{task.id}.log", self._redactor)
         limit = time_for(self._project.settings, task)
         self._until = max(self._until, elapsed(self._run.started, now()) + limit)
         policy = _policy(site, self._run, task.id, folder, network=task.network)
@@ -297,11 +316,11 @@ class _Work:
         """Start the line that is due; False where that cannot be, for which the job has failed."""
         line = job.lines[job.at]
         with storage_errors(job.log.path, "write"):
-            job.log.take(f"$ {line}\n".encode("utf-8", "replace"))
+            job.head(line)
         own = {**self._granted, **variables(self._home, job.task, job.lane.values)}
         command = Command(("/bin/sh", "-c", line), job.folder, env=own)
         try:
-            self._crew.start(job.task.id, self._sandbox.wrap(command, job.policy), job.log.take)
+            self._crew.start(job.task.id, self._sandbox.wrap(command, job.policy), job.take)
         except (MissingFolder, MissingProgram) as error:  # a step before it may have removed the folder
             job.why = error.message
         return not job.why
@@ -336,23 +355,33 @@ class _Work:
         self._ends.end((name, self._jobs[name].why, moment - self._jobs[name].began) for name in names)
         for name in names:
             job = self._jobs.pop(name)
-            self._close(job)
+            self._untold.append(job)
             self._news[name], self._over[name] = job.why, (job.task, job.why)
             ended = _status(job.why)
             self._tasks = tuple(replace(task, status=ended) if task.id == name else task for task in self._tasks)
             if job.why and not self._site.rules.continue_on_task_failure:
                 self._takes = False
-            self._tell_end(job)
         self._dirty = True
+
+    def _tell_ends(self) -> None:
+        """Close the logs of those that have ended, and say so: it can wait until the next ones are at work."""
+        while self._untold:
+            job = self._untold.pop(0)
+            self._close(job)
+            self._tell_end(job)
 
     def _close(self, job: _Job) -> None:
         with storage_errors(job.log.path, "write"):
-            job.log.finish()
-            job.log.close()
+            if job.why:
+                job.take(b"")
+            if job.unwritten is None:
+                job.log.finish()
+                job.log.close()
 
     def _tell_end(self, job: _Job) -> None:
         seconds = round(time.monotonic() - job.began, 3)
-        name, log_file = job.task.id, str(job.log.path.relative_to(self._site.root))
+        name = job.task.id
+        log_file = str(job.log.path.relative_to(self._site.root)) if job.unwritten is None else ""
         said = f"-- {name}: done in {seconds:.1f} s"
         if job.why:
             said = f"{job.log.tail()}\n-- {name}: {job.why}; all that it printed: {log_file}"

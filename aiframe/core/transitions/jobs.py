@@ -15,7 +15,7 @@ from aiframe.core.events import Decision, GoOn, JobsEnded, JobsWent, Seen, SetSt
 from aiframe.core.lanes import Lane, roster
 from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, Task, TaskStatus
 from aiframe.core.resources import Capacity
-from aiframe.core.scheduling import CLOSED, input_key, ready_tasks
+from aiframe.core.scheduling import CLOSED, RANK, input_key, ready_tasks
 from aiframe.core.transitions.failures import after_failure
 from aiframe.core.transitions.notes import one_more
 from aiframe.core.transitions.paths import in_error
@@ -23,6 +23,10 @@ from aiframe.core.urgency import Urgency
 
 _KEEPS_TRIES = (FailureKind.CANCELLED, FailureKind.BUDGET)
 """Why jobs are cut off without any fault of theirs."""
+
+
+_FIRST = 32
+"""Where these are enough for all slots, those that come behind them in any order need no look."""
 
 
 def jobs_to_start(
@@ -38,8 +42,26 @@ def jobs_to_start(
     """
     busy = {lane.task_id for lane in at_work}
     ready = (task for task in ready_tasks(tasks) if task.id not in busy)
-    jobs = {task.id for task in takewhile(lambda task: task.is_job and _may_try(task, project, rules), ready)}
-    apart = {task.id for task in tasks if task.id not in jobs}
+    jobs = list(takewhile(lambda task: task.is_job and _may_try(task, project, rules), ready))
+    if urgency is not None and len(jobs) > _FIRST:
+        jobs.sort(key=lambda task: urgency[task.id], reverse=True)
+        jobs.sort(key=lambda task: RANK[task.priority])
+        first = _of(jobs[:_FIRST], tasks, at_work, rules, urgency)
+        if len(at_work) + len(first) >= rules.job_slots:
+            return first
+    return _of(jobs, tasks, at_work, rules, urgency)
+
+
+def _of(
+    jobs: Sequence[Task],
+    tasks: Sequence[Task],
+    at_work: Sequence[Lane],
+    rules: Rules,
+    urgency: Mapping[str, Urgency] | None,
+) -> tuple[Lane, ...]:
+    """Those of *jobs* that may start now."""
+    names = {task.id for task in jobs}
+    apart = {task.id for task in tasks if task.id not in names}
     return roster(tasks, at_work, rules.resources, Capacity(rules.job_slots), apart=apart, urgency=urgency).start
 
 
