@@ -7,7 +7,6 @@ has begun and ended since.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,8 +58,8 @@ def work_off(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
     """
     failure: Failure | None
     try:
-        sandbox_of(site)  # refuses now, and not with the first job
-        with EndsFile(site.layout, run) as ends, Crew(run.run_id, cwd=site.root, env_base=_base(site)) as crew:
+        base = sandbox_of(site).environment()  # refuses now, and not with the first job
+        with EndsFile(site.layout, run) as ends, Crew(run.run_id, cwd=site.root, env_base=base) as crew:
             work = _Work(site, project, run, stop, log, ends, crew)
             try:
                 failure = work.carry()
@@ -106,10 +105,6 @@ def _publish(site: Site, run: Run, ending: JobsEnded) -> None:
             finished=None if failure else Finished(), broken=Broken((failure,)) if failure else None,
         ),
     )  # fmt: skip
-
-
-def _base(site: Site) -> Mapping[str, str]:
-    return sandbox_of(site).environment()
 
 
 def _policy(site: Site, run: Run, name: str, folder: Path, *, network: bool) -> Policy:
