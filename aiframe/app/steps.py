@@ -30,6 +30,7 @@ from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded
 from aiframe.core.model import Failure, FailureKind, PlanMode, Planning, Project, Role, Run, Task
+from aiframe.core.scheduling import is_job
 from aiframe.core.verdict import Verdict, why_unasked
 from aiframe.process import now
 from aiframe.store.atomic import StorageError
@@ -53,7 +54,7 @@ def perform(
     redactor, notes = redactor_of(site), tuple[str, ...]()
     try:
         with StepLog(site.layout, run, redactor) as log:
-            if _is_job(site, run):
+            if run.task_id and is_job(load_tasks(site.layout.tasks_yaml).tasks, run.task_id):
                 ending: Ending = _perform_jobs(site, project, run, stop, log)
             else:
                 with alone(site, run, stop, log):
@@ -65,13 +66,6 @@ def perform(
             raise
         ending, notes = refused(error), ()
     return redactor.value(ending), redactor.value(notes)
-
-
-def _is_job(site: Site, run: Run) -> bool:
-    """Whether commands, and no agent, do what *run* is for."""
-    return bool(run.task_id) and any(
-        task.id == run.task_id and task.is_job for task in load_tasks(site.layout.tasks_yaml).tasks
-    )
 
 
 def _perform_jobs(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Ending:

@@ -28,7 +28,7 @@ from aiframe.core.model import (
     TaskStatus,
     Unknown,
 )
-from aiframe.core.scheduling import CLOSED, all_closed, is_all_jobs, is_plan_gone
+from aiframe.core.scheduling import CLOSED, all_closed, is_all_jobs, is_job, is_plan_gone
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 from aiframe.core.transitions.holding import undecided
 from aiframe.core.transitions.merging import waits_for_word
@@ -160,7 +160,7 @@ def _running(project: Project, seen: Seen, rules: Rules) -> Explanation:
 
 def _jobs(run: Run, tasks: Sequence[Task]) -> str:
     """The run of jobs, with those at work as far as TASKS.yaml says; empty where it is another run."""
-    if not any(task.id == run.task_id and task.is_job for task in tasks):
+    if not is_job(tasks, run.task_id):
         return ""
     jobs = [task for task in tasks if task.is_job]
     at_work = [task.id for task in jobs if task.status is TaskStatus.IN_PROGRESS]

@@ -51,6 +51,11 @@ def all_closed(tasks: Sequence[Task]) -> bool:
     return all(task.status in CLOSED for task in tasks)
 
 
+def is_job(tasks: Sequence[Task], task_id: str) -> bool:
+    """Whether commands, and no agent, do the work of the task *task_id*; False where there is none."""
+    return any(task.id == task_id and task.is_job for task in tasks)
+
+
 def input_key(task: Task, request: str = "") -> str:
     """What attempts are counted against: the task's own words and what a person asked of it since.
 

@@ -11,6 +11,7 @@ from aiframe.core.errors import UsageError
 from aiframe.core.events import Retry
 from aiframe.core.machine import Refused
 from aiframe.core.model import State, TaskStatus
+from aiframe.core.scheduling import is_job
 from aiframe.process import now
 from aiframe.workspaces.carrying import carry_over
 from aiframe.workspaces.commits import BASE_TRAILER, TASK_TRAILER, UNDO_TRAILER
@@ -42,7 +43,7 @@ def undo(site: Site, task_id: str) -> str:
         statuses = {task.id: task.status for task in draft.seen.tasks}
         if task_id not in statuses:
             raise UsageError(f"there is no task {task_id}", hint=f"known tasks: {', '.join(statuses) or 'none'}")
-        if any(task.id == task_id and task.is_job for task in draft.seen.tasks):
+        if is_job(draft.seen.tasks, task_id):
             cure = "what its commands did is not known; to run them once more, write `status: todo` in TASKS.yaml"
             raise Refused(f"{task_id} is a job, and has no commit to take back", hint=cure)
         place = to_target(site, place_of(site, task_id))

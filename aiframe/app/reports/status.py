@@ -32,6 +32,7 @@ from aiframe.core.lanes import Waiting
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
 from aiframe.core.problem import Problem
+from aiframe.core.scheduling import is_job
 from aiframe.core.timing import elapsed, remaining
 from aiframe.core.transitions.lanes import all_spent, roster_of
 from aiframe.process import now
@@ -322,7 +323,7 @@ def _about_agents(site: Site, project: Project, seen: Seen) -> dict[str, Any]:
         role = _ROLE_OF_STATE.get(project.state)
     first = site.settings.agents[role or Role.DEV].label
     agent = (run.agent or first) if run is not None else next_agent(site, project, role or Role.DEV)
-    if run is not None and any(task.id == run.task_id and task.is_job for task in seen.tasks):
+    if run is not None and is_job(seen.tasks, run.task_id):
         agent = ""
     resting = {name: wait.until for name, wait in project.resting.items() if remaining(wait, seen.clock) > 0}
     stands_in = run.instead_of if run is not None else first if agent != first else ""
