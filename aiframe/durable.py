@@ -7,6 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+_TRIES = 5
+"""So often is a file begun whose temporary name somebody takes away: an agent that runs `git clean -fdx`."""
+
 
 def replace_file(
     path: Path,
@@ -22,20 +25,34 @@ def replace_file(
     the umask gives. *still* is asked in the last moment whether *path* may be replaced; where it may not, nothing is
     done and False returned. Raises OSError; the old bytes then stand.
     """
-    # Unique, so that two writers never share a temporary file and a leftover never blocks. Git ignores such names.
-    temporary = path.parent / f".aiframe-{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
-    try:
-        _fill(temporary, content, mode, durable=durable)
-        if still is not None and not still():
-            os.unlink(temporary)
-            return False
-        os.rename(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    for left in reversed(range(_TRIES)):
+        # Unique, so that two writers never share a temporary file and a leftover never blocks. Git ignores such names.
+        temporary = path.parent / f".aiframe-{path.name}.{os.getpid()}.{os.urandom(6).hex()}.tmp"
+        try:
+            _fill(temporary, content, mode, durable=durable)
+            if still is not None and not still():
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary)
+                return False
+            if _renamed(temporary, path, last=not left):
+                break
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
     if durable:
         sync_folder(path.parent)  # a rename is durable only once its folder is
+    return True
+
+
+def _renamed(temporary: Path, path: Path, *, last: bool) -> bool:
+    """Whether *temporary* took the place of *path*; False where it was gone, unless this is the *last* try."""
+    try:
+        os.rename(temporary, path)
+    except FileNotFoundError:
+        if last:
+            raise
+        return False
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,35 @@ def test_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
     write_durable(tmp_path / "a", "x")
     assert (tmp_path / "victim").read_text() == "mine"
     assert not (tmp_path / "a").is_symlink()
+
+
+def _cleaner(folder: Path, times: int) -> Callable[[], bool]:
+    """What stands for `git clean -fdx`, run by an agent between the filling of a temporary file and its renaming."""
+    left = iter(range(times))
+
+    def clean() -> bool:
+        if next(left, None) is not None:
+            for made in folder.glob(".aiframe-*.tmp"):
+                made.unlink()
+        return True
+
+    return clean
+
+
+def test_a_write_begins_again_when_its_temporary_file_is_cleaned_away(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    assert write_durable_while(path, "new", _cleaner(tmp_path, times=3))
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_write_whose_temporary_file_is_always_cleaned_away_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("old")
+    with pytest.raises(StorageError, match="cannot write"):
+        write_durable_while(path, "new", _cleaner(tmp_path, times=100))
+    assert path.read_text() == "old"
 
 
 def test_readers_see_the_old_or_the_new(tmp_path: Path) -> None:
