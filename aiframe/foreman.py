@@ -178,33 +178,31 @@ class _Foreman:
     def _start(self, number: int, program: bytes, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes]) -> None:
         output, started = self._outputs.pop(0), time.monotonic()
         try:
-            pid = os.fork()
-        except OSError as error:  # no room for another process
+            pid = self._spawn(number, output, program, argv, cwd, env)
+        except (OSError, ValueError) as error:
             _complain(output, program, error)
             self._say(number, NOT_STARTED << 8, 0.0)
         else:
-            if pid == 0:
-                self._become(number, output, program, argv, cwd, env)
             self._jobs[number] = self._leaders[pid] = _Job(number, pid, started)
         os.close(output)
 
-    def _become(
+    def _spawn(
         self, number: int, output: int, program: bytes, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes]
-    ) -> NoReturn:
+    ) -> int:
+        """The id of a new process. It shares our memory until it is its program, for a copy of us costs as much again.
+
+        So all that the program inherits has to be ours for that moment, and it cannot ask to be killed with us, as we
+        are with the guardian: the guardian ends it. Raises OSError, ValueError.
+        """
+        streams = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]  # 0 is nothing for it too
+        everything = {**self._env, **env, self._variable(number): b"1"}
+        _wear(tag(self._guardian, number))
         try:
-            os.setsid()
-            guardian.die_with_parent()
-            if os.getppid() != self._me:  # it died just before
-                os._exit(NOT_STARTED)
-            _wear(tag(self._guardian, number))
-            os.dup2(output, 1)  # in the place of the guardian's; 0 is nothing for it too
-            os.dup2(output, 2)
             os.chdir(cwd)
-            os.execve(program, argv, {**self._env, **env, self._variable(number): b"1"})
-        except (OSError, ValueError) as error:
-            _complain(output, program, error)
+            return os.posix_spawn(program, argv, everything, file_actions=streams, setsid=True)
         finally:
-            os._exit(NOT_STARTED)
+            os.chdir("/")
+            _wear(tag(self._guardian, _NOBODY))
 
     def _variable(self, number: int) -> bytes:
         """Named after the guardian too, for a command may have a crew of its own."""

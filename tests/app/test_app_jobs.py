@@ -404,6 +404,23 @@ def test_jobs_whose_foreman_is_killed_begin_again_and_no_other_fails(
     assert Counter(bench.text("times").split()) == {"J1": 1, "J2": 1, "x": 2}
 
 
+def test_a_job_that_outlives_all_who_watched_it_is_ended_before_it_begins_again(tmp_path: Path) -> None:
+    begins = "echo $$ > ../../../pid; touch ../../../begun; exec sleep 600"
+    again = "! grep -s State: /proc/$(cat ../../../pid)/status | grep -v Z"
+    bench = lay(tmp_path, job("J1", f"if test -e ../../../pid; then {again}; else {begins}; fi"))
+    begun(bench)
+    runner = bench.control["run"]["runner"]["pid"]
+    guardian = int(Path(f"/proc/{runner}/task/{runner}/children").read_text().split()[0])
+    foreman = int(Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()[0])
+    os.kill(runner, signal.SIGSTOP)  # so that it does not see what happens to the others
+    for pid in (guardian, foreman, runner):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: lock_free(bench), "its end")
+    assert Path(f"/proc/{bench.text('pid').strip()}").exists()
+    ran = bench.do("run")
+    assert (ran.code, bench.statuses()) == (0, {"J1": "done"}), ran.said
+
+
 def test_a_job_whose_time_is_over_has_failed_though_its_foreman_is_killed_meanwhile(tmp_path: Path) -> None:
     stays = "trap 'touch ../../../asked' TERM; while true; do sleep 0.05; done"
     bench = lay(tmp_path, job("J1", stays, max_duration_min=0.01))

@@ -91,7 +91,8 @@ def test_it_gets_three_descriptors_and_no_signal_is_blocked_or_ignored_besides(b
         line[:6]: int(line.split()[1], 16) for line in started_here.splitlines() if line[:6] in ("SigBlk", "SigIgn")
     }
     its = {line.split()[0][:6]: int(line.split()[1], 16) for line in signals if line.strip()}
-    assert {name: mask & ~inherited[name] for name, mask in its.items()} == {"SigBlk": 0, "SigIgn": 0}
+    of_glibc = 1 << (32 - 1) | 1 << (33 - 1)  # it keeps two for its threads, and posix_spawn leaves them ignored
+    assert {name: mask & ~(inherited[name] | of_glibc) for name, mask in its.items()} == {"SigBlk": 0, "SigIgn": 0}
 
 
 @pytest.mark.parametrize("locale", ["", "C", "de_DE.ISO-8859-1"])
