@@ -16,6 +16,7 @@ from aiframe.process import Captured, MissingProgram, capture, run_in_terminal
 ENGINES = ("podman", "docker")
 """The first that works is taken."""
 _PATIENCE_S = 60.0
+_SUMMARY = "Error: failed to start containers"
 _LACKING = 'for each; do command -v "$each" >/dev/null 2>&1 || echo "$each"; done'
 
 
@@ -114,9 +115,9 @@ def no_image(image: str, engine: str) -> ImageMissing:
 
 
 def last_line(said: Captured) -> str:
-    """What an engine said last, which is mostly why it failed."""
+    """What an engine said last, which is mostly why it failed; docker then sums up once more that it did."""
     lines = said.err.decode(errors="replace").strip().splitlines() or [f"exit {said.code}"]
-    return lines[-1][:500]
+    return next((line for line in reversed(lines) if not line.startswith(_SUMMARY)), lines[-1])[:500]
 
 
 def _why_not(engine: Engine) -> str:

@@ -17,8 +17,8 @@ import pytest
 from app.test_app_lanes import lay as lay_lanes
 from app.test_app_lanes import proven
 from app.test_app_worktree import TARGET, lay, repository, workspace
+from support.engines import ENGINE, store_with_image
 from support.needs import needs
-from support.podman import store_with_image
 from support.projects import Bench, Ran, dev, git, lay_project, lock_free, task, tasks_yaml, wait_for
 
 from aiframe.app.cleaning.keeping import Known, why_run_stays
@@ -415,19 +415,17 @@ def _cancelled(line: str) -> str:
 # Containers -----------------------------------------------------------------------------------------------------------
 
 
-@needs("podman")
+@needs(ENGINE)
 def test_containers_of_runs_that_are_over_go(bench: Bench) -> None:
     with store_with_image() as (variables, image):
         env = {**bench.env, **variables}
 
-        def podman(*words: str) -> str:
-            return subprocess.run(
-                ["podman", *words], env=env, capture_output=True, text=True, check=True
-            ).stdout.strip()
+        def ask(*words: str) -> str:
+            return subprocess.run([ENGINE, *words], env=env, capture_output=True, text=True, check=True).stdout.strip()
 
         def made(*labels: str) -> str:
             words = [f"--label={label}" for label in labels]
-            return podman("create", "--network=none", *words, image, "/bin/sleep", "60")
+            return ask("create", "--network=none", *words, image, "/bin/sleep", "60")
 
         over = made(f"aiframe.run={bench.runs()[0].name}")
         agents = made(f"aiframe.project={bench.root}")
@@ -441,7 +439,7 @@ def test_containers_of_runs_that_are_over_go(bench: Bench) -> None:
         assert done.code == 0
         gone = {line.split()[2] for line in done.out.splitlines() if line.startswith("removed: container")}
         assert gone == {over[:12], agents[:12], moved[:12]}
-        assert set(podman("ps", "--all", "--quiet", "--no-trunc").split()) == {others, foreign, original}
+        assert set(ask("ps", "--all", "--quiet", "--no-trunc").split()) == {others, foreign, original}
 
 
 def test_an_engine_that_does_not_answer_is_named(bench: Bench, tmp_path: Path) -> None:

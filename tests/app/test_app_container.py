@@ -12,17 +12,17 @@ from typing import Any, TypeAlias
 
 import pytest
 from app.test_app_worktree import TARGET, repository, shown
+from support.engines import BROKEN, ENGINE, WORKER_PROGRAMS, store_with_image
 from support.needs import needs
-from support.podman import WORKER_PROGRAMS, store_with_image
 from support.projects import Bench, git, lay_project, task
 
-pytestmark = needs("podman")
+pytestmark = needs(ENGINE)
 Engine: TypeAlias = tuple[Mapping[str, str], str]
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """The variables by which podman finds its store, and an image there that an agent can work in."""
+    """The variables by which the engine finds its store, and an image there that an agent can work in."""
     with store_with_image(WORKER_PROGRAMS) as found:
         yield found
 
@@ -43,13 +43,13 @@ def lay(
     return replace(bench, env=env)
 
 
-def podman(bench: Bench, *words: str) -> str:
-    done = subprocess.run(["podman", *words], env=dict(bench.env), capture_output=True, text=True, check=True)
+def ask(bench: Bench, *words: str) -> str:
+    done = subprocess.run([ENGINE, *words], env=dict(bench.env), capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def containers(bench: Bench) -> list[str]:
-    return podman(bench, "ps", "--all", "--format={{.Names}}", f"--filter=label=aiframe.project={bench.root}").split()
+    return ask(bench, "ps", "--all", "--format={{.Names}}", f"--filter=label=aiframe.project={bench.root}").split()
 
 
 def test_a_task_is_worked_in_a_container_and_lands(tmp_path: Path, engine: Engine) -> None:
@@ -150,7 +150,7 @@ def without(name: str) -> str:
     [
         pytest.param({"image": "localhost/nothing:1"}, {}, "has no image localhost/nothing:1", "aiframe image build",
                      id="no image"),
-        pytest.param({}, {"CONTAINERS_CONF": "/nowhere"}, "podman does not work here", "apt-get install podman",
+        pytest.param({}, BROKEN, f"{ENGINE} does not work here", "apt-get install podman",
                      id="an engine that does not work"),
         pytest.param({"credentials": {"files": ["~/.nothing"]}}, {}, "get ~/.nothing, which does not exist", "log in",
                      id="no login"),
@@ -204,7 +204,7 @@ def test_tasks_side_by_side_have_a_container_each(tmp_path: Path, engine: Engine
     assert bench.where == "DONE", done.said + bench.log()
     repo = tmp_path / "my app"
     assert sorted(git(repo, "show", f"{TARGET}:{name}.txt") for name in ("T1", "T2")) == ["9000", "9001"]
-    assert podman(bench, "ps", "--all", "--quiet", "--filter=label=aiframe.agent") == ""
+    assert ask(bench, "ps", "--all", "--quiet", "--filter=label=aiframe.agent") == ""
 
 
 def test_a_link_that_an_agent_leaves_is_not_followed_here(tmp_path: Path, engine: Engine) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from app.test_app_container import Engine, containers, engine, lay
+from support.engines import ENGINE
 from support.needs import needs
 from support.projects import task
 
 __all__ = ["engine"]
-pytestmark = needs("podman")
+pytestmark = needs(ENGINE)
 
 
 def test_an_image_is_built_by_the_frames_own_file_and_work_is_done_in_it(tmp_path: Path, engine: Engine) -> None:
@@ -25,10 +28,10 @@ def test_an_image_is_built_by_the_frames_own_file_and_work_is_done_in_it(tmp_pat
     line = 'echo "$MADE" >one.txt'
     bench = lay(tmp_path, engine, line, task("T1", "grep -qx here one.txt"), image=made)
     told = bench.tick()
-    assert f"podman has no image {made}" in told.said
+    assert f"{ENGINE} has no image {made}" in told.said
     built = bench.do("image", "build", "--base", image, "--frame", str(frame))
     assert built.code == 0, built.said
-    assert f"podman has the image {made}" in built.out
+    assert f"{ENGINE} has the image {made}" in built.out
     bench.do("resume")
     bench.tick()
     assert bench.where == "DONE", bench.log()
@@ -54,10 +57,22 @@ def test_an_image_that_no_agent_can_work_in_is_refused(tmp_path: Path, engine: E
     assert said in built.err
 
 
+def test_why_no_container_of_an_image_starts_is_told(tmp_path: Path, engine: Engine) -> None:
+    bench = lay(tmp_path, engine, "true", task("T1"), image=f"localhost/empty-{tmp_path.name.lower().replace('_', '')}")
+    (tmp_path / "x").touch()
+    made = ["tar", "--create", "--directory", str(tmp_path), "x"]
+    with subprocess.Popen(made, stdout=subprocess.PIPE) as tar:
+        words = [ENGINE, "import", "-", json.loads(bench.text("PROJECT.yaml"))["workspace"]["image"]]
+        subprocess.run(words, stdin=tar.stdout, env=dict(bench.env), check=True, capture_output=True)
+    told = bench.tick().said
+    assert bench.state["failure"]["kind"] == "setup"
+    assert re.search(r"the agent's container cannot be started: .*\bsh\b.* not found", told), told
+
+
 def test_doctor_looks_into_the_image(tmp_path: Path, engine: Engine) -> None:
     bench = lay(tmp_path, engine, "true", task("T1"), credentials={"env": ["TOOL_TOKEN"]})
     told = bench.do("doctor").out
-    assert f"container: podman starts {engine[1]}" in told
+    assert f"container: {ENGINE} starts {engine[1]}" in told
     assert "agents are to get TOOL_TOKEN, which is not set" in told
     settings = json.loads(bench.text("PROJECT.yaml"))
     bench.write("PROJECT.yaml", json.dumps(settings | {"agent": "codex"}))

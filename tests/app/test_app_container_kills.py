@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from app.test_app_container import Engine, containers, engine, lay, podman
+from app.test_app_container import Engine, ask, containers, engine, lay
 from app.test_app_worktree import TARGET, workspace
+from support.engines import BROKEN, ENGINE
 from support.needs import needs
 from support.projects import Bench, git, lock_free, task, wait_for
 
@@ -18,7 +19,7 @@ from aiframe.app.attempts.underway import release
 from aiframe.app.project.site import open_site
 
 __all__ = ["engine"]
-pytestmark = needs("podman")
+pytestmark = needs(ENGINE)
 
 AGENT = """
 echo started >>starts.txt; printf 'first\\n'; printf 'an error\\n' >&2
@@ -63,7 +64,7 @@ def kill_guardian(bench: Bench) -> None:
 def kill_follower(bench: Bench) -> None:
     with suppress(psutil.Error):  # of others, which come and go
         for process in runner_of(bench).children(recursive=True):
-            if process.name() == "podman" and "logs" in process.cmdline():
+            if process.name() == ENGINE and "logs" in process.cmdline():
                 process.kill()
 
 
@@ -114,7 +115,7 @@ def test_whoever_is_killed_the_same_run_comes_to_the_same_end(
 def test_a_container_that_is_killed_costs_its_attempt_and_no_more(tmp_path: Path, engine: Engine) -> None:
     bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
     first = begin(bench)
-    podman(bench, "kill", *containers(bench))
+    ask(bench, "kill", *containers(bench))
     wait_for(lambda: lock_free(bench) and bench.where == "DEV_READY", "the end of the step")
     assert bench.ended() == [("DEV", "transient", "DEV_READY")]
     assert "SIGKILL" in bench.state["last_error"]
@@ -131,7 +132,7 @@ def test_a_container_whose_own_keeper_is_killed_with_it_is_noticed(tmp_path: Pat
     """podman itself goes on saying that it runs."""
     bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
     begin(bench)
-    inner = psutil.Process(int(podman(bench, "inspect", "--format={{.State.Pid}}", *containers(bench))))
+    inner = psutil.Process(int(ask(bench, "inspect", "--format={{.State.Pid}}", *containers(bench))))
     keeper = inner.parent()
     assert keeper is not None
     assert runner_of(bench) not in keeper.parents(), "who kills the runner with all below it kills the container"
@@ -146,7 +147,9 @@ def test_a_container_that_vanished_with_its_runner_is_run_anew(tmp_path: Path, e
     bench = lay(tmp_path, engine, AGENT, task("T1", *CHECKS))
     begin(bench)
     kill_all(bench)
-    podman(bench, "rm", "--force", "--time=0", *containers(bench))
+    (name,) = containers(bench)
+    ask(bench, "kill", name)  # or podman would wait for it to end by itself
+    ask(bench, "rm", "--force", name)
     let_go(bench)
     wait_for(lambda: lock_free(bench), "the runner's death")
     bench.tick()
@@ -161,17 +164,15 @@ def test_an_engine_that_does_not_answer_is_told_until_it_does(tmp_path: Path, en
     run_id = begin(bench)
     kill_all(bench)
     wait_for(lambda: lock_free(bench), "the runner's death")
-    gone = {"CONTAINERS_STORAGE_CONF": str(tmp_path / "nowhere.conf"), "CONTAINERS_CONF": str(tmp_path / "none.conf")}
-    (tmp_path / "nowhere.conf").write_text("[storage]\ndriver = 'none'\n")
     for _ in range(2):
-        done = bench.tick(**gone)
+        done = bench.tick(**BROKEN)
         assert done.code != 0, done.said
         assert bench.where == "RUNNING", done.said
     for verb in ("why", "status"):
         said = bench.do(verb).said
         assert "The last runner gave up: the engine does not tell which containers there are" in said
         assert "podman ps --all" in said
-    site = open_site(bench.root, {**bench.env, **gone})
+    site = open_site(bench.root, {**bench.env, **BROKEN})
     assert "not removed" in release(site, run_id)
     assert (bench.control_dir / "underway.json").exists(), "forgotten, though its container is there"
     let_go(bench)
@@ -192,7 +193,7 @@ def test_stop_ends_the_container(tmp_path: Path, engine: Engine, alone: bool) ->
     said = bench.do("stop")
     assert "Stopped" in said.out, said.said
     if alone:
-        assert podman(bench, "inspect", "--format={{.State.Running}}", name) == "false"
+        assert ask(bench, "inspect", "--format={{.State.Running}}", name) == "false"
         bench.tick()
     assert bench.where == "PAUSED", bench.log()
     assert bench.ended() == [("DEV", "cancelled", "PAUSED")]
@@ -219,7 +220,7 @@ def test_a_container_that_nobody_looks_after_ends_itself(tmp_path: Path, engine:
     (name,) = containers(bench)
 
     def over() -> bool:
-        return podman(bench, "inspect", "--format={{.State.Running}}", name) == "false"
+        return ask(bench, "inspect", "--format={{.State.Running}}", name) == "false"
 
     wait_for(over, "its own end")
     bench.tick()

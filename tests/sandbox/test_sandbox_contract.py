@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from support.engines import ENGINE, store_with_image
 from support.needs import needs
-from support.podman import store_with_image
 from support.sandboxed import folder, run_in, supervised
 
 from aiframe.core.errors import AiframeError
@@ -40,14 +40,14 @@ def environ(**more: str) -> dict[str, str]:
         pytest.param("none", id="none"),
         pytest.param("bubblewrap", marks=needs("bwrap"), id="bubblewrap"),
         pytest.param("old bubblewrap", marks=needs("bwrap"), id="old bubblewrap"),
-        pytest.param("container", marks=needs("podman"), id="podman"),
+        pytest.param("container", marks=needs(ENGINE), id="container"),
     ]
 )
 def sandbox(request: pytest.FixtureRequest) -> Sandbox:
     if request.param == "old bubblewrap":
         return Bubblewrap(str(shutil.which("bwrap")), environ(), old=True)
     if request.param == "container":
-        store, image = request.getfixturevalue("podman")
+        store, image = request.getfixturevalue("engine")
         return choose("container", image, environ(**store))
     return choose(request.param, "", environ())
 
@@ -243,7 +243,7 @@ def test_it_is_tried_once_for_each_process(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], str]]:
-    """Podman with a store of its own and an image made of this machine's own files."""
+def engine() -> Iterator[tuple[dict[str, str], str]]:
+    """A container engine with a store of its own and an image made of this machine's own files."""
     with store_with_image() as made:
         yield made
