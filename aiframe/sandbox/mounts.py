@@ -23,9 +23,14 @@ class Mount(Struct, frozen=True):
         return f"{self.path} ({'writable' if self.writable else 'read-only'})"
 
     @property
+    def place(self) -> PurePath:
+        """Where the command sees it."""
+        return self.target or self.path
+
+    @property
     def option(self) -> str:
         """The value of ``--mount``: a line of comma-separated values, as both engines read it."""
-        fields = [f"src={self.path}", f"dst={self.target or self.path}"]
+        fields = [f"src={self.path}", f"dst={self.place}"]
         quoted = ['"' + field.replace('"', '""') + '"' if set(field) & {",", '"'} else field for field in fields]
         return ",".join(["type=bind", *quoted, *(() if self.writable else ("readonly",))])
 

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import agent_home
+from aiframe.app.attempts.mountpoints import lay_mountpoint
 from aiframe.app.attempts.underway import Underway, end_underway, note_stopped, read_underway
 from aiframe.app.project.lanes import FOLDER
 from aiframe.app.project.site import Site, repo_path
@@ -267,7 +268,10 @@ def _mounts(site: Site, request: AgentRequest, shared: Path) -> tuple[Mount, ...
     else:
         documents = _inside(root, [*(root / name for name in DOCUMENTS), *(shared.parent / name for name in WHOLE)])
         seen = [Mount(workspace, writable=request.role is not Role.AUDIT), *map(Mount, documents)]
-    return (*seen, Mount(shared, writable=True), Mount(home, writable=True, target=worker.HOME), *credentials(site))
+    logins = credentials(site)
+    for login in logins:
+        lay_mountpoint(home, login.place.relative_to(worker.HOME), is_folder=os.path.isdir(login.path))
+    return (*seen, Mount(shared, writable=True), Mount(home, writable=True, target=worker.HOME), *logins)
 
 
 def _inside(root: Path, paths: list[Path]) -> list[Path]:
