@@ -74,6 +74,12 @@ class Engine(Struct, frozen=True):
         words = (self.program, "build", f"--tag={image}", *argument, f"--file={file}", str(file.parent))
         return run_in_terminal(words, cwd=file.parent)
 
+    def about_limits(self, image: str, limits: tuple[str, ...]) -> str:
+        """What it says of *limits*, where it starts a container of *image* without holding it to all of them."""
+        words = ("run", "--rm", "--pull=never", "--network=none", "--cap-drop=ALL", *limits, "--entrypoint=sh", image)
+        said = self.ask(*words, "-c", "true").err.decode(errors="replace").splitlines()
+        return next((line.strip()[:500] for line in said if "limit" in line.lower()), "")
+
     def lacking(self, image: str, programs: tuple[str, ...]) -> tuple[str, ...]:
         """Those of *programs* that *image* does not have. Raises StepError where it does not start."""
         words = ("run", "--rm", "--pull=never", "--network=none", "--cap-drop=ALL", "--entrypoint=sh", image)

@@ -84,10 +84,12 @@ def create(engine: Engine, worker: Worker) -> None:
 
     Should the caller be killed meanwhile, the reaper ends the engine's command. Raises ImageMissing, StepError.
     """
+    network = (f"--network={worker.network}",) if worker.network else ()
     words = (
         "create", f"--name={worker.name}", "--pull=never", *_labels(worker), *_ALONE, *_engine_words(engine),
-        *_limits(worker), "--tmpfs=/tmp:rw,exec,mode=1777", *_mounts(worker), f"--workdir={worker.cwd}",
-        f"--env=HOME={HOME}", "--env=TMPDIR=/tmp", *(f"--env={name}" for name in sorted(worker.env)),
+        *limits(worker.memory_mb, worker.processes, worker.cpus), *network, "--tmpfs=/tmp:rw,exec,mode=1777",
+        *_mounts(worker), f"--workdir={worker.cwd}", f"--env=HOME={HOME}", "--env=TMPDIR=/tmp",
+        *(f"--env={name}" for name in sorted(worker.env)),
         "--entrypoint=sh", worker.image, "-c", _ENTRY, "sh", str(worker.seconds), *worker.argv,
     )  # fmt: skip
     said = engine.ask(*words, env={**worker.env, cookie(worker.run_id): "1"})
@@ -183,12 +185,11 @@ def _engine_words(engine: Engine) -> tuple[str, ...]:
     return ("--log-driver=json-file", f"--user={uid}:{gid}")
 
 
-def _limits(worker: Worker) -> tuple[str, ...]:
-    memory = (f"--memory={worker.memory_mb * MIB}",) if worker.memory_mb else ()
-    processes = (f"--pids-limit={worker.processes}",) if worker.processes else ()
-    cpus = (f"--cpus={worker.cpus:g}",) if worker.cpus else ()
-    network = (f"--network={worker.network}",) if worker.network else ()
-    return (*memory, *processes, *cpus, *network)
+def limits(memory_mb: int, processes: int, cpus: float) -> tuple[str, ...]:
+    """The words by which an engine holds a container to them; 0 is no limit."""
+    memory = (f"--memory={memory_mb * MIB}",) if memory_mb else ()
+    of_processes = (f"--pids-limit={processes}",) if processes else ()
+    return (*memory, *of_processes, *((f"--cpus={cpus:g}",) if cpus else ()))
 
 
 def _mounts(worker: Worker) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def test_why_no_container_of_an_image_starts_is_told(tmp_path: Path, engine: Eng
     told = bench.tick().said
     assert bench.state["failure"]["kind"] == "setup"
     assert re.search(r"the agent's container cannot be started: .*\bsh\b.* not found", told), told
+
+
+def test_doctor_tells_limits_that_the_engine_does_not_hold(tmp_path: Path, engine: Engine) -> None:
+    """As podman without root's rights where cgroups are of version 1: it says so and starts the container."""
+    bench = lay(tmp_path, engine, "true", task("T1"))
+    assert "does not hold all limits" not in bench.do("doctor").said
+    complains = "echo 'Resource limits are not supported and ignored on cgroups V1 rootless systems' >&2"
+    real = shutil.which(ENGINE, path=bench.env["PATH"])
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / ENGINE
+    stand_in.write_text(f'#!/bin/sh\ncase "$*" in *--memory=*--pids-limit=*) {complains};; esac\nexec {real} "$@"\n')
+    stand_in.chmod(0o755)
+    told = bench.do("doctor", PATH=f"{tmp_path / 'bin'}:{bench.env['PATH']}").said
+    assert f"{ENGINE} does not hold all limits: Resource limits are not supported" in told, told
 
 
 def test_doctor_looks_into_the_image(tmp_path: Path, engine: Engine) -> None:

@@ -59,7 +59,11 @@ def _own_store() -> Iterator[dict[str, str]]:
             f'tmp_dir = "{folder}/tmp"\n'  # else the end of one store would be felt in all
         )
         storage = folder / "storage.conf"
-        storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n')
+        graph = f"{folder}/graph"  # under two names, for without root's rights podman goes by the second
+        storage.write_text(
+            f'[storage]\ndriver = "vfs"\nrunroot = "{folder}/run"\n'
+            f'graphroot = "{graph}"\nrootless_storage_path = "{graph}"\n'
+        )
         variables = {"CONTAINERS_CONF": str(config), "CONTAINERS_STORAGE_CONF": str(storage)}
         try:
             yield variables

@@ -12,6 +12,7 @@ from aiframe.app.making.image import NEEDED, programs_of
 from aiframe.app.project.site import Site
 from aiframe.app.reports.machine_checks import Finding
 from aiframe.core.errors import AiframeError
+from aiframe.sandbox.worker import limits
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.host import Base, check_apart, checkouts
 from aiframe.workspaces.paths import contained, landed_branch, safe_part, workspaces_home
@@ -41,12 +42,16 @@ def _container(site: Site) -> list[Finding]:
     try:
         engine = engine_of(site)
         lacks = engine.lacking(settings.image, (*NEEDED, *programs_of(site)))
+        unheld = engine.about_limits(settings.image, limits(settings.memory_mb, settings.processes, settings.cpus))
     except AiframeError as error:
         return [Finding("container", False, error.message, error.hint)]
     findings = [Finding("container", True, f"{engine.name} starts {settings.image}")]
     if lacks:
         cure = "`aiframe image build` makes an image with the agents; or name another in workspace.image"
         findings = [Finding("container", False, f"{settings.image} has no {', no '.join(lacks)}", cure)]
+    if unheld:
+        cure = "agents may take all of the machine's memory and processes; rootless engines need cgroup v2 for limits"
+        findings.append(Finding("container", None, f"{engine.name} does not hold all limits: {unheld}", cure))
     unset = [name for name in settings.env if name not in site.environ]
     if unset:
         detail, cure = f"agents are to get {', '.join(unset)}, which is not set", "set it where aiframe is started"
