@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aiframe.store.settings_file import WORKSPACES
+from aiframe.store.workspace_settings import WORKSPACES
 from bench.measuring import AIFRAME, Row, ms, run_once
 from bench.projects import CLOCK, git, lay_project, open_again
 

@@ -7,21 +7,12 @@ from typing import Any, Literal, TypeAlias
 from aiframe.core.budget import AMOUNTS
 from aiframe.core.model import STEP_ROLES, Rules, Settings, State
 from aiframe.store.container_settings import ContainerSettings
+from aiframe.store.gate_settings import GateSettings
 from aiframe.store.layout import MAX_NAME
 from aiframe.store.resources_file import MOST_SLOTS
-from aiframe.store.settings_file import (
-    COUNTED,
-    LIMITS,
-    MAY_BE_ZERO,
-    SANDBOXES,
-    SCOPES,
-    WHOLE,
-    WORKSPACES,
-    GateSettings,
-    SandboxSettings,
-    WorkspaceSettings,
-)
+from aiframe.store.settings_file import COUNTED, LIMITS, MAY_BE_ZERO, SANDBOXES, SCOPES, WHOLE, SandboxSettings
 from aiframe.store.task_reader import PRIORITY_WORDS, SIZE_WORDS, STATUS_WORDS
+from aiframe.store.workspace_settings import WORKSPACES, WorkspaceSettings
 
 Kind: TypeAlias = Literal["tasks", "project", "state"]
 Schema: TypeAlias = dict[str, Any]

@@ -16,19 +16,14 @@ from hypothesis import strategies as st
 from aiframe.core.budget import Budget, Limits
 from aiframe.core.errors import UnreadableFile, UsageError
 from aiframe.core.model import Project, Role, Rules
+from aiframe.store.agent_settings import AgentSettings
 from aiframe.store.codec import render_state, to_state
+from aiframe.store.gate_settings import GateSettings
 from aiframe.store.schema import Kind, json_schema
-from aiframe.store.settings_file import (
-    AgentSettings,
-    GateSettings,
-    ProjectSettings,
-    SandboxSettings,
-    WorkspaceSettings,
-    load_settings,
-    parse_settings,
-)
+from aiframe.store.settings_file import ProjectSettings, SandboxSettings, load_settings, parse_settings
 from aiframe.store.state_file import parse_state
 from aiframe.store.tasks_file import parse_tasks
+from aiframe.store.workspace_settings import WorkspaceSettings
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 FILE = Path("PROJECT.yaml")

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from aiframe.core.errors import UnreadableFile
+from aiframe.store.agent_settings import AgentSettings
 from aiframe.store.schema import json_schema
-from aiframe.store.settings_file import AgentSettings, parse_settings
+from aiframe.store.settings_file import parse_settings
 
 FILE = Path("PROJECT.yaml")
 BUILDER = AgentSettings("codex", "m1", "high", {"profile": "work"})

@@ -10,7 +10,8 @@ import pytest
 from aiframe.core.errors import UnreadableFile
 from aiframe.store.container_settings import ContainerSettings
 from aiframe.store.schema import json_schema
-from aiframe.store.settings_file import WorkspaceSettings, parse_settings
+from aiframe.store.settings_file import parse_settings
+from aiframe.store.workspace_settings import WorkspaceSettings
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.model import Failure, FailureKind, Role
 from aiframe.core.ports import AgentRequest, AgentSandbox, Answer, Usage
 from aiframe.process import now
+from aiframe.store.agent_settings import AgentSettings
 from aiframe.store.atomic import make_folder, write_durable
-from aiframe.store.settings_file import AgentSettings
 from aiframe.workspaces.commits import Head, head, move_head
 from aiframe.workspaces.inplace import changed_files, keep_ref
 from aiframe.workspaces.trees import patch, switch_files, sync_index, worktree_tree

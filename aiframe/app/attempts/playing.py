@@ -8,7 +8,7 @@ from aiframe.core.errors import StepError
 from aiframe.core.model import Project, Role, Run, Task
 from aiframe.core.transitions.players import first_awake
 from aiframe.process import now
-from aiframe.store.settings_file import AgentSettings
+from aiframe.store.agent_settings import AgentSettings
 
 
 def agent_of(site: Site, run: Run, task: Task | None) -> AgentSettings:

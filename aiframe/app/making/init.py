@@ -23,9 +23,9 @@ from aiframe.app.making.old_config import OldConfig, read_old_config
 from aiframe.app.project.resources import template_folder
 from aiframe.core.errors import GuardError, UsageError
 from aiframe.core.model import Moment
+from aiframe.store.agent_settings import DEFAULT_AGENT
 from aiframe.store.atomic import make_folder, read_bounded
 from aiframe.store.layout import MAX_NAME, is_safe_name
-from aiframe.store.settings_file import DEFAULT_AGENT
 from aiframe.store.source_text import BOM, decode_text
 
 IDEA_LIMIT = 1024 * 1024

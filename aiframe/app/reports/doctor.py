@@ -34,8 +34,8 @@ from aiframe.app.reports.notifier import INSTALL, check, library
 from aiframe.app.reports.workspace_checks import check_workspace
 from aiframe.core.errors import AiframeError
 from aiframe.process import capture
+from aiframe.store.agent_settings import DEFAULT_AGENT
 from aiframe.store.layout import IGNORED, Layout
-from aiframe.store.settings_file import DEFAULT_AGENT
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
 
