@@ -18,8 +18,8 @@ from aiframe.cli.reporting import harmless
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from aiframe.app.reports.attempt import Attempt, Totals
     from aiframe.app.reports.digest import Digest
-    from aiframe.app.reports.history import Attempt, Totals
     from aiframe.core.problem import Problem
 
 _COLUMNS = ("started", "role", "task", "try", "outcome", "time", "tokens", "cost", "agent", "commit", "run")
@@ -29,7 +29,8 @@ _COLOURS = {"done": "green", "held": "yellow", "running": "cyan", "unknown": "di
 
 def history(args: Namespace) -> int:
     """Every run, or those of one task."""
-    from aiframe.app.reports.history import read_history, spent
+    from aiframe.app.reports.attempt import spent
+    from aiframe.app.reports.history import read_history
 
     layout = where.layout(args)
     found = read_history(layout, os.environ, task=args.task, tail=args.tail)

@@ -24,7 +24,7 @@ from support.projects import Bench, Ran, dev, git, lay_project, lock_free, task,
 from aiframe.app.cleaning.keeping import Known, why_run_stays
 from aiframe.app.cleaning.places import clean_workspaces
 from aiframe.app.project.site import open_site
-from aiframe.app.reports.history import Attempt
+from aiframe.app.reports.attempt import Attempt
 from aiframe.core.model import HandedWork, HeldWork, Project, Question, Role, Settings, State, Task, TaskStatus
 from aiframe.store.layout import Layout
 from aiframe.store.run_files import clear_run

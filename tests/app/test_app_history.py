@@ -13,7 +13,8 @@ import pytest
 from support.projects import Bench, dev, git, lay_project, task, wait_for
 from support.records import BEGAN, write_events, write_run
 
-from aiframe.app.reports.history import Attempt, History, read_history, spent
+from aiframe.app.reports.attempt import Attempt, spent
+from aiframe.app.reports.history import History, read_history
 from aiframe.store.layout import Layout
 
 

@@ -18,7 +18,8 @@ from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_nurser
 from aiframe.app.lanes.tending import turn
 from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
 from aiframe.app.project.site import Site
-from aiframe.app.reports.history import RUNNING, UNKNOWN, Attempt, read_history
+from aiframe.app.reports.attempt import RUNNING, UNKNOWN, Attempt
+from aiframe.app.reports.history import read_history
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.process import now
 from aiframe.sandbox.leftovers import LeftContainer, find_containers, remove_container

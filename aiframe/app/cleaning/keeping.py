@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from aiframe.app.reports.history import RUNNING, UNKNOWN, Attempt
+from aiframe.app.reports.attempt import RUNNING, UNKNOWN, Attempt
 from aiframe.core.model import Project, State, Task, TaskStatus
 
 Kind: TypeAlias = Literal["logs", "workspace", "lane", "container", "backup", "unfinished project"]

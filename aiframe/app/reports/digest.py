@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import Struct, to_builtins
 
 from aiframe.app.project.site import held_in, open_site
-from aiframe.app.reports.history import DONE, HELD, Attempt, History, Totals, read_history, spent
+from aiframe.app.reports.attempt import DONE, HELD, Attempt, Totals, spent
+from aiframe.app.reports.history import History, read_history
 from aiframe.app.reports.lanes import LaneLine
 from aiframe.app.reports.status import Snapshot, take_snapshot
 from aiframe.core.errors import AiframeError, UsageError

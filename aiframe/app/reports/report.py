@@ -14,9 +14,10 @@ from msgspec import Struct
 import aiframe
 from aiframe.app.project.resources import template_text
 from aiframe.app.project.steplog import plain
+from aiframe.app.reports.attempt import DONE, HELD, RUNNING, UNKNOWN, Attempt, Totals, spent
 from aiframe.app.reports.charts import Picture, Span, bars, staircase, timeline
 from aiframe.app.reports.digest import Digest, make_digest
-from aiframe.app.reports.history import DONE, HELD, RUNNING, UNKNOWN, Attempt, History, Totals, read_history, spent
+from aiframe.app.reports.history import History, read_history
 from aiframe.app.reports.status import Snapshot, take_snapshot
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Role
