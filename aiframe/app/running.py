@@ -15,7 +15,7 @@ from aiframe.app.project.advance import look
 from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.resources import files_below
 from aiframe.app.project.site import Site, open_site
-from aiframe.app.reports.status import explain_now
+from aiframe.app.reports.explaining import explain_now
 from aiframe.app.tick import TickReport, tick
 from aiframe.core.claims import claims_of
 from aiframe.core.errors import UnreadableFile

@@ -280,7 +280,7 @@ class _Message(Protocol):
 
 def _load_message() -> _Message:
     """Load what says how a project stands. A tick that waits does so while its step runs, where it costs nothing."""
-    from aiframe.app.reports.status import explain_now, explain_seen
+    from aiframe.app.reports.explaining import explain_now, explain_seen
 
     def message(site: Site, found: Look | None = None) -> str:
         explained = explain_now(site) if found is None else explain_seen(site, found.loaded, found.seen)

@@ -57,7 +57,8 @@ def _tail(args: Namespace) -> int:
 def why(args: Namespace) -> int:
     """Say what the project waits for, since when, until when, and what to do."""
     from aiframe.app.project.lanes import has_lanes
-    from aiframe.app.reports.status import explain_now, take_snapshot
+    from aiframe.app.reports.explaining import explain_now
+    from aiframe.app.reports.status import take_snapshot
     from aiframe.cli import render
 
     language, site = _language(args), where.site(args)

@@ -16,7 +16,7 @@ def then(args: Namespace, said: str, *, tick: str = "") -> int:
 
 
 def _next(args: Namespace, tick: str) -> str:
-    from aiframe.app.reports.status import explain_now
+    from aiframe.app.reports.explaining import explain_now
     from aiframe.core.explain import LOOK, TICK
 
     try:

@@ -16,7 +16,7 @@ from aiframe.cli.reporting import harmless
 
 if TYPE_CHECKING:
     from aiframe.app.reports.lanes import LaneLine
-    from aiframe.app.reports.status import Snapshot
+    from aiframe.app.reports.snapshot import Snapshot
     from aiframe.core.budget import Spent
     from aiframe.core.explain import Explanation
     from aiframe.core.lanes import Waiting

@@ -20,7 +20,7 @@ from aiframe.app.making.frame import all_projects
 from aiframe.app.project.advance import advance, look
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.project.stamp import leave_frame_stamp, leave_stamp, resting, survey, survey_frame
-from aiframe.app.reports.status import explain_now
+from aiframe.app.reports.explaining import explain_now
 from aiframe.core.errors import AiframeError
 from aiframe.idle import fast_tick
 from aiframe.process import now

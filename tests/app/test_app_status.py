@@ -14,7 +14,9 @@ import pytest
 from support.projects import Bench, dev, lay_project, lock_free, task, wait_for
 
 from aiframe.app.project.site import open_site
-from aiframe.app.reports.status import Snapshot, explain_now, take_snapshot
+from aiframe.app.reports.explaining import explain_now
+from aiframe.app.reports.snapshot import Snapshot
+from aiframe.app.reports.status import take_snapshot
 from aiframe.app.tick import tick
 from aiframe.core.errors import GuardError, UnreadableFile, UsageError
 from aiframe.core.model import Project, Question, State

@@ -15,7 +15,8 @@ from aiframe.app.project.site import held_in, open_site
 from aiframe.app.reports.attempt import DONE, HELD, Attempt, Totals, spent
 from aiframe.app.reports.history import History, read_history
 from aiframe.app.reports.lanes import LaneLine
-from aiframe.app.reports.status import Snapshot, take_snapshot
+from aiframe.app.reports.snapshot import Snapshot
+from aiframe.app.reports.status import take_snapshot
 from aiframe.core.errors import AiframeError, UsageError
 from aiframe.core.explain import shortened, show_command
 from aiframe.core.model import HeldWork, Role, State, TaskStatus

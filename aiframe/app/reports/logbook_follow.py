@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from aiframe.app.project.lanes import has_lanes, is_at_work
 from aiframe.app.project.site import open_site
+from aiframe.app.reports.explaining import explain_now
 from aiframe.app.reports.logbook import Once, Told, Wanted, places, run_logs, told_of, whole_end
-from aiframe.app.reports.status import explain_now
 from aiframe.core.errors import AiframeError
 from aiframe.store.journal import raw_lines
 from aiframe.store.layout import Layout

@@ -18,7 +18,8 @@ from aiframe.app.reports.attempt import DONE, HELD, RUNNING, UNKNOWN, Attempt, T
 from aiframe.app.reports.charts import Picture, Span, bars, staircase, timeline
 from aiframe.app.reports.digest import Digest, make_digest
 from aiframe.app.reports.history import History, read_history
-from aiframe.app.reports.status import Snapshot, take_snapshot
+from aiframe.app.reports.snapshot import Snapshot
+from aiframe.app.reports.status import take_snapshot
 from aiframe.core.errors import UsageError
 from aiframe.core.model import Role
 from aiframe.store.atomic import make_folder, storage_errors, write_durable

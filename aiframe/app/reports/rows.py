@@ -18,7 +18,7 @@ from aiframe.app.project.lane_stamps import Stamp, file_stamp
 from aiframe.app.project.lanes import Lane as LaneThere
 from aiframe.app.project.lanes import is_at_work, lane_places, open_lane, read_lane
 from aiframe.app.project.site import Site
-from aiframe.app.reports.status import explain_now
+from aiframe.app.reports.explaining import explain_now
 from aiframe.core.budget import Spent
 from aiframe.core.claims import claims_of
 from aiframe.core.errors import AiframeError

@@ -10,27 +10,28 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from msgspec import Struct, field, to_builtins
-from msgspec.structs import replace
-
 from aiframe.app.attempts.playing import next_agent
-from aiframe.app.project.intake import open_questions
 from aiframe.app.project.landed import landing_branch, merge_command
-from aiframe.app.project.lanes import Lane, has_lanes, read_lanes
-from aiframe.app.project.last_words import LastWords, last_words
-from aiframe.app.project.observe import hand_edit, local_day, observe, read_text
-from aiframe.app.project.offers import waiting
-from aiframe.app.project.pushes import unpushed
-from aiframe.app.project.site import Site, held_in, open_site
+from aiframe.app.project.lanes import has_lanes
+from aiframe.app.project.observe import local_day, observe
+from aiframe.app.project.site import Site, open_site
+from aiframe.app.reports.explaining import (
+    explain_lanes,
+    explain_project,
+    is_in_the_way,
+    lanes_of,
+    open_form_questions,
+    with_hand_edits,
+)
 from aiframe.app.reports.follow import last_lines, newest_log
-from aiframe.app.reports.lanes import LaneLine, lane_lines, shown_attempts, together, with_rows
+from aiframe.app.reports.lanes import shown_attempts, together, with_rows
+from aiframe.app.reports.snapshot import Snapshot, TaskLine, Trouble
 from aiframe.core.budget import Spending, Spent
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import Seen
-from aiframe.core.explain import Explanation, explain, to_take_up
+from aiframe.core.explain import Explanation
 from aiframe.core.lanes import Waiting
-from aiframe.core.machine import decide
-from aiframe.core.model import Failure, Moment, Project, Question, Role, Run, Settings, State, Task, TaskStatus
+from aiframe.core.model import Moment, Project, Role, Run, State, Task, TaskStatus
 from aiframe.core.problem import Problem
 from aiframe.core.scheduling import is_job
 from aiframe.core.timing import elapsed, remaining
@@ -56,119 +57,6 @@ _ROLE_OF_STATE = {
 }
 
 
-class TaskLine(Struct, frozen=True):
-    """A task as the panel shows it; *attempts* counts the tries that people have seen, *spent* is what they took."""
-
-    id: str
-    title: str
-    status: str
-    attempts: int = 0
-    spent: Spent = field(default_factory=Spent)
-
-
-class Trouble(Struct, frozen=True):
-    """A file that cannot be used, and the cure. *line* and *column* count from 1; 0 means the whole file."""
-
-    path: str
-    message: str
-    line: int = 0
-    column: int = 0
-    hint: str = ""
-
-
-class Snapshot(Struct, frozen=True):
-    """A project at the moment *at*. Times are epoch seconds, durations seconds; None where there is nothing to say.
-
-    *state* is empty where no file tells it. *role*, *task*, *attempt*, *run_id*, *started_at*, *runtime_s* and
-    *heartbeat_age_s* are those of the step that runs, *timeout_s* its limit or else the setting; *alive*: a runner
-    holds the run lock. *agent* is who plays the role that is on, *instead_of* the agent for which it stands in.
-    *resting* are the agents whose quota is used up, with the time at which it is there again. *spent* is what the
-    project has spent in all, *spent_today* on this local day; a step that runs is not in it yet. *target* is the branch
-    that work lands on, empty where there is none of its own or none yet, *merge* the command that takes it in. *lanes*
-    are the tasks that are worked at side by side, *queue* those that are ready and wait for what others have, *clashes*
-    those that will not go together.
-    """
-
-    name: str
-    path: str
-    at: float
-    state: str = ""
-    role: str = ""
-    task: str = ""
-    attempt: int = 0
-    run_id: str = ""
-    started_at: float | None = None
-    runtime_s: float | None = None
-    timeout_s: float = 0
-    heartbeat_age_s: float | None = None
-    alive: bool = False
-    agent: str = ""
-    instead_of: str = ""
-    resting: Mapping[str, float] = field(default_factory=dict)
-    spent: Spent = field(default_factory=Spent)
-    spent_today: Spent = field(default_factory=Spent)
-    tasks: tuple[TaskLine, ...] = ()
-    tasks_by_status: Mapping[str, int] = field(default_factory=dict)
-    tasks_total: int = 0
-    lanes: tuple[LaneLine, ...] = ()
-    queue: tuple[Waiting, ...] = ()
-    diagnosis: str = ""
-    last_error: str = ""
-    failure: Failure | None = None
-    waits: Explanation = field(default_factory=lambda: Explanation(""))
-    settings: Settings = field(default_factory=Settings)
-    target: str = ""
-    merge: str = ""
-    open_form_questions: int = 0
-    questions: tuple[Question, ...] = ()
-    review_items: tuple[str, ...] = ()
-    spec_changed: bool = False
-    offered_tasks: bool = False
-    log_file: str = ""
-    log_tail: tuple[str, ...] = ()
-    problems: tuple[Trouble, ...] = ()
-    clashes: tuple[Clash, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain values that JSON can carry."""
-        return dict(to_builtins(self))
-
-
-def explain_now(site: Site) -> Explanation:
-    """What the project waits for at this moment. Raises UnreadableFile, as a tick would."""
-    alive = is_run_locked(site.layout)
-    loaded = site.store.load(tolerate_unreadable=True)
-    if _is_in_the_way(loaded, alive=alive) and loaded.unreadable is not None:
-        raise loaded.unreadable
-    return explain_seen(site, loaded, observe(site, loaded.project, now(), lock_held=alive))
-
-
-def explain_seen(site: Site, loaded: Loaded, seen: Seen) -> Explanation:
-    """What the project, which was just *loaded*, waits for by what was *seen*."""
-    said = _explain(site, _with_hand_edits(site, loaded, seen), seen)
-    if not seen.lanes:
-        return said
-    lines = lane_lines(site, _lanes(site, seen), seen.clock, _explain_lane, _again(loaded.project, seen))
-    return together(said, lines)
-
-
-def _again(project: Project, seen: Seen) -> frozenset[str]:
-    """The tasks that the next look takes up again: what is wrong in their lanes is over."""
-    return frozenset(to_take_up(seen)) if project.state is State.DEV_READY else frozenset()
-
-
-def _explain_lane(site: Site, lane: Lane) -> Explanation:
-    """What a lane waits for, whose project is *site*; as it was read."""
-    if lane.loaded is None:
-        return Explanation("")
-    seen = observe(site, lane.loaded.project, now(), lock_held=lane.running, tasks=lane.tasks)
-    return _explain(site, _with_hand_edits(site, lane.loaded, seen), seen)
-
-
-def _lanes(site: Site, seen: Seen) -> tuple[Lane, ...]:
-    return read_lanes(site.root, seen.clock) if has_lanes(site.root) else ()
-
-
 def _clashes(site: Site) -> tuple[Clash, ...]:
     """What will not go together of the work in lanes; most projects have none, and need not load what finds out."""
     if not has_lanes(site.root):
@@ -185,14 +73,14 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
     layout = site.layout
     alive = readings.take(lambda: is_run_locked(layout), False)
     loaded = readings.take(lambda: site.store.load(tolerate_unreadable=True), None)
-    if loaded is not None and loaded.unreadable is not None and _is_in_the_way(loaded, alive=alive):
+    if loaded is not None and loaded.unreadable is not None and is_in_the_way(loaded, alive=alive):
         readings.note(loaded.unreadable)
     seen = _see(site, loaded, readings, alive=alive)
-    project = _with_hand_edits(site, loaded, seen) if loaded is not None else Project()
-    lanes = _lanes(site, seen)
+    project = with_hand_edits(site, loaded, seen) if loaded is not None else Project()
+    lanes = lanes_of(site, seen)
     log = _log(layout, project.run, [Layout(lane.root) for lane in lanes])
     counts = Counter(task.status for task in seen.tasks)
-    lines = lane_lines(site, lanes, seen.clock, _explain_lane, _again(project, seen))
+    lines = explain_lanes(site, lanes, project, seen)
     spending = all_spent(project, seen.lanes)
     shown = {**project.shown, **shown_attempts(lanes)}
     return Snapshot(
@@ -217,7 +105,7 @@ def take_snapshot(root: Path, environ: Mapping[str, str], *, tail: int = 50) -> 
         settings=project.settings,
         target=landing_branch(site),
         merge=merge_command(site),
-        open_form_questions=readings.take(lambda: _open_form_questions(site, project), 0),
+        open_form_questions=readings.take(lambda: open_form_questions(site, project), 0),
         questions=project.open_questions(),
         review_items=_review_items(project, seen),
         spec_changed=bool(project.planned_spec and seen.spec_hash and project.planned_spec != seen.spec_hash),
@@ -279,17 +167,6 @@ def _see(site: Site, loaded: Loaded | None, readings: _Readings, *, alive: bool)
     return Seen(clock, lock_held=alive, tasks=readings.take(lambda: load_tasks(site.layout.tasks_yaml).tasks, none))
 
 
-def _is_in_the_way(loaded: Loaded, *, alive: bool) -> bool:
-    """Whether a STATE.json that cannot be read stops the project: a run has the control record to go by."""
-    return loaded.unreadable is not None and not alive and loaded.project.state is not State.RUNNING
-
-
-def _with_hand_edits(site: Site, loaded: Loaded, seen: Seen) -> Project:
-    """The project as the next tick takes it: with what a person wrote into STATE.json."""
-    event = hand_edit(loaded.edits, seen)
-    return loaded.project if event is None else decide(loaded.project, event, site.rules).project
-
-
 def _about_run(project: Project, clock: Moment, beat: float) -> dict[str, Any]:
     run = project.run
     if run is None:
@@ -341,40 +218,17 @@ def _queue(site: Site, project: Project, seen: Seen) -> tuple[Waiting, ...]:
     return roster_of(seen, site.rules).waiting if by_lanes else ()
 
 
-def _explain(site: Site, project: Project, seen: Seen) -> Explanation:
-    blank = _open_form_questions(site, project)
-    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site), landed=merge_command(site))
-    if project.run is not None and not seen.lock_held:
-        said = _with_last_words(said, last_words(site.layout, since=project.run.started.wall))
-    cures = (*said.cures, *waiting(site), *unpushed(site.layout, held_in(site)))
-    return replace(said, cures=tuple(dict.fromkeys(cures)))
-
-
-def _with_last_words(said: Explanation, words: LastWords) -> Explanation:
-    """*said* of a step without a runner, with why the last one gave up: the next one may do so, too."""
-    if not words.message:
-        return said
-    headline = f"{said.headline}. The last runner gave up: {words.message}"
-    return replace(said, headline=headline, cures=(*filter(None, [words.hint]), *said.cures))
-
-
 def _explain_or_blame(site: Site, project: Project, seen: Seen, readings: _Readings) -> Explanation:
     """What it waits for; with files in trouble and no run alive, that is the person who mends them."""
     problems = readings.problems()
     if not problems or (project.state is State.RUNNING and seen.lock_held):
-        return readings.take(lambda: _explain(site, project, seen), Explanation(""))
+        return readings.take(lambda: explain_project(site, project, seen), Explanation(""))
     first, *more = problems
     place = f"{first.path}:{first.line}" if first.line else first.path
     said = f"{place}: {first.message}" if place else first.message
     others = f" (and {len(more)} more)" if more else ""
     cures = tuple(dict.fromkeys(problem.hint for problem in problems if problem.hint))
     return Explanation(f"Nothing can go on: {said}{others}", "you", cures=cures)
-
-
-def _open_form_questions(site: Site, project: Project) -> int:
-    if project.state is not State.INTAKE_WAITING:
-        return 0
-    return open_questions(read_text(site.layout.questions), read_text(site.layout.answers))
 
 
 def _review_items(project: Project, seen: Seen) -> tuple[str, ...]:
