@@ -33,7 +33,8 @@ from aiframe.core.model import Project, Role, Run
 from aiframe.process import now, this_process
 from aiframe.store.atomic import StorageError
 from aiframe.store.locks import RunLock
-from aiframe.workspaces.git import personal_settings, program, search_path
+from aiframe.workspaces.git_program import program, search_path
+from aiframe.workspaces.settings import personal_settings
 
 
 def main(argv: list[str]) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from aiframe.workspaces.commits import signed
-from aiframe.workspaces.git import Repository, checked
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import checked
 from aiframe.workspaces.locks import announced, deleting_locks
 
 

@@ -9,7 +9,8 @@ import os
 
 from aiframe.workspaces.commits import current_branch, write_commit
 from aiframe.workspaces.create import has_commit
-from aiframe.workspaces.git import NOT_YET, GitError, Repository
+from aiframe.workspaces.git import NOT_YET, Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import host_lock, is_branch_name
 from aiframe.workspaces.worktree import move_branch
 

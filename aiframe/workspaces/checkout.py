@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiframe.workspaces.cleanroom import clean_room
-from aiframe.workspaces.git import GitError, Repository, names
+from aiframe.workspaces.git import Repository, names
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.locks import FILES, announced
 from aiframe.workspaces.trees import add_everything, changed_files
 

@@ -21,19 +21,12 @@ from pathlib import Path
 from msgspec import Struct, ValidationError, convert, to_builtins
 
 from aiframe.process import Captured, capture
-from aiframe.workspaces.git import (
-    OVERRIDES,
-    TIMEOUT_S,
-    GitError,
-    Repository,
-    checked,
-    environment,
-    known_tree,
-    personal_settings,
-    survived,
-)
-from aiframe.workspaces.git import program as git_program
+from aiframe.workspaces.git import OVERRIDES, Repository, known_tree
+from aiframe.workspaces.git_errors import GitError, checked, survived
+from aiframe.workspaces.git_program import TIMEOUT_S, environment
+from aiframe.workspaces.git_program import program as git_program
 from aiframe.workspaces.loose import plain_bytes
+from aiframe.workspaces.settings import personal_settings
 
 PLAIN_VALUES = frozenset(
     f"core.{name}" for name in ("filemode", "ignorecase", "symlinks", "precomposeunicode", "autocrlf", "eol")

@@ -28,7 +28,8 @@ from aiframe.durable import replace_file, sync_folder
 from aiframe.workspaces.agent_git import branch_in, is_folder, put, remove, strip, sweep, write_branch
 from aiframe.workspaces.cleanroom import ROOM_PREFIX, CleanRoom, clean_room, sweep_rooms
 from aiframe.workspaces.commits import create_ref, head, safe_ref
-from aiframe.workspaces.git import DAMAGED, OBJECT_ID, GitError, Repository
+from aiframe.workspaces.git import OBJECT_ID, Repository
+from aiframe.workspaces.git_errors import DAMAGED, GitError
 from aiframe.workspaces.host import first_line
 from aiframe.workspaces.linked import BACKUP, Linked, backup_name, same
 from aiframe.workspaces.locks import markers_of

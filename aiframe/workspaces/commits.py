@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from aiframe.workspaces.git import NOT_YET, HeadMoved, Repository, checked, message_of, refused
+from aiframe.workspaces.git import NOT_YET, Repository
+from aiframe.workspaces.git_errors import HeadMoved, checked, message_of, refused
 from aiframe.workspaces.locks import announced, ref_locks
 
 RUN_TRAILER = "Aiframe-Run"

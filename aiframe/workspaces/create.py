@@ -15,7 +15,9 @@ from aiframe.flocks import try_lock
 from aiframe.process import capture
 from aiframe.workspaces.cleanroom import TRUE, sweep_rooms
 from aiframe.workspaces.commits import Head, current_branch, move_head, write_commit
-from aiframe.workspaces.git import NOT_YET, GitError, Repository, checked, environment, program
+from aiframe.workspaces.git import NOT_YET, Repository
+from aiframe.workspaces.git_errors import GitError, checked
+from aiframe.workspaces.git_program import environment, program
 from aiframe.workspaces.trees import first_tree, sync_index
 
 FIRST_MESSAGE = "aiframe: first commit"

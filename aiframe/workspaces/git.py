@@ -15,20 +15,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 from msgspec import Struct
 
-from aiframe.core.errors import StepError
 from aiframe.process import Captured, capture
+from aiframe.workspaces.git_errors import GitError, checked, survived
+from aiframe.workspaces.git_program import TIMEOUT_S, environment, program
 from aiframe.workspaces.loose import is_sound
-from aiframe.workspaces.settings import plain_settings
-
-T = TypeVar("T")
+from aiframe.workspaces.settings import personal_settings, read_settings
 
 OVERRIDES = (
     "core.hooksPath=/dev/null",
@@ -50,41 +47,8 @@ OVERRIDES = (
 )
 """Settings that win over the repository's. ``commitGraph``: a forged graph would lie about who descends from whom."""
 
-TIMEOUT_S = 300.0
 NOT_YET = ""
 """The old value of a ref that must not exist yet, whatever the length of object ids."""
-
-
-class GitError(StepError):
-    """Git could not do what was asked. *command* is its short name, *detail* what git said."""
-
-    def __init__(self, command: str, detail: str, *, hint: str = "") -> None:
-        self.command = command
-        self.detail = detail
-        super().__init__(f"git {command} failed: {detail}", hint=hint or cure(detail))
-
-
-class HeadMoved(GitError):
-    """The branch is no longer where it was when the work was measured; nothing was written."""
-
-
-class GitBusy(GitError):
-    """Another git command holds a lock that this one needs, or left it when it crashed; nothing was written."""
-
-
-class GitKilled(GitError):
-    """Somebody killed git. Whether it had done its work is not known; its lock files may be left."""
-
-
-class EmbeddedRepositories(StepError):
-    """Folders with a git repository of their own: their files would not be in the commit."""
-
-    def __init__(self, folders: Sequence[str]) -> None:
-        self.folders = tuple(folders)
-        super().__init__(
-            f"a git repository of its own inside the project: {', '.join(self.folders)}; its files would be lost",
-            hint="remove its .git so that its files are kept with the project, or list the folder in .gitignore",
-        )
 
 
 class Identity(Struct, frozen=True):
@@ -92,130 +56,6 @@ class Identity(Struct, frozen=True):
 
     name: str = "aiframe"
     email: str = "aiframe@localhost"
-
-
-DAMAGED = (
-    "the repository is damaged: `git fsck` names what is missing; restore .git from a backup or a clone, or move it "
-    "away: the next step then begins a new history with the files as they are"
-)
-CURES: tuple[tuple[str, str], ...] = (
-    (
-        r"Unable to create '(?P<path>[^']+\.lock)': File exists",
-        "another git command is at work, or one has crashed: when no git process is left, remove {path}",
-    ),
-    (r"cannot lock ref", "another git command moved the branch at the same time; run the command again"),
-    (
-        r"No space left on device|Out of diskspace|Disk quota exceeded",
-        "make room on the disk and run the command again",
-    ),
-    (
-        r"unable to write (\w+ )*file|write error|short write|unable to create temporary file",
-        "see whether the disk is full (`df`): make room, and run the command again",
-    ),
-    (r"Read-only file system", "the disk is mounted read-only: make it writable and run the command again"),
-    (
-        r"Permission denied|insufficient permission|Operation not permitted",
-        "make every file of the project and of its .git folder readable and writable for you (chown, chmod)",
-    ),
-    (r"unable to read|(bad|invalid|not a valid) object|corrupt|missing (blob|tree|commit)", DAMAGED),
-    (r"single revision|bad signature|broken", DAMAGED),
-    (r"bad config|unknown repository extension", "correct .git/config: git names the line"),
-    (r"not a git repo", "the .git folder is incomplete: restore it, or move it away and let aiframe make a new one"),
-)
-
-
-def cure(detail: str) -> str:
-    """What a person can do about git's message *detail*."""
-    for pattern, text in CURES:
-        if found := re.search(pattern, detail, re.IGNORECASE):
-            return text.format(**found.groupdict())
-    return "read git's message, put it right in the project folder and run the command again"
-
-
-@cache
-def search_path() -> str:
-    """PATH without its relative entries: a file named git in the project must not become git."""
-    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(entry for entry in entries if os.path.isabs(entry))
-
-
-@cache
-def program() -> str:
-    """The git to run, as an absolute path."""
-    found = shutil.which("git", path=search_path())
-    if found is None:
-        raise StepError("git is not installed", hint="install git (for example `apt-get install git`) and try again")
-    return found
-
-
-def environment() -> dict[str, str]:
-    """The whole environment of a git call: nothing of git's own comes from the parent."""
-    kept = {key: os.environ[key] for key in ("HOME", "TMPDIR", "XDG_CONFIG_HOME") if key in os.environ}
-    return kept | {
-        "PATH": search_path(),
-        "LC_ALL": "C",
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_SYSTEM": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_ATTR_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_OPTIONAL_LOCKS": "0",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_GRAFT_FILE": "/dev/null",
-        "GIT_ALLOW_PROTOCOL": "none",
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_DEFAULT_HASH": "sha1",
-        "GIT_DEFAULT_REF_FORMAT": "files",
-    }
-
-
-@cache
-def personal_settings() -> Mapping[str, str]:
-    """The person's own global git settings, read once; empty where there are none."""
-    theirs = {key: text for key, text in os.environ.items() if not key.startswith("GIT_") or key == "GIT_CONFIG_GLOBAL"}
-    home = Path(theirs.get("HOME", "/"))
-    files = (home / ".gitconfig", Path(theirs.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config")
-    there = [file for file in files if os.path.lexists(file)]
-    if "GIT_CONFIG_GLOBAL" not in theirs and len(there) < 2:
-        plain = plain_settings(_bytes(there[0])) if there else {}
-        if plain is not None:
-            return plain
-    argv = [program(), "config", "--global", "-z", "--list"]
-    done = survived("config", capture(argv, cwd=Path("/"), env=theirs, timeout_s=30))
-    return parse_settings(done.out) if done.code == 0 else {}
-
-
-def _bytes(file: Path) -> bytes:
-    """What *file* holds; where it cannot be read, what git alone could say something about."""
-    try:
-        return file.read_bytes()
-    except OSError:
-        return b"?"
-
-
-def read_settings(file: Path) -> dict[str, str]:
-    """The plain values of one configuration file; empty where it cannot be read."""
-    try:
-        return dict(settings_in(file.read_bytes()))
-    except OSError:
-        return {}
-
-
-@lru_cache(maxsize=16)
-def settings_in(text: bytes) -> Mapping[str, str]:
-    """The plain values of a configuration that reads *text*, kept because a step asks for the same ones many times."""
-    plain = plain_settings(text)
-    if plain is not None:
-        return plain
-    argv = [program(), "config", "--file", "-", "--no-includes", "-z", "--list"]
-    done = survived("config", capture(argv, cwd=Path("/"), env=environment(), stdin=text, timeout_s=TIMEOUT_S))
-    return parse_settings(done.out if done.code == 0 else b"")
-
-
-def parse_settings(raw: bytes) -> dict[str, str]:
-    """What ``git config -z --list`` printed: key (lower case) to value; the last of several wins."""
-    pairs = (os.fsdecode(item).partition("\n") for item in raw.split(b"\0") if item)
-    return {key.lower(): value if newline else "true" for key, newline, value in pairs}
 
 
 def names(raw: bytes) -> tuple[str, ...]:
@@ -364,45 +204,6 @@ class Repository:
         if done.code == 0 and OBJECT_ID.match(old) and OBJECT_ID.match(new):
             _DESCENDS.add((old, new))
         return done.code == 0
-
-
-def checked(command: str, done: Captured) -> bytes:
-    """The output of a command that succeeded; GitError for one that did not."""
-    if done.code == 0:
-        return done.out
-    raise refused(command, done)
-
-
-def refused(command: str, done: Captured) -> GitError:
-    """The error for a command that did not succeed."""
-    detail = message_of(done)
-    lock = re.search(r"Unable to create '([^']+\.lock)': File exists", detail)
-    if lock is None:
-        return GitError(command, detail)
-    said = f"{lock[1]} is there: another git command is at work in this folder, or has crashed"
-    return GitBusy(command, said, hint=cure(detail))
-
-
-def survived(command: str, done: Captured) -> Captured:
-    """*done*, unless git was killed: a signal is no answer. Raises GitKilled."""
-    if done.code < 0:
-        raise GitKilled(command, f"killed by signal {-done.code}", hint="run the command again")
-    return done
-
-
-def again_if_killed(work: Callable[[], T]) -> T:
-    """What *work* gives, which may be done twice: once more where somebody killed its git."""
-    try:
-        return work()
-    except GitKilled:
-        return work()
-
-
-def message_of(done: Captured) -> str:
-    """Git's own words about a failure, without the advice it adds."""
-    lines = [line.strip() for line in done.err.decode("utf-8", "replace").splitlines()]
-    said = [line for line in lines if line and not line.startswith(("hint:", "warning:"))]
-    return "; ".join(said[:4]) or f"exit code {done.code}"
 
 
 def clean_name(text: str) -> str:

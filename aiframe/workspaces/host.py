@@ -23,7 +23,9 @@ from aiframe.process import capture
 from aiframe.workspaces.cleanroom import TRUE
 from aiframe.workspaces.commits import Head, current_branch
 from aiframe.workspaces.create import check_usable
-from aiframe.workspaces.git import GitError, Repository, environment, program, survived
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError, survived
+from aiframe.workspaces.git_program import environment, program
 
 LEAST_GIT = (2, 38)
 """From this version on git merges two commits without a checkout."""

@@ -29,7 +29,8 @@ from aiframe.workspaces.commits import (
     write_commit,
 )
 from aiframe.workspaces.create import ensure_repository
-from aiframe.workspaces.git import GitError, HeadMoved, Repository, names
+from aiframe.workspaces.git import Repository, names
+from aiframe.workspaces.git_errors import GitError, HeadMoved
 from aiframe.workspaces.trees import (
     Change,
     changed_files,

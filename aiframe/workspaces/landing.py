@@ -18,7 +18,8 @@ from msgspec import Struct
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
-from aiframe.workspaces.git import GitBusy, GitError, GitKilled, HeadMoved, Repository, checked, names
+from aiframe.workspaces.git import Repository, names
+from aiframe.workspaces.git_errors import GitBusy, GitError, GitKilled, HeadMoved, checked
 from aiframe.workspaces.host import checkouts, host_lock, tip
 from aiframe.workspaces.inplace import UNFINISHED
 from aiframe.workspaces.linked import Linked, keep_work, read_ready

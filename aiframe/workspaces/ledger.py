@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from aiframe.durable import sync_folder, write_all
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError
 
 LEDGER = "landed"
 

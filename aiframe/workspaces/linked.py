@@ -10,7 +10,8 @@ from msgspec import Struct, to_builtins
 
 from aiframe.durable import replace_file
 from aiframe.workspaces.commits import create_ref, safe_ref, write_commit
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import first_line
 
 BACKUP = "refs/aiframe/backup/"

@@ -23,7 +23,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aiframe.flocks import try_lock
-from aiframe.workspaces.git import TIMEOUT_S, GitError, GitKilled, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError, GitKilled
+from aiframe.workspaces.git_program import TIMEOUT_S
 
 MARKER_PREFIX = "writing-"
 WAIT_S = 10.0

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
-from aiframe.workspaces.git import GitBusy, GitError, GitKilled
+from aiframe.workspaces.git_errors import GitBusy, GitError, GitKilled
 from aiframe.workspaces.linked import Linked, keep_tree, keep_work, read_ready, write_ready
 from aiframe.workspaces.locks import announced, files_of
 from aiframe.workspaces.trees import add_everything, switch_files, sync_index, worktree_tree

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiframe.durable import sync_folder
 from aiframe.workspaces.agent_git import PACK_SUFFIXES, put
 from aiframe.workspaces.cleanroom import CleanRoom
-from aiframe.workspaces.git import checked
+from aiframe.workspaces.git_errors import checked
 
 PACKING_S = 3600.0
 

@@ -14,7 +14,8 @@ from typing import Self
 from msgspec import Struct
 
 from aiframe.workspaces.cleanroom import scratch_room
-from aiframe.workspaces.git import Repository, checked, names
+from aiframe.workspaces.git import Repository, names
+from aiframe.workspaces.git_errors import checked
 from aiframe.workspaces.trees import add_everything
 
 _WHO = ("-c", "user.name=aiframe", "-c", "user.email=aiframe@localhost")

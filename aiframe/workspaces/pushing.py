@@ -13,7 +13,10 @@ from msgspec import Struct
 
 from aiframe.process import Captured, CommandTimeout, capture
 from aiframe.workspaces.cleanroom import clean_room
-from aiframe.workspaces.git import OVERRIDES, Repository, message_of, personal_settings, program, search_path
+from aiframe.workspaces.git import OVERRIDES, Repository
+from aiframe.workspaces.git_errors import message_of
+from aiframe.workspaces.git_program import program, search_path
+from aiframe.workspaces.settings import personal_settings
 
 TIMEOUT_S = 60.0
 LATE = "late"

@@ -12,16 +12,8 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from aiframe.workspaces.cleanroom import CleanRoom, clean_room
-from aiframe.workspaces.git import (
-    OBJECT_ID,
-    EmbeddedRepositories,
-    GitError,
-    Repository,
-    checked,
-    known_tree,
-    message_of,
-    names,
-)
+from aiframe.workspaces.git import OBJECT_ID, Repository, known_tree, names
+from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError, checked, message_of
 from aiframe.workspaces.locks import announced, clear_leftovers, files_of, index_locks
 
 GITLINK = "160000"

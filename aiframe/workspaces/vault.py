@@ -29,7 +29,8 @@ from aiframe.core.errors import StepError
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import NOTE
 from aiframe.workspaces.commits import Head, create_ref, current_branch, move_head, safe_ref
-from aiframe.workspaces.git import OBJECT_ID, GitError, Repository
+from aiframe.workspaces.git import OBJECT_ID, Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.loose import plain_bytes
 from aiframe.workspaces.vault_files import Breach, Entry, Quarantine, failed, put_back, snapshot
 from aiframe.workspaces.vault_refs import Refs, foreign_refs, put_refs_back, read_refs

@@ -18,7 +18,8 @@ from msgspec import Struct
 from aiframe.durable import replace_file
 from aiframe.workspaces.cleanroom import sweep_rooms
 from aiframe.workspaces.commits import Head, create_ref, head, safe_ref, signed
-from aiframe.workspaces.git import NOT_YET, GitError, Repository, checked
+from aiframe.workspaces.git import NOT_YET, Repository
+from aiframe.workspaces.git_errors import GitError, checked
 from aiframe.workspaces.host import Registered, checkouts, first_line, host_lock, registered, tip
 from aiframe.workspaces.linked import BACKUP, READY, Linked, Ready, is_ready, keep_tree, same, write_ready
 from aiframe.workspaces.locks import announced, deleting_locks, ref_locks

@@ -22,7 +22,8 @@ from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
 from aiframe.workspaces.cloning import CLONE, Cloned, give, take
 from aiframe.workspaces.commits import head
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import open_host, registered
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.moving import checkpoint_work

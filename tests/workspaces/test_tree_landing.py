@@ -14,7 +14,8 @@ from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
 from aiframe.workspaces.cloning import CLONE, give, take
 from aiframe.workspaces.commits import head, write_commit
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import open_host
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, rebase_work

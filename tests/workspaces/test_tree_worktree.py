@@ -18,7 +18,8 @@ from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
 from aiframe.workspaces.cloning import CLONE, give, take
 from aiframe.workspaces.commits import head
-from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError
 from aiframe.workspaces.host import open_host, registered
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.linked import Linked

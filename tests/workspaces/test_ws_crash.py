@@ -13,7 +13,8 @@ from support.needs import needs
 from workspaces.person import CONTROL, DAY, git, sound, write
 
 from aiframe.workspaces import inplace
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.locks import MARKER_PREFIX
 
 ROUNDS = 25

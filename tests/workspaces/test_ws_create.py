@@ -12,7 +12,8 @@ from workspaces.person import DAY, IGNORED, commit_all, files_of, git, sound, wr
 
 from aiframe.workspaces import inplace, vault
 from aiframe.workspaces.create import BLOCK_END, BLOCK_START, ensure_repository
-from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError
 from aiframe.workspaces.inplace import head
 
 

@@ -9,7 +9,8 @@ from workspaces.person import DAY, git, write
 
 from aiframe.process import Captured
 from aiframe.workspaces import inplace
-from aiframe.workspaces.git import GitError, Repository, checked, cure
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError, checked, cure
 
 
 @pytest.mark.parametrize(

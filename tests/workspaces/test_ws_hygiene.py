@@ -13,8 +13,7 @@ import pytest
 from workspaces.person import CONTROL, DAY, IGNORED, commit_all, git, write
 
 from aiframe.core.errors import StepError
-from aiframe.workspaces import git as safe_git
-from aiframe.workspaces import inplace, vault
+from aiframe.workspaces import git_program, inplace, vault
 from aiframe.workspaces.git import Repository
 
 Plant: TypeAlias = Callable[[Path, str], None]
@@ -271,7 +270,7 @@ def test_replaced_objects_are_not_believed(repo: Repository, folder: Path) -> No
 
 def test_a_git_in_the_project_is_not_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", f"{os.pathsep}.{os.pathsep}bin{os.pathsep}{tmp_path}{os.pathsep}/usr/bin")
-    assert safe_git.search_path.__wrapped__() == f"{tmp_path}{os.pathsep}/usr/bin"
+    assert git_program.search_path.__wrapped__() == f"{tmp_path}{os.pathsep}/usr/bin"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from workspaces.person import CONTROL, DAY, commit_all, files_of, git, sound, wr
 
 from aiframe.workspaces import inplace
 from aiframe.workspaces.commits import move_head
-from aiframe.workspaces.git import EmbeddedRepositories, GitError, HeadMoved, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError, HeadMoved
 from aiframe.workspaces.trees import covered
 
 RUN = {"Aiframe-Run": "r1", "Aiframe-Task": "T1"}

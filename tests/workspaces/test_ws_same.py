@@ -12,7 +12,8 @@ import pytest
 from workspaces.person import CONTROL, commit_all, git, write
 
 from aiframe.workspaces import inplace
-from aiframe.workspaces.git import EmbeddedRepositories, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import EmbeddedRepositories
 from aiframe.workspaces.trees import is_as, worktree_tree
 
 

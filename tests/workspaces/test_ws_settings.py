@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiframe.workspaces.git import parse_settings
-from aiframe.workspaces.settings import plain_settings
+from aiframe.workspaces.settings import parse_settings, plain_settings
 
 OF_A_NEW_REPOSITORY = b"""[core]
 \trepositoryformatversion = 0

@@ -16,7 +16,7 @@ from aiframe.app.project.site import Site
 from aiframe.store.atomic import storage_errors
 from aiframe.workspaces.checkout import check_out, checkout_differs, remember_made
 from aiframe.workspaces.commits import safe_ref
-from aiframe.workspaces.git import EmbeddedRepositories
+from aiframe.workspaces.git_errors import EmbeddedRepositories
 from aiframe.workspaces.inplace import unchanged
 
 

@@ -26,7 +26,7 @@ from aiframe.process import now
 from aiframe.store.atomic import write_durable
 from aiframe.store.quarantine import set_aside
 from aiframe.workspaces.commits import create_ref, move_head, safe_ref, write_commit
-from aiframe.workspaces.git import EmbeddedRepositories
+from aiframe.workspaces.git_errors import EmbeddedRepositories
 from aiframe.workspaces.inplace import Head, candidate, checkpoint, head, keep_ref, restore_tree, work_of
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import sync_index

@@ -25,7 +25,8 @@ from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import Head, set_ref, write_commit
-from aiframe.workspaces.git import EmbeddedRepositories, GitError, Repository, again_if_killed
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError, again_if_killed
 from aiframe.workspaces.host import Base, check_apart, host_lock, is_branch_name, open_host, resolve_base, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.ledger import enter

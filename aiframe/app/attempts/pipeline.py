@@ -45,7 +45,7 @@ from aiframe.core.ports import Answer
 from aiframe.process import now
 from aiframe.store.layout import IGNORED
 from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
-from aiframe.workspaces.git import EmbeddedRepositories
+from aiframe.workspaces.git_errors import EmbeddedRepositories
 from aiframe.workspaces.inplace import candidate, ignored_files, work_of
 
 INTEGRATIONS = 3

@@ -14,7 +14,7 @@ from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded, Proposal
 from aiframe.core.model import Failure, FailureKind
-from aiframe.workspaces.git import GitBusy, GitKilled, HeadMoved, again_if_killed
+from aiframe.workspaces.git_errors import GitBusy, GitKilled, HeadMoved, again_if_killed
 from aiframe.workspaces.landing import TargetBusy
 
 

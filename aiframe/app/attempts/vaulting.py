@@ -21,7 +21,8 @@ from aiframe.store.atomic import make_folder, storage_errors
 from aiframe.store.control import bring_back, hold_records
 from aiframe.store.quarantine import set_aside
 from aiframe.workspaces.commits import current_branch
-from aiframe.workspaces.git import GitError, Repository, names
+from aiframe.workspaces.git import Repository, names
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import host_lock, host_lock_at
 from aiframe.workspaces.linked import READY
 from aiframe.workspaces.vault import Breach, Seal, compare_and_restore, seal, settle_refs, with_cache

@@ -10,7 +10,8 @@ from aiframe.app.project.site import open_site
 from aiframe.core.errors import UsageError
 from aiframe.process import now
 from aiframe.workspaces.bases import create_base
-from aiframe.workspaces.git import GitError, Repository
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import Base, check_apart, is_shown, open_host, resolve_base
 from aiframe.workspaces.paths import workspaces_home
 

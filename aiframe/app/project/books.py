@@ -7,7 +7,8 @@ import time
 from aiframe.app.project.site import Site
 from aiframe.core.errors import StepError
 from aiframe.store.layout import CONTROL_PATHS
-from aiframe.workspaces.git import Repository, again_if_killed
+from aiframe.workspaces.git import Repository
+from aiframe.workspaces.git_errors import again_if_killed
 from aiframe.workspaces.inplace import commit_control
 
 
