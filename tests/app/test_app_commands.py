@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.projects import lay_project, task, wait_for
 
-from aiframe.app import commands
+from aiframe.app import commands, reviewing
 from aiframe.app.project import offers
 from aiframe.app.project.answers import open_now, write_answers
 from aiframe.app.project.intake import blank_form, parse_answers, parse_questions
@@ -130,15 +130,15 @@ def test_a_command_sees_the_state_that_a_person_wrote(tmp_path: Path) -> None:
     commands.pause(site)
     state = json.loads(site.layout.state_json.read_text())
     site.layout.state_json.write_text(json.dumps({**state, "state": "REVIEW_WAITING"}))
-    assert commands.approve(site) == "Approved"
+    assert reviewing.approve(site) == "Approved"
     assert site.layout.approval.read_text() == "approved\n"
 
 
 def test_a_rejection_of_one_task_says_which_others_it_lets_through(tmp_path: Path) -> None:
     site = site_in(tmp_path, "REVIEW_WAITING", *(task(name, "true", status="review") for name in ("T1", "T2", "T3")))
-    said = commands.reject(site, "greener", ["T2"])
+    said = reviewing.reject(site, "greener", ["T2"])
     assert said == "Rejected: T2 will go back with your notes; T1, T3 will be taken as looked at"
-    assert commands.reject(site, "all of it").endswith("with your notes")
+    assert reviewing.reject(site, "all of it").endswith("with your notes")
 
 
 # Texts ----------------------------------------------------------------------------------------------------------------

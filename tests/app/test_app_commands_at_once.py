@@ -21,15 +21,15 @@ ACTOR = """
 import json, os, sys, time
 from pathlib import Path
 from aiframe.app.project import answers
-from aiframe.app import commands
+from aiframe.app import commands, reviewing
 from aiframe.app.project.advance import advance
 from aiframe.app.project.site import open_site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Tick
 
 ACTS = {
-    "approve": lambda site, text: commands.approve(site, text),
-    "reject": lambda site, text: commands.reject(site, text),
+    "approve": lambda site, text: reviewing.approve(site, text),
+    "reject": lambda site, text: reviewing.reject(site, text),
     "answer": lambda site, name: answers.write_answers(site, {name: f"the answer to {name}"}),
     "go on": lambda site, text: commands.go_on(site),
     "look": lambda site, text: str(advance(site, lambda seen: Tick(seen, may_start=False)).project.state),

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from aiframe.app import commands
+from aiframe.app import commands, reviewing
 from aiframe.app.attempts import undo as undoing
 from aiframe.app.lanes.tending import halt_all
 from aiframe.app.project.answers import OpenQuestion, open_now
@@ -84,12 +84,12 @@ def _asked_by(site: Site, question_id: str) -> tuple[Site, str, str]:
 
 def approve(site: Site, text: str = "", task_ids: Sequence[str] = ()) -> str:
     """Say yes to what waits for a review: the work of *task_ids*, or all of the one review that there is."""
-    return _decided(site, task_ids, "approve", lambda where, names: commands.approve(where, text, names))
+    return _decided(site, task_ids, "approve", lambda where, names: reviewing.approve(where, text, names))
 
 
 def reject(site: Site, notes: str, task_ids: Sequence[str] = ()) -> str:
     """Send work back with *notes*: that of *task_ids*, or of the one review that there is."""
-    return _decided(site, task_ids, "reject --task", lambda where, names: commands.reject(where, notes, names))
+    return _decided(site, task_ids, "reject --task", lambda where, names: reviewing.reject(where, notes, names))
 
 
 def _decided(site: Site, task_ids: Sequence[str], verb: str, decide: Callable[[Site, Sequence[str]], str]) -> str:
