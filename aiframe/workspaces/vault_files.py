@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -191,3 +192,11 @@ def write_entry(path: Path, entry: Entry) -> None:
         except PermissionError:
             open_up(path.parent)
             replace_file(path, entry.data, entry.mode)
+
+
+def digest(path: Path) -> str:
+    """A hash of the file's content; empty where there is none."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -20,7 +20,10 @@ from support.killing import kill_after
 from support.needs import needs
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
-from aiframe.workspaces.cloning import CLONE, Cloned, give, take
+from aiframe.workspaces.clone import Cloned
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.clone_taking import take
+from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.commits import head
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.git_errors import GitError
@@ -490,7 +493,9 @@ def test_a_spoilt_clone_is_made_anew(host: Repository, path: Path, spoil: Callab
 TAKER = """
 import sys
 from pathlib import Path
-from aiframe.workspaces.cloning import clone_at, give, take
+from aiframe.workspaces.clone import clone_at
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.clone_taking import take
 workspace = clone_at(Path(sys.argv[1]))
 print("ready", flush=True)
 take(workspace, 1.7e9)
@@ -521,7 +526,8 @@ FULL = """
 import shutil, sys
 from pathlib import Path
 from aiframe.core.errors import AiframeError
-from aiframe.workspaces.cloning import CLONE, give
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.host import open_host
 from aiframe.workspaces.worktree import ensure_worktree
 root, disk, commit = sys.argv[1:]

@@ -13,7 +13,9 @@ from support.needs import needs
 from workspaces.person import DAY, commit_all, git, write
 
 from aiframe.core.errors import StepError
-from aiframe.workspaces.cloning import CLONE, give, take
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.clone_taking import take
+from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.commits import write_commit
 from aiframe.workspaces.host import open_host, resolve_base
 from aiframe.workspaces.inplace import candidate

@@ -12,7 +12,9 @@ import pytest
 from support.killing import kill_after
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
-from aiframe.workspaces.cloning import CLONE, give, take
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.clone_taking import take
+from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.commits import head, write_commit
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.git_errors import GitError

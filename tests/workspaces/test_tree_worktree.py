@@ -16,7 +16,9 @@ from support.crews import eventually
 from support.killing import kill_after
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
-from aiframe.workspaces.cloning import CLONE, give, take
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.clone_taking import take
+from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.commits import head
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError
@@ -120,7 +122,8 @@ MAKER = """
 import sys
 from pathlib import Path
 from aiframe.workspaces.host import open_host
-from aiframe.workspaces.cloning import CLONE, give
+from aiframe.workspaces.clone_giving import give
+from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.worktree import WORKTREE, ensure_worktree, remove_worktree
 root, path, commit, what, kind = sys.argv[1:]
 way = CLONE if kind == "clone" else WORKTREE
@@ -402,7 +405,7 @@ MOVER = """
 import sys
 from pathlib import Path
 from aiframe.workspaces.linked import Linked
-from aiframe.workspaces.cloning import Cloned
+from aiframe.workspaces.clone import Cloned
 from aiframe.workspaces.moving import move_work
 path, host_dir, now, to, commit, kind = sys.argv[1:]
 workspace = (Cloned if kind == "clone" else Linked)(Path(path), "aiframe/p/T1", Path(host_dir))

@@ -55,7 +55,7 @@ def way_of(kind: str) -> Way:
 def give_back(repo: Repository) -> None:
     """Make the .git of a clone what aiframe writes there; for no clone nothing is done. Raises GitError."""
     if repo.is_clone:
-        from aiframe.workspaces.cloning import give
+        from aiframe.workspaces.clone_giving import give
 
         give(repo)
 
@@ -228,7 +228,7 @@ def repository_at(site: Site, folder: Path) -> Repository:
     """The repository by which aiframe's git works on *folder*, the project's own or a workspace. Raises GitError."""
     if site.settings.workspace.kind not in ("clone", "container") or folder == site.root:
         return Repository(folder)
-    from aiframe.workspaces.cloning import clone_at
+    from aiframe.workspaces.clone import clone_at
 
     return clone_at(folder)
 

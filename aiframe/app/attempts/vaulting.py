@@ -170,7 +170,7 @@ def _taken(repo: Repository) -> tuple[str, ...]:
     """Bring what was committed in a clone into the person's repository; says in words what failed."""
     if not repo.is_clone:
         return ()
-    from aiframe.workspaces.cloning import take  # much that other kinds do without
+    from aiframe.workspaces.clone_taking import take
 
     return take(repo, now().wall)
 

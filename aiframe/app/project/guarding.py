@@ -23,8 +23,8 @@ from aiframe.core.scheduling import CLOSED
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.quarantine import set_aside
 from aiframe.store.tasks_file import TaskFile, load_tasks, parse_tasks, set_statuses
-from aiframe.workspaces.vault import packed, unpacked
 from aiframe.workspaces.vault_files import Breach, Quarantine, put_back, snapshot
+from aiframe.workspaces.vault_seal import packed, unpacked
 
 STEERING = ("PROJECT.yaml", "AGENTS.md", "DIAGNOSE_AGENT.md", "prompts", ".git/config", ".git/hooks")
 _SAY_DONE = frozenset({TaskStatus.DONE, TaskStatus.REVIEW})
