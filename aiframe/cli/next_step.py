@@ -17,7 +17,7 @@ def then(args: Namespace, said: str, *, tick: str = "") -> int:
 
 def _next(args: Namespace, tick: str) -> str:
     from aiframe.app.reports.explaining import explain_now
-    from aiframe.core.explain import LOOK, TICK
+    from aiframe.core.explanations.words import LOOK, TICK
 
     try:
         cures = explain_now(where.site(args)).cures

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aiframe.cli import where
 from aiframe.cli.next_step import then, typed
 from aiframe.cli.reporting import CANCELLED, harmless
-from aiframe.core.explain import GO_ON
+from aiframe.core.explanations.words import GO_ON
 from aiframe.core.model import PlanMode, Planning, State, TaskStatus
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from aiframe.app.reports.lanes import LaneLine
     from aiframe.app.reports.snapshot import Snapshot
     from aiframe.core.budget import Spent
-    from aiframe.core.explain import Explanation
+    from aiframe.core.explanations.words import Explanation
     from aiframe.core.lanes import Waiting
 
 _NOTHING = "-"

@@ -12,7 +12,8 @@ from support.projects import lay_project
 from support.projects import task as written_task
 
 from aiframe.cli.chinese import SENTENCES, WORDS, in_chinese, with_word
-from aiframe.core.explain import Explanation, explain
+from aiframe.core.explain import explain
+from aiframe.core.explanations.words import Explanation
 from aiframe.core.model import Project, Role, State, TaskStatus, Unknown
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

@@ -9,7 +9,8 @@ from core.builders import NOW, RULES, T0, at, later, run_of, running, seen, task
 from msgspec.structs import replace
 
 from aiframe.core.events import Rejection, Seen
-from aiframe.core.explain import KNOWN_STATES, Explanation, explain
+from aiframe.core.explain import KNOWN_STATES, explain
+from aiframe.core.explanations.words import Explanation
 from aiframe.core.model import (
     Failure,
     FailureKind,

@@ -12,7 +12,7 @@ from aiframe.app.project.intake import form_done
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.events import HandSet, Rejection, Seen, SeenLane
-from aiframe.core.explain import BRING_BACK, NEW_PLAN, PLAN_GONE
+from aiframe.core.explanations.words import BRING_BACK, NEW_PLAN, PLAN_GONE
 from aiframe.core.model import Moment, Project, State, Task, Wait
 from aiframe.core.problem import Problem
 from aiframe.core.scheduling import is_plan_gone

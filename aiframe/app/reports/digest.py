@@ -18,7 +18,7 @@ from aiframe.app.reports.lanes import LaneLine
 from aiframe.app.reports.snapshot import Snapshot
 from aiframe.app.reports.status import take_snapshot
 from aiframe.core.errors import AiframeError, UsageError
-from aiframe.core.explain import shortened, show_command
+from aiframe.core.explanations.words import shortened, show_command
 from aiframe.core.model import HeldWork, Role, State, TaskStatus
 from aiframe.store.layout import Layout
 from aiframe.store.tasks_file import load_tasks

@@ -16,7 +16,9 @@ from aiframe.app.project.pushes import unpushed
 from aiframe.app.project.site import Site, held_in
 from aiframe.app.reports.lanes import LaneLine, lane_lines, together
 from aiframe.core.events import Seen
-from aiframe.core.explain import Explanation, explain, to_take_up
+from aiframe.core.explain import explain
+from aiframe.core.explanations.words import Explanation
+from aiframe.core.explanations.working import to_take_up
 from aiframe.core.machine import decide
 from aiframe.core.model import Project, State
 from aiframe.process import now

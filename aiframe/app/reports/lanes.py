@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from aiframe.app.project.lanes import Lane, open_lane
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
-from aiframe.core.explain import Explanation
+from aiframe.core.explanations.words import Explanation
 from aiframe.core.model import Moment
 from aiframe.core.timing import elapsed
 

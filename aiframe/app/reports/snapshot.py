@@ -9,7 +9,7 @@ from msgspec import Struct, field, to_builtins
 
 from aiframe.app.reports.lanes import LaneLine
 from aiframe.core.budget import Spent
-from aiframe.core.explain import Explanation
+from aiframe.core.explanations.words import Explanation
 from aiframe.core.lanes import Waiting
 from aiframe.core.model import Failure, Question, Settings
 

@@ -29,7 +29,7 @@ from aiframe.app.reports.snapshot import Snapshot, TaskLine, Trouble
 from aiframe.core.budget import Spending, Spent
 from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import Seen
-from aiframe.core.explain import Explanation
+from aiframe.core.explanations.words import Explanation
 from aiframe.core.lanes import Waiting
 from aiframe.core.model import Moment, Project, Role, Run, State, Task, TaskStatus
 from aiframe.core.problem import Problem

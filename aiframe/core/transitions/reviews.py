@@ -23,6 +23,7 @@ def _reviewed(project: Project) -> Project:
 
 
 def look_review(project: Project, seen: Seen) -> Decision:
+    """What a look at a review that waits comes to: a rejection goes before an approval; without both it waits on."""
     in_review = [task.id for task in seen.tasks if task.status is TaskStatus.REVIEW]
     if seen.rejection is not None:
         return _send_back(project, seen, seen.rejection)
@@ -69,6 +70,7 @@ def _send_back(project: Project, seen: Seen, rejection: Rejection) -> Decision:
 
 
 def look_question(project: Project, seen: Seen) -> Decision:
+    """It goes on once what asked is answered, or there is something else to do."""
     waiting = {question.task_id for question in project.open_questions()}
     if "" in waiting and project.paused_from is not State.DEV_READY:
         return Decision(project)
