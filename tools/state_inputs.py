@@ -21,11 +21,9 @@ from aiframe.core.events import (
     Pause,
     PlanFrom,
     Proposal,
-    Rejection,
     Replan,
     Resume,
     Retry,
-    Seen,
     SendBack,
     TakePlan,
     WorkDone,
@@ -50,6 +48,7 @@ from aiframe.core.model import (
     Wait,
 )
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import Rejection, Seen
 
 S, K = State, FailureKind
 LIMITS = Rules()

@@ -8,28 +8,24 @@ from itertools import groupby
 
 from msgspec.structs import replace
 
+from aiframe.core.effects import Decision, Recover, SetStatus, StartStep, StopRunner
 from aiframe.core.events import (
     Approve,
     Broken,
-    Decision,
     DropPlan,
     Event,
     Finished,
     HandSet,
     PlanFrom,
-    Recover,
     RunStarted,
-    Seen,
     SendBack,
-    SetStatus,
-    StartStep,
     StepEnded,
-    StopRunner,
     TakePlan,
     Tick,
 )
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import READY_STATE, Failure, FailureKind, PlanMode, Project, Role, State, Unknown
+from aiframe.core.seen import Seen
 from tools.state_inputs import (
     BEING_MADE,
     COMMANDS,

@@ -15,22 +15,12 @@ from pathlib import Path
 from aiframe.app.project.advance import advance, held
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.project.texts import checked_text
+from aiframe.core.effects import SetStatus
 from aiframe.core.errors import StepError, UnreadableFile
-from aiframe.core.events import (
-    AnswerGiven,
-    AnswersDone,
-    Change,
-    Pause,
-    Replan,
-    Resume,
-    Retry,
-    Seen,
-    SetStatus,
-    TakeOver,
-    WorkDone,
-)
+from aiframe.core.events import AnswerGiven, AnswersDone, Change, Pause, Replan, Resume, Retry, TakeOver, WorkDone
 from aiframe.core.machine import Refused
 from aiframe.core.model import Run, Settings, State, TaskStatus, Unknown
+from aiframe.core.seen import Seen
 from aiframe.process import end_runner, host_name, is_alive, now
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
 from aiframe.store.guards import check_project_folder

@@ -28,8 +28,9 @@ from aiframe.app.reports.notify import tell_person
 from aiframe.app.steps import perform
 from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, LockHeld
-from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, RunTakenUp, Seen, StepEnded
+from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, RunTakenUp, StepEnded
 from aiframe.core.model import Project, Role, Run
+from aiframe.core.seen import Seen
 from aiframe.process import now, this_process
 from aiframe.store.atomic import StorageError
 from aiframe.store.locks import RunLock

@@ -22,7 +22,7 @@ from aiframe.app.project.site import RECORD, Site, open_site
 from aiframe.app.project.stamp import Survey, leave_stamp, survey
 from aiframe.app.project.steplog import plain
 from aiframe.app.reports.follow import follow_run, log_names
-from aiframe.core.events import CloseLane, OpenLane, StartStep, StopRunner
+from aiframe.core.effects import CloseLane, OpenLane, StartStep, StopRunner
 from aiframe.core.model import State, Unknown
 from aiframe.core.timing import remaining
 from aiframe.process import can_fork, end_runner, fork_runner, spawn_runner, wait_for_spawned

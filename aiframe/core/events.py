@@ -1,4 +1,4 @@
-"""What can happen to a project, and what the machine wants done about it."""
+"""What can happen to a project."""
 
 from __future__ import annotations
 
@@ -7,86 +7,9 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
-from aiframe.core.budget import Spending, Spent
-from aiframe.core.model import (
-    Failure,
-    Moment,
-    PlanMode,
-    Project,
-    Question,
-    Role,
-    Run,
-    Runner,
-    Session,
-    Settings,
-    State,
-    Task,
-    TaskStatus,
-    Unknown,
-    Wait,
-)
-
-
-class Rejection(Struct, frozen=True):
-    """A person's review that sends work back: *notes* say why, *task_ids* which tasks (empty: all reviewed)."""
-
-    notes: str
-    task_ids: tuple[str, ...] = ()
-
-
-class SeenLane(Struct, frozen=True):
-    """What the project of one task, which is worked at beside others, says at one moment.
-
-    *granted*: it holds its locks, its slot and *values*. *rests*: nothing goes on there until a person acts or a wait
-    is over. *halted*: it rests because its project does. *waits*: nothing is due there before a certain time; *stuck*:
-    for it could not be looked after, and until then that is not tried. *problem*: what of it cannot be read.
-    *running*: a step lives there. *landed*: the task is done. *failure*: it has given up. *spending* is all that it has
-    spent, *unsettled* what its step has since it began, *place* its folder, *state* where its project stands, *words*
-    the key of the task's words that it works by (empty: not known). *resting* are the agents that refused it for a used
-    up quota, and for how long.
-    """
-
-    task_id: str
-    agent: str = ""
-    granted: bool = True
-    rests: bool = False
-    landed: bool = False
-    failure: Failure | None = None
-    values: Mapping[str, str] = field(default_factory=dict)
-    spending: Spending = field(default_factory=Spending)
-    unsettled: Spent = field(default_factory=Spent)
-    place: str = ""
-    halted: bool = False
-    waits: bool = False
-    stuck: bool = False
-    problem: Failure | None = None
-    running: bool = False
-    state: str = ""
-    words: str = ""
-    resting: Mapping[str, Wait] = field(default_factory=dict)
-
-
-class Seen(Struct, frozen=True):
-    """What the files and the lock say at one moment; *form_done*: the interview's form is filled in.
-
-    *lanes* are the tasks that are worked at side by side. *day* names the local day (``2026-02-28``), which ends at
-    *day_ends* (epoch seconds).
-    """
-
-    clock: Moment
-    lock_held: bool = False
-    tasks: tuple[Task, ...] = ()
-    form_done: bool = False
-    interrupt_flag: bool = False
-    approval: bool = False
-    rejection: Rejection | None = None
-    spec_hash: str = ""
-    day: str = ""
-    day_ends: float = 0.0
-    lanes: tuple[SeenLane, ...] = ()
-
-
-# What happens ---------------------------------------------------------------------------------------------------------
+from aiframe.core.budget import Spent
+from aiframe.core.model import Failure, PlanMode, Question, Run, Runner, Session, Settings, State, Unknown
+from aiframe.core.seen import Seen
 
 
 class Tick(Struct, frozen=True):
@@ -347,89 +270,3 @@ Event: TypeAlias = (
     | SendBack
     | Change
 )
-
-# What is to be done ---------------------------------------------------------------------------------------------------
-
-
-class StartStep(Struct, frozen=True):
-    """Begin a step of *role*; *attempt* is the number that people see, *input_key* what it is counted against.
-
-    *agent* plays it (empty: whoever the settings name), *instead_of* the agent for which it stands in.
-    """
-
-    role: Role
-    timeout_s: float
-    task_id: str = ""
-    attempt: int = 1
-    input_key: str = ""
-    agent: str = ""
-    instead_of: str = ""
-
-
-class StopRunner(Struct, frozen=True):
-    """End a runner that hangs: past its timeout and not ending by itself."""
-
-    runner: Runner
-    run_id: str
-
-
-class Recover(Struct, frozen=True):
-    """The runner is gone: end what is left of the run, then replay its result or report it lost."""
-
-    run_id: str
-
-
-class SetStatus(Struct, frozen=True):
-    """Write a task's status line."""
-
-    task_id: str
-    status: TaskStatus
-
-
-class Archive(Struct, frozen=True):
-    """Move a person's note into the history: ``answers``, ``approval`` or ``rejection``."""
-
-    what: str
-
-
-class OpenLane(Struct, frozen=True):
-    """Let a task be worked at beside others, in a project of its own: it has got its locks and *values*."""
-
-    task_id: str
-    agent: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
-
-
-class ParkLane(Struct, frozen=True):
-    """The task rests: its locks, its slot and its values are free for others until it is opened again."""
-
-    task_id: str
-
-
-class CloseLane(Struct, frozen=True):
-    """The task is over: put its project away."""
-
-    task_id: str
-
-
-class Write(Struct, frozen=True):
-    """Replace a document of the project, SPEC.md or TASKS.yaml, by *text*; the version that lies there is kept."""
-
-    name: str
-    text: str
-
-
-class GoOn(Struct, frozen=True):
-    """The same runner may start the next step without another tick."""
-
-
-Effect: TypeAlias = (
-    StartStep | StopRunner | Recover | SetStatus | Archive | Write | OpenLane | ParkLane | CloseLane | GoOn
-)
-
-
-class Decision(Struct, frozen=True):
-    """The project after an event, and what to do."""
-
-    project: Project
-    effects: tuple[Effect, ...] = ()

@@ -9,7 +9,6 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Seen
 from aiframe.core.explanations.waiting import (
     explain_end,
     explain_error,
@@ -24,6 +23,7 @@ from aiframe.core.explanations.words import Explanation, counted
 from aiframe.core.explanations.working import explain_ready, explain_run
 from aiframe.core.model import Project, Rules, State, TaskStatus, Unknown
 from aiframe.core.scheduling import CLOSED
+from aiframe.core.seen import Seen
 
 KNOWN_STATES = tuple(state.value for state in State if state is not State.RUNNING)
 """The states that a person may write into STATE.json."""

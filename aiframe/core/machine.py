@@ -10,12 +10,12 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
+from aiframe.core.effects import Decision
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
     Approve,
     Change,
-    Decision,
     DropPlan,
     Event,
     HandSet,

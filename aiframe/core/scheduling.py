@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 
-from aiframe.core.events import Seen
 from aiframe.core.model import Priority, Project, Role, Task, TaskStatus
+from aiframe.core.seen import Seen
 
 RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 _STARTABLE = frozenset({TaskStatus.TODO, TaskStatus.IN_PROGRESS})

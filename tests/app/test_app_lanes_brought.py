@@ -26,7 +26,7 @@ from aiframe.app.project.lanes import lane_root, open_lane, read_lanes, read_rec
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.project.steplog import StepLog
 from aiframe.app.protection.secrets import redactor_for
-from aiframe.core.events import OpenLane
+from aiframe.core.effects import OpenLane
 from aiframe.core.model import Project, Role, Run, Task
 from aiframe.process import now, this_process
 from aiframe.store.layout import IGNORED, Layout

@@ -15,8 +15,9 @@ from aiframe.app.project.advance import held
 from aiframe.app.project.lanes import lane_root, open_lane, read_record, write_record
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.status import take_snapshot
+from aiframe.core.effects import OpenLane
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import OpenLane, RunStarted
+from aiframe.core.events import RunStarted
 from aiframe.core.model import Role, Run, State
 from aiframe.core.transitions.merging import AGAIN
 from aiframe.process import now, this_process

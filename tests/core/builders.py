@@ -6,19 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from aiframe.core.events import (
-    Broken,
-    Decision,
-    Effect,
-    Ending,
-    Finished,
-    Proposal,
-    Seen,
-    SetStatus,
-    StartStep,
-    StepEnded,
-    Tick,
-)
+from aiframe.core.effects import Decision, Effect, SetStatus, StartStep
+from aiframe.core.events import Broken, Ending, Finished, Proposal, StepEnded, Tick
 from aiframe.core.machine import decide
 from aiframe.core.model import (
     Failure,
@@ -36,6 +25,7 @@ from aiframe.core.model import (
     Unknown,
 )
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import Seen
 
 T0 = 1_000_000.0
 RULES = Rules()

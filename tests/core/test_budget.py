@@ -10,7 +10,8 @@ from core.builders import task as a_task
 from msgspec.structs import replace
 
 from aiframe.core.budget import AMOUNTS, DAYS_KEPT, Budget, Limits, Spending, Spent, reached, told
-from aiframe.core.events import Finished, GoOn, Resume, RunLost, StepEnded
+from aiframe.core.effects import GoOn
+from aiframe.core.events import Finished, Resume, RunLost, StepEnded
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import FailureKind, Project, Role, Rules, State, TaskStatus, Wait
 

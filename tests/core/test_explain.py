@@ -8,7 +8,6 @@ import pytest
 from core.builders import NOW, RULES, T0, at, later, run_of, running, seen, task
 from msgspec.structs import replace
 
-from aiframe.core.events import Rejection, Seen
 from aiframe.core.explain import KNOWN_STATES, explain
 from aiframe.core.explanations.words import Explanation
 from aiframe.core.model import (
@@ -25,6 +24,7 @@ from aiframe.core.model import (
     Unknown,
     Wait,
 )
+from aiframe.core.seen import Rejection, Seen
 
 S = State
 TICK = ("aiframe tick",)

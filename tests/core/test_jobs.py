@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aiframe.core.claims import claims_of, collide
-from aiframe.core.events import Ending, GoOn, JobsEnded, JobsWent, SetStatus, StartStep, StepEnded, Tick
+from aiframe.core.effects import GoOn, SetStatus, StartStep
+from aiframe.core.events import Ending, JobsEnded, JobsWent, StepEnded, Tick
 from aiframe.core.lanes import Lane
 from aiframe.core.machine import decide
 from aiframe.core.model import CommandStep, Failure, FailureKind, Priority, Project, Rules, State, Task, TaskStatus

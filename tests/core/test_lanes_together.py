@@ -9,11 +9,13 @@ from core.builders import NOW, RULES, seen, task
 from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
-from aiframe.core.events import CloseLane, OpenLane, ParkLane, Resume, SeenLane, SetStatus, Tick
+from aiframe.core.effects import CloseLane, OpenLane, ParkLane, SetStatus
+from aiframe.core.events import Resume, Tick
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import Failure, FailureKind, Project, Role, State, TaskStatus, Wait
 from aiframe.core.resources import Capacity
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import SeenLane
 from aiframe.core.transitions.lanes import roster_of
 
 DEV = Project(state=State.DEV_READY)

@@ -24,13 +24,13 @@ from aiframe.core.events import (
     Retry,
     RunLost,
     RunStarted,
-    Seen,
     StepEnded,
     Tick,
 )
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import FailureKind, Project, Question, Role, Settings, State, TaskStatus
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import Seen
 
 KEY = input_key(task())
 ALONE: dict[str, Any] = {"interactive_mode": False}

@@ -23,24 +23,22 @@ from core.builders import (
 )  # fmt: skip
 from msgspec.structs import replace
 
+from aiframe.core.effects import Decision, Recover
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
     Broken,
     Change,
-    Decision,
     DropPlan,
     Event,
     HandSet,
     Pause,
     PlanFrom,
-    Recover,
     Replan,
     Resume,
     Retry,
     RunLost,
     RunStarted,
-    Seen,
     StepEnded,
     TakeOver,
     TakePlan,
@@ -64,6 +62,7 @@ from aiframe.core.model import (
     Unknown,
     Wait,
 )
+from aiframe.core.seen import Seen
 
 S = State
 UNKNOWN = Unknown("DAYDREAM")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from core.builders import RULES, at, end, finished, running, seen, task, tick
 
-from aiframe.core.events import GoOn, Retry, StepEnded
+from aiframe.core.effects import GoOn
+from aiframe.core.events import Retry, StepEnded
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import Project, Question, Role, State, TaskStatus
 

@@ -24,7 +24,8 @@ from core.builders import (
 )
 from core.builders import task as a_task
 
-from aiframe.core.events import Change, Finished, GoOn, HandSet, Rejection, Resume, Retry
+from aiframe.core.effects import GoOn
+from aiframe.core.events import Change, Finished, HandSet, Resume, Retry
 from aiframe.core.machine import decide
 from aiframe.core.model import (
     READY_STATE,
@@ -39,6 +40,7 @@ from aiframe.core.model import (
     Wait,
 )
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import Rejection
 
 S, K = State, FailureKind
 T1, T2 = a_task("T1", TaskStatus.IN_PROGRESS), a_task("T2")

@@ -9,19 +9,8 @@ from core.builders import RULES, T0, at, broken, end, finished, running, seen, s
 from msgspec.structs import replace
 
 from aiframe.core.budget import Budget, Limits, Spending, Spent
-from aiframe.core.events import (
-    Approve,
-    Decision,
-    GoOn,
-    HandSet,
-    Held,
-    Rejection,
-    Resume,
-    Retry,
-    RunStarted,
-    SendBack,
-    SetStatus,
-)
+from aiframe.core.effects import Decision, GoOn, SetStatus
+from aiframe.core.events import Approve, HandSet, Held, Resume, Retry, RunStarted, SendBack
 from aiframe.core.explain import explain
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import (
@@ -36,6 +25,7 @@ from aiframe.core.model import (
     Wait,
 )
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import Rejection
 
 S, REVIEW, TODO, DONE = State, TaskStatus.REVIEW, TaskStatus.TODO, TaskStatus.DONE
 HELD = Held("changes protected files", ("tests/a.py: changed",), "tree", "refs/held", "commit")

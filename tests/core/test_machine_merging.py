@@ -9,7 +9,8 @@ from core.builders import RULES, broken, end, finished, run_of, running, seen, s
 from core.builders import task as a_task
 from msgspec.structs import replace
 
-from aiframe.core.events import Broken, Finished, GoOn, Pause, Resume, Retry
+from aiframe.core.effects import GoOn
+from aiframe.core.events import Broken, Finished, Pause, Resume, Retry
 from aiframe.core.explain import explain
 from aiframe.core.machine import decide
 from aiframe.core.model import FailureKind, Project, Role, State, TaskStatus

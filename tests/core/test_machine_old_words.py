@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from core.builders import at, seen, task, tick
 
-from aiframe.core.events import Archive, Rejection
+from aiframe.core.effects import Archive
 from aiframe.core.model import State, TaskStatus
+from aiframe.core.seen import Rejection
 
 DONE = task("T1", TaskStatus.DONE)
 

@@ -23,7 +23,8 @@ from core.builders import (
 )
 from msgspec.structs import replace
 
-from aiframe.core.events import Archive, Decision, Finished, GoOn, Proposal, RunLost, RunStarted, RunTakenUp, StepEnded
+from aiframe.core.effects import Archive, Decision, GoOn
+from aiframe.core.events import Finished, Proposal, RunLost, RunStarted, RunTakenUp, StepEnded
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import (
     FailureKind,

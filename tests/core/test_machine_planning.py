@@ -8,7 +8,8 @@ import pytest
 from core.builders import RULES, at, broken, end, finished, running, seen, started, statuses, task, tick
 from msgspec.structs import replace
 
-from aiframe.core.events import AnswerGiven, DropPlan, HandSet, PlanFrom, Replan, Resume, Retry, TakePlan, Write
+from aiframe.core.effects import Write
+from aiframe.core.events import AnswerGiven, DropPlan, HandSet, PlanFrom, Replan, Resume, Retry, TakePlan
 from aiframe.core.machine import Refused, decide
 from aiframe.core.model import (
     Failure,

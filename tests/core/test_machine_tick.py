@@ -8,18 +8,8 @@ import pytest
 from core.builders import NOW, RULES, RUNNER, T0, at, later, run_of, running, seen, started, statuses, task, tick
 from msgspec.structs import replace
 
-from aiframe.core.events import (
-    Archive,
-    Decision,
-    Effect,
-    Recover,
-    Rejection,
-    Resume,
-    Seen,
-    SeenLane,
-    StartStep,
-    StopRunner,
-)
+from aiframe.core.effects import Archive, Decision, Effect, Recover, StartStep, StopRunner
+from aiframe.core.events import Resume
 from aiframe.core.machine import decide
 from aiframe.core.model import (
     STEP_ROLES,
@@ -36,6 +26,7 @@ from aiframe.core.model import (
     Wait,
 )
 from aiframe.core.scheduling import input_key
+from aiframe.core.seen import Rejection, Seen, SeenLane
 
 S = State
 TODO, DONE, REVIEW = TaskStatus.TODO, TaskStatus.DONE, TaskStatus.REVIEW

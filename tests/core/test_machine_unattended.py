@@ -6,9 +6,10 @@ import pytest
 from core.builders import RULES, at, end, finished, running, seen, started, statuses, task, tick
 from msgspec.structs import replace
 
-from aiframe.core.events import Archive, Rejection, Seen
+from aiframe.core.effects import Archive
 from aiframe.core.explain import explain
 from aiframe.core.model import Project, Question, State, TaskStatus
+from aiframe.core.seen import Rejection, Seen
 
 S = State
 ALONE = replace(RULES, unattended=True)

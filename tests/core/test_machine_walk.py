@@ -19,43 +19,33 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 
+from aiframe.core.effects import Archive, Decision, Effect, GoOn, Recover, SetStatus, StartStep, StopRunner, Write
 from aiframe.core.events import (
     AnswerGiven,
     AnswersDone,
     Approve,
-    Archive,
     Broken,
     Change,
-    Decision,
     DropPlan,
-    Effect,
     Ending,
     Event,
     Finished,
-    GoOn,
     Handed,
     HandSet,
     Held,
     Pause,
     PlanFrom,
     Proposal,
-    Recover,
-    Rejection,
     Replan,
     Resume,
     Retry,
     RunLost,
     RunStarted,
-    Seen,
     SendBack,
-    SetStatus,
-    StartStep,
     StepEnded,
-    StopRunner,
     TakePlan,
     Tick,
     WorkDone,
-    Write,
 )
 from aiframe.core.machine import Refused, decide, seen_after
 from aiframe.core.model import (
@@ -77,6 +67,7 @@ from aiframe.core.model import (
     Unknown,
 )
 from aiframe.core.scheduling import all_closed
+from aiframe.core.seen import Rejection, Seen
 from aiframe.core.timing import elapsed
 
 S, K = State, FailureKind

@@ -10,7 +10,8 @@ from core.builders import task as a_task
 from msgspec.structs import replace
 
 from aiframe.core.budget import Spent
-from aiframe.core.events import GoOn, Resume, StepEnded
+from aiframe.core.effects import GoOn
+from aiframe.core.events import Resume, StepEnded
 from aiframe.core.machine import decide
 from aiframe.core.model import FailureKind, Project, Role, Rules, State, TaskStatus, Wait
 

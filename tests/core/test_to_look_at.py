@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from core.builders import RULES, at, end, finished, running, seen, task, tick
 
-from aiframe.core.events import Rejection
 from aiframe.core.explain import explain
 from aiframe.core.model import Role, State, TaskStatus
+from aiframe.core.seen import Rejection
 from aiframe.core.verdict import Claim, judge
 
 REVIEW = TaskStatus.REVIEW

@@ -13,7 +13,7 @@ from aiframe.app.lanes.opening import SNAPSHOT, hash_at
 from aiframe.app.project.lanes import FOLDER, put_aside, read_record
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
-from aiframe.core.events import SeenLane
+from aiframe.core.seen import SeenLane
 from aiframe.store.atomic import append_durable, make_folder, storage_errors, write_durable
 from aiframe.store.layout import Layout
 

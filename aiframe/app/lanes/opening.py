@@ -31,8 +31,8 @@ from aiframe.app.project.lanes import (
     write_record,
 )
 from aiframe.app.project.site import Site, repo_path
+from aiframe.core.effects import OpenLane
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import OpenLane
 from aiframe.core.model import Priority, Settings, State, Task, TaskStatus
 from aiframe.core.problem import Problem
 from aiframe.core.resources import variable_of

@@ -38,12 +38,14 @@ from aiframe.app.project.lanes import (
 from aiframe.app.project.observe import check_plan
 from aiframe.app.project.site import Site
 from aiframe.app.reports.notify import tell_person
+from aiframe.core.effects import CloseLane, Effect, OpenLane, ParkLane, SetStatus
 from aiframe.core.errors import AiframeError, UnreadableFile
-from aiframe.core.events import CloseLane, Effect, OpenLane, ParkLane, SeenLane, SetStatus, Tick
+from aiframe.core.events import Tick
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
 from aiframe.core.resources import variable_of
 from aiframe.core.scheduling import CLOSED, input_key
+from aiframe.core.seen import SeenLane
 from aiframe.core.timing import is_past_its_time, remaining
 from aiframe.core.transitions.lanes import attempts_left, is_due, is_under_way
 from aiframe.core.transitions.merging import waits_for_word

@@ -14,18 +14,10 @@ from aiframe.app.project.draft import Draft
 from aiframe.app.project.observe import observe, tasks_known
 from aiframe.app.project.outbox import has_debts, settle_debts
 from aiframe.app.project.site import Site
-from aiframe.core.events import (
-    Decision,
-    Effect,
-    Event,
-    GoOn,
-    Recover,
-    RunStarted,
-    Seen,
-    StartStep,
-    Tick,
-)
+from aiframe.core.effects import Decision, Effect, GoOn, Recover, StartStep
+from aiframe.core.events import Event, RunStarted, Tick
 from aiframe.core.model import Moment, Project, Run, Runner, State
+from aiframe.core.seen import Seen
 from aiframe.process import now
 from aiframe.store.layout import IGNORED
 from aiframe.store.locks import is_run_locked, state_mutex

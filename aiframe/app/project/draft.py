@@ -17,23 +17,12 @@ from aiframe.app.project.outbox import debt_for, document_debt, settle_debts
 from aiframe.app.project.proposals import beyond_proposal
 from aiframe.app.project.site import Site
 from aiframe.app.project.telling import tell, tell_lane, tell_note, tell_word
+from aiframe.core.effects import Archive, CloseLane, Effect, OpenLane, ParkLane, SetStatus, Write
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import (
-    Archive,
-    CloseLane,
-    Effect,
-    Event,
-    OpenLane,
-    ParkLane,
-    Resume,
-    RunLost,
-    Seen,
-    SetStatus,
-    StepEnded,
-    Write,
-)
+from aiframe.core.events import Event, Resume, RunLost, StepEnded
 from aiframe.core.machine import decide, seen_after
 from aiframe.core.model import Project, State
+from aiframe.core.seen import Seen
 from aiframe.store.atomic import write_durable
 from aiframe.store.project_store import Loaded
 from aiframe.store.quarantine import set_aside

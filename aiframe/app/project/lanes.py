@@ -21,10 +21,11 @@ from aiframe.app.project.observe import observe, tasks_now
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.project.spent_note import spent_so_far
 from aiframe.core.errors import AiframeError, UnreadableFile
-from aiframe.core.events import SeenLane, Tick
+from aiframe.core.events import Tick
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, FailureKind, Moment, Project, Rules, State, Task, TaskStatus
 from aiframe.core.problem import Problem
+from aiframe.core.seen import SeenLane
 from aiframe.core.timing import remaining
 from aiframe.store.atomic import StorageError, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import Layout

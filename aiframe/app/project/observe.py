@@ -11,11 +11,12 @@ from pathlib import Path
 from aiframe.app.project.intake import form_done
 from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
-from aiframe.core.events import HandSet, Rejection, Seen, SeenLane
+from aiframe.core.events import HandSet
 from aiframe.core.explanations.words import BRING_BACK, NEW_PLAN, PLAN_GONE
 from aiframe.core.model import Moment, Project, State, Task, Wait
 from aiframe.core.problem import Problem
 from aiframe.core.scheduling import is_plan_gone
+from aiframe.core.seen import Rejection, Seen, SeenLane
 from aiframe.store.atomic import read_bounded
 from aiframe.store.hand_edits import Edits
 from aiframe.store.quarantine import last_good

@@ -6,20 +6,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from aiframe.core.budget import Spent
-from aiframe.core.events import (
-    Broken,
-    CloseLane,
-    Event,
-    Finished,
-    Handed,
-    Held,
-    JobsEnded,
-    OpenLane,
-    ParkLane,
-    RunLost,
-    RunStarted,
-    StepEnded,
-)
+from aiframe.core.effects import CloseLane, OpenLane, ParkLane
+from aiframe.core.events import Broken, Event, Finished, Handed, Held, JobsEnded, RunLost, RunStarted, StepEnded
 from aiframe.core.model import FailureKind, Project, Run, Task, TaskStatus
 
 Line: TypeAlias = dict[str, Any]

@@ -15,12 +15,12 @@ from aiframe.app.project.offers import waiting
 from aiframe.app.project.pushes import unpushed
 from aiframe.app.project.site import Site, held_in
 from aiframe.app.reports.lanes import LaneLine, lane_lines, together
-from aiframe.core.events import Seen
 from aiframe.core.explain import explain
 from aiframe.core.explanations.words import Explanation
 from aiframe.core.explanations.working import to_take_up
 from aiframe.core.machine import decide
 from aiframe.core.model import Project, State
+from aiframe.core.seen import Seen
 from aiframe.process import now
 from aiframe.store.locks import is_run_locked
 from aiframe.store.project_store import Loaded

@@ -15,8 +15,8 @@ from msgspec import Struct, to_builtins
 
 from aiframe.app.project.pushes import read_pushes
 from aiframe.app.project.site import Site
+from aiframe.core.effects import Effect, SetStatus
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import Effect, SetStatus
 from aiframe.core.model import FailureKind, Project, State, TaskStatus
 from aiframe.core.transitions.merging import NO_TIME, waits_for_word
 from aiframe.process import spawn_runner

@@ -28,12 +28,12 @@ from aiframe.app.reports.lanes import shown_attempts, together, with_rows
 from aiframe.app.reports.snapshot import Snapshot, TaskLine, Trouble
 from aiframe.core.budget import Spending, Spent
 from aiframe.core.errors import AiframeError, UnreadableFile
-from aiframe.core.events import Seen
 from aiframe.core.explanations.words import Explanation
 from aiframe.core.lanes import Waiting
 from aiframe.core.model import Moment, Project, Role, Run, State, Task, TaskStatus
 from aiframe.core.problem import Problem
 from aiframe.core.scheduling import is_job
+from aiframe.core.seen import Seen
 from aiframe.core.timing import elapsed, remaining
 from aiframe.core.transitions.lanes import all_spent, roster_of
 from aiframe.process import now

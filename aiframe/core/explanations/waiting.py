@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aiframe.core.events import Seen, Tick
+from aiframe.core.events import Tick
 from aiframe.core.explanations.words import LOOK, TICK, Explanation, counted, hint_of, shortened, show_command
 from aiframe.core.explanations.working import explain_ready, next_move
 from aiframe.core.machine import decide
 from aiframe.core.model import Failure, FailureKind, Project, Question, Rules, State, Task, TaskStatus
 from aiframe.core.scheduling import CLOSED, all_closed
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.holding import undecided
 from aiframe.core.transitions.merging import waits_for_word
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiframe.core.events import Seen, StartStep, Tick
+from aiframe.core.effects import StartStep
+from aiframe.core.events import Tick
 from aiframe.core.explanations.words import (
     BRING_BACK,
     GO_ON,
@@ -19,6 +20,7 @@ from aiframe.core.explanations.words import (
 from aiframe.core.machine import decide
 from aiframe.core.model import FailureKind, Project, Rules, Run, State, Task, TaskStatus
 from aiframe.core.scheduling import CLOSED, is_all_jobs, is_job, is_plan_gone
+from aiframe.core.seen import Seen
 from aiframe.core.timing import is_past_its_time, rebased, remaining
 
 

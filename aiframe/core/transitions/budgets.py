@@ -5,9 +5,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from aiframe.core.budget import Reached, Spent, reached
-from aiframe.core.events import Broken, Decision, Ending, Seen
+from aiframe.core.effects import Decision
+from aiframe.core.events import Broken, Ending
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, Wait
 from aiframe.core.scheduling import ready_tasks
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.failures import SEVERITY, give_up
 from aiframe.core.transitions.notes import one_more
 from aiframe.core.transitions.paths import in_error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Decision, HandSet, Seen, SetStatus
+from aiframe.core.effects import Decision, SetStatus
+from aiframe.core.events import HandSet
 from aiframe.core.model import Project, Question, Role, Rules, Runner, State, TaskStatus, Unknown
 from aiframe.core.scheduling import all_closed
+from aiframe.core.seen import Seen
 from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held, to_land

@@ -7,21 +7,8 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from aiframe.core.budget import Spent
-from aiframe.core.events import (
-    Archive,
-    Broken,
-    Decision,
-    Effect,
-    Ending,
-    Finished,
-    GoOn,
-    Handed,
-    Held,
-    JobsEnded,
-    Proposal,
-    Seen,
-    SetStatus,
-)
+from aiframe.core.effects import Archive, Decision, Effect, GoOn, SetStatus
+from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded, Proposal
 from aiframe.core.model import (
     READY_STATE,
     STEP_STATES,
@@ -34,6 +21,7 @@ from aiframe.core.model import (
     State,
     TaskStatus,
 )
+from aiframe.core.seen import Seen
 from aiframe.core.timing import elapsed
 from aiframe.core.transitions.budgets import recorded, until_budget
 from aiframe.core.transitions.failures import on_broken

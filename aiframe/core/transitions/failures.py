@@ -6,8 +6,10 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
+from aiframe.core.effects import Decision, GoOn, SetStatus
+from aiframe.core.events import Broken
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.holding import not_held, told
 from aiframe.core.transitions.merging import is_again, on_merge_failed, on_proven
 from aiframe.core.transitions.notes import counted, is_landing, one_more, subject_of, with_question

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Decision, Handed, Seen
+from aiframe.core.effects import Decision
+from aiframe.core.events import Handed
 from aiframe.core.model import READY_STATE, HandedWork, Project, Run, State
 from aiframe.core.scheduling import is_startable
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.notes import one_more, subject_of
 from aiframe.core.transitions.paths import Refused, start_of
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Decision, GoOn, Held, Seen, SetStatus
+from aiframe.core.effects import Decision, GoOn, SetStatus
+from aiframe.core.events import Held
 from aiframe.core.model import HeldWork, Project, Run, State, Task, TaskStatus
 from aiframe.core.scheduling import is_startable
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.notes import with_question, without
 from aiframe.core.transitions.paths import Refused
 

@@ -11,11 +11,13 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Decision, GoOn, JobsEnded, JobsWent, Seen, SetStatus
+from aiframe.core.effects import Decision, GoOn, SetStatus
+from aiframe.core.events import JobsEnded, JobsWent
 from aiframe.core.lanes import Lane, roster
 from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, Task, TaskStatus
 from aiframe.core.resources import Capacity
 from aiframe.core.scheduling import CLOSED, RANK, input_key, ready_tasks
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.failures import after_failure
 from aiframe.core.transitions.notes import one_more
 from aiframe.core.transitions.paths import in_error

@@ -13,10 +13,12 @@ from msgspec.structs import replace
 
 from aiframe.core.budget import Spending
 from aiframe.core.claims import claims_of
-from aiframe.core.events import CloseLane, Decision, Effect, OpenLane, ParkLane, Seen, SeenLane, SetStatus, Tick
+from aiframe.core.effects import CloseLane, Decision, Effect, OpenLane, ParkLane, SetStatus
+from aiframe.core.events import Tick
 from aiframe.core.lanes import Lane, Roster, Waiting, roster
 from aiframe.core.model import Failure, FailureKind, Project, Role, Rules, State, Task, TaskStatus
 from aiframe.core.scheduling import CLOSED, input_key, ready_tasks
+from aiframe.core.seen import Seen, SeenLane
 from aiframe.core.transitions.budgets import stopped_by_budget
 from aiframe.core.transitions.failures import give_up
 from aiframe.core.transitions.notes import without

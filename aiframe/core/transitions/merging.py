@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
-from aiframe.core.events import Broken, Decision, GoOn, Seen, SetStatus
+from aiframe.core.effects import Decision, GoOn, SetStatus
+from aiframe.core.events import Broken
 from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, TaskStatus, Wait
+from aiframe.core.seen import Seen
 
 AGAIN = "merge_failed_again"
 NO_TIME = "no_time_to_land"

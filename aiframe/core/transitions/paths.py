@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aiframe.core.errors import AiframeError
-from aiframe.core.events import Seen
 from aiframe.core.model import Failure, Project, State, Unknown
+from aiframe.core.seen import Seen
 
 
 class Refused(AiframeError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from aiframe.core.events import Decision, PlanFrom, Seen, Write
+from aiframe.core.effects import Decision, Write
+from aiframe.core.events import PlanFrom
 from aiframe.core.model import PlanMode, Planning, Project, Role, State, Unknown
+from aiframe.core.seen import Seen
 from aiframe.core.transitions.notes import without
 from aiframe.core.transitions.paths import Refused, start_of, without_error
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from aiframe.core.events import StartStep
+from aiframe.core.effects import StartStep
 from aiframe.core.model import Moment, Project, Role, Rules, Task, Wait
 from aiframe.core.timing import remaining
 

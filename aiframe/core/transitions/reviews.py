@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aiframe.core.events import Archive, Decision, Effect, Rejection, Seen, SetStatus
+from aiframe.core.effects import Archive, Decision, Effect, SetStatus
 from aiframe.core.model import Project, State, TaskStatus
 from aiframe.core.scheduling import CLOSED, is_startable, ready_tasks
+from aiframe.core.seen import Rejection, Seen
 from aiframe.core.transitions.holding import not_held, to_land, told, undecided, with_approval
 
 

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from aiframe.core.events import (
+from aiframe.core.effects import (
     Archive,
     CloseLane,
     Decision,
@@ -15,12 +15,11 @@ from aiframe.core.events import (
     OpenLane,
     ParkLane,
     Recover,
-    Seen,
     SetStatus,
     StartStep,
     StopRunner,
-    Tick,
 )
+from aiframe.core.events import Tick
 from aiframe.core.model import (
     READY_STATES,
     Failure,
@@ -35,6 +34,7 @@ from aiframe.core.model import (
     Wait,
 )
 from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_all_jobs, is_plan_gone, is_startable, ready_tasks
+from aiframe.core.seen import Seen
 from aiframe.core.timing import is_past_its_time, rebased, remaining, time_for
 from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
 from aiframe.core.transitions.failures import give_up, used_up
