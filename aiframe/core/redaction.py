@@ -10,206 +10,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from functools import cache, lru_cache
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
+from aiframe.core.secret_shapes import SHAPES, Shape, compiled
+from aiframe.core.secret_values import Found, KnownSecret, Secret
+
 MIN_SECRET = 8
 """Characters of the shortest value that is looked for: a shorter one stands in too many innocent places."""
 
-HELD_BYTES = 64 * 1024
-"""The most bytes that a stream holds back, whatever they may yet become."""
-
 _BEFORE = 8  # bytes of context that a shape may look back at
 _TAIL = 64  # bytes of an open match that are kept, so that its own end is seen
-_SLASHES = 16  # backslashes by which JSON within JSON within JSON quotes a letter; more are not looked at
-_SHORT: Mapping[str, bytes] = {"\n": b"n", "\r": b"r", "\t": b"t", "\b": b"b", "\f": b"f"}
 
 T = TypeVar("T")
 
-
-class Found(NamedTuple):
-    """A secret in some bytes. *kernel* is how many of its bytes stand for one that may go on; 0: it cannot."""
-
-    start: int
-    end: int
-    name: str
-    kernel: int = 0
-
-
-class Secret(Struct, frozen=True):
-    """A value that must not be written, and the name by which it is told."""
-
-    name: str
-    value: str
-
-
-class Shape(Struct, frozen=True):
-    """A kind of token: it holds *anchor*, and *whole* matches it. *kernel* bytes of a match are enough to match.
-
-    *beginnings* are those of *anchor*, without itself. *part* matches what may yet become a token, up to the end of the
-    bytes; it is at most *longest* bytes long. A group ``end`` in *whole* says that a match cannot grow. A pattern is
-    compiled when its anchor is met: most never are, and to compile them all takes longer than to load this module.
-    """
-
-    name: str
-    anchor: bytes
-    whole: bytes
-    part: bytes
-    kernel: int
-    longest: int
-    beginnings: tuple[bytes, ...]
-
-    def may_begin(self, tail: bytes) -> bool:
-        """Whether the end of *tail* could be a beginning: cheaper than to look for it, and true whenever it is one."""
-        return self.anchor in tail or tail.endswith(self.beginnings)
-
-
-def _beginnings(anchor: bytes) -> tuple[bytes, ...]:
-    return tuple(anchor[:end] for end in range(len(anchor) - 1, 0, -1))
-
-
-def _token(name: str, prefix: bytes, following: bytes, least: int, before: bytes = b"") -> Shape:
-    """A *prefix* with *least* or more bytes of the class *following* after it."""
-    start = re.escape(prefix)
-    beginnings = _beginnings(prefix)
-    begun = b"|".join(map(re.escape, beginnings))
-    return Shape(
-        name=name,
-        anchor=prefix,
-        whole=before + start + b"[%b]{%d,}" % (following, least),
-        part=before + b"(?:%b[%b]{0,%d}|%b)\\Z" % (start, following, least - 1, begun),
-        kernel=len(prefix) + least,
-        longest=len(prefix) + least,
-        beginnings=beginnings,
-    )
-
-
-_WORD = rb"A-Za-z0-9_"
-_NO_WORD_BEFORE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtbf])|(?<=[0-9;\[]m))"
-"""No ``task-`` for a ``sk-``; but it may follow a line's end that JSON has quoted, or the code of a colour."""
-
-_BEGIN, _END = rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----", rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----"
-_PRIVATE_KEY = Shape(
-    name="private key",
-    anchor=b"-----BEGIN ",
-    whole=_BEGIN
-    + rb"(?:(?!-----END )[A-Za-z0-9+/=\s:,\\-])*(?:(?P<end>"
-    + _END
-    + rb")|-----END [A-Z0-9 ]{0,53}-{0,5}\Z)?",
-    part=rb"-{1,5}\Z|-----(?:B|BE|BEG|BEGI|BEGIN|BEGIN [A-Z0-9 ]{0,51}-{0,4})\Z",
-    kernel=68,
-    longest=72,
-    beginnings=_beginnings(b"-----BEGIN "),
-)
-
-SHAPES = (
-    _token("API key", b"sk-", _WORD + rb"\-", 20, _NO_WORD_BEFORE),
-    *(_token("GitHub token", b"gh%c_" % kind, rb"A-Za-z0-9", 30) for kind in b"pousr"),
-    _token("GitHub token", b"github_pat_", _WORD, 30),
-    _token("GitLab token", b"glpat-", _WORD + rb"\-", 20),
-    _token("AWS key id", b"AKIA", rb"A-Z0-9", 16, rb"(?:(?<![A-Za-z0-9+/])|(?<=\\[nrtbf])|(?<=[0-9;\[]m))"),
-    *(_token("Slack token", b"xox%c-" % kind, rb"A-Za-z0-9\-", 10) for kind in b"abeoprs"),
-    *(_token("bearer token", word + b" ", rb"A-Za-z0-9._~+/=\-", 16) for word in (b"Bearer", b"bearer", b"BEARER")),
-    _PRIVATE_KEY,
-)  # fmt: skip
-
-
-@cache
-def _compiled(pattern: bytes) -> re.Pattern[bytes]:
-    return re.compile(pattern)
-
-
-@lru_cache(maxsize=256)
-def _spelled(value: str) -> tuple[re.Pattern[bytes], ...]:
-    """Each letter of *value* (a run of backslashes is one), plain and as JSON quotes it."""
-    parts = re.findall(r"\\+|[^\\]", value, re.DOTALL)
-    return tuple(re.compile(_letter(part, after=parts[at - 1][:1] if at else "")) for at, part in enumerate(parts))
-
-
-def _letter(letter: str, after: str) -> bytes:
-    least = 0 if after == "\\" else 1  # a run of backslashes before has taken those of this letter
-    quoted = b"\\\\{%d,%d}" % (least, _SLASHES)
-    if letter[0] == "\\":
-        once = b"\\\\{1,%d}(?:u005[cC])?" % _SLASHES if len(letter) == 1 else b"\\\\{%d,}" % len(letter)
-        return b"(?:%b)" % once
-    plain = re.escape(letter.encode("utf-8", "surrogateescape"))
-    pair = letter.encode("utf-16-be", "surrogatepass")
-    codes = [b"(?i:u%02x%02x)" % (pair[at], pair[at + 1]) for at in range(0, len(pair), 2)]
-    forms = [plain, quoted + (b"\\\\{1,%d}" % _SLASHES).join(codes)]
-    if letter in '"/':
-        forms.append(b"\\\\{0,%d}%b" % (_SLASHES, plain))
-    if letter in _SHORT:
-        forms.append(quoted + _SHORT[letter])
-    return b"(?:%b)" % b"|".join(forms)
-
-
-@lru_cache(maxsize=256)
-def _anywhere(value: str) -> re.Pattern[bytes]:
-    return re.compile(b"".join([each.pattern for each in _spelled(value)]))
-
-
-_CUT_OFF = re.compile(
-    rb"(?:\\{1,%d}(?:u[0-9a-fA-F]{0,4}(?:\\{1,%d}(?:u[0-9a-fA-F]{0,3})?)?)?|[\x80-\xff]{1,3})\Z" % (_SLASHES, _SLASHES)
-)
-"""A letter that ends too early: quoted by JSON, or of several bytes."""
-
 _QUOTED = re.compile(rb"\\u(?!00[01])")
 """A quoted letter that is no control code."""
-
-
-class _Known(Struct, frozen=True):
-    """A value to look for. *head* is its beginning up to the first letter that JSON quotes, or may."""
-
-    name: str
-    value: str
-    head: bytes
-    longest: int
-
-    @classmethod
-    def of(cls, secret: Secret) -> _Known:
-        head = re.match(r'[^"\\/\x00-\x1f\x7f-\U0010ffff]*', secret.value)
-        longest = min(HELD_BYTES, (_SLASHES + 10) * len(secret.value))
-        return cls(secret.name, secret.value, head[0].encode() if head else b"", longest)
-
-    def found(self, data: bytes, quoted: bool) -> list[Found]:
-        """Where the value stands in *data*, in which ordinary letters may be *quoted*."""
-        if self.head and self.head not in data and not quoted:
-            return []
-        return [Found(match.start(), match.end(), self.name) for match in _anywhere(self.value).finditer(data)]
-
-    def begun(self, data: bytes) -> int:
-        """Where a value begins that the end of *data* cuts off; the length of *data* where none does."""
-        window = self.longest if b"\\" in data[-self.longest :] else 4 * len(self.value)
-        start = max(0, len(data) - window)
-        first = self.value[0].encode("utf-8", "surrogateescape")[:1]
-        for candidate in re.finditer(rb"\\|" + re.escape(first), data[start:]):
-            if self._is_cut_off(data, start + candidate.start()):
-                return start + candidate.start()
-        return len(data)
-
-    def _is_cut_off(self, data: bytes, position: int) -> bool:
-        for letter in _spelled(self.value):
-            match = letter.match(data, position)
-            if match is None:
-                slash = position - 1 if data[position - 1 : position] == b"\\" else position
-                return position == len(data) or any(_CUT_OFF.match(data, at) for at in (position, slash))
-            position = match.end()
-        return False
 
 
 class Redactor(Struct, frozen=True):
     """Takes *secrets* and tokens of well-known shapes out of what is written."""
 
     secrets: tuple[Secret, ...] = ()
-    _known: tuple[_Known, ...] = ()
+    _known: tuple[KnownSecret, ...] = ()
 
     def __post_init__(self) -> None:
         """Prepare the search; the longest value first, so that it gives its name where one holds another."""
         worth = sorted((each for each in self.secrets if each.value), key=lambda each: -len(each.value))
-        force_setattr(self, "_known", tuple(_Known.of(each) for each in worth))
+        force_setattr(self, "_known", tuple(KnownSecret.of(each) for each in worth))
 
     def text(self, text: str) -> str:
         """*text* without secrets."""
@@ -258,7 +88,7 @@ class Redactor(Struct, frozen=True):
             if shape.anchor in data:
                 spans += [
                     Found(match.start() - offset, match.end() - offset, shape.name, _open(match, len(whole), shape))
-                    for match in _compiled(shape.whole).finditer(whole, offset)
+                    for match in compiled(shape.whole).finditer(whole, offset)
                 ]
         return _merged(spans)
 
@@ -268,7 +98,7 @@ class Redactor(Struct, frozen=True):
         starts = [known.begun(data) for known in self._known]
         for shape in SHAPES:
             tail = max(offset, len(whole) - shape.longest)
-            if shape.may_begin(whole[tail:]) and (match := _compiled(shape.part).search(whole, tail)):
+            if shape.may_begin(whole[tail:]) and (match := compiled(shape.part).search(whole, tail)):
                 starts.append(match.start() - offset)
         return min(starts, default=len(data))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aiframe.app.attempts.gate_log import LOG_BYTES, GateLog
-from aiframe.core.redaction import Redactor, Secret
+from aiframe.core.redaction import Redactor
+from aiframe.core.secret_values import Secret
 
 KEY = "s3cret-" + "k" * 40
 FULL = 64 * 1024

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiframe.core.model import Failure, FailureKind
-from aiframe.core.redaction import Redactor, Secret
+from aiframe.core.redaction import Redactor
+from aiframe.core.secret_values import Secret
 
 # Values that hold letters which JSON quotes, and ordinary ones; never a part of a marker.
 LETTERS = st.sampled_from(list("abcXYZ0189-_.=+/$&%\\\"'\n\t é漢😀"))

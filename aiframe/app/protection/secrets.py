@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from aiframe.app.project.site import Site
-from aiframe.core.redaction import MIN_SECRET, Redactor, Secret
+from aiframe.core.redaction import MIN_SECRET, Redactor
+from aiframe.core.secret_values import Secret
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:([^\s/@]+)@")

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from aiframe.app.protection.secrets import redactor_for
-from aiframe.core.redaction import MIN_SECRET, Secret
+from aiframe.core.redaction import MIN_SECRET
+from aiframe.core.secret_values import Secret
 
 Redact: TypeAlias = Callable[[str], str]
 """Gives a text without what nobody else may see."""
