@@ -29,11 +29,14 @@ from aiframe.app.steps import perform
 from aiframe.core.budget import Spent
 from aiframe.core.errors import AiframeError, LockHeld
 from aiframe.core.events import Broken, Ending, Event, Finished, RunLost, RunTakenUp, StepEnded
-from aiframe.core.model import Project, Role, Run
+from aiframe.core.model import Failure, FailureKind, Project, Role, Run
 from aiframe.core.seen import Seen
 from aiframe.process import now, this_process
 from aiframe.store.atomic import StorageError
+from aiframe.store.codec import runner_in
+from aiframe.store.layout import IGNORED
 from aiframe.store.locks import RunLock
+from aiframe.workspaces.create import ensure_repository
 from aiframe.workspaces.git_program import program, search_path
 from aiframe.workspaces.settings import personal_settings
 
@@ -79,13 +82,13 @@ def homeless(site: Site, lock: RunLock) -> Callable[[], bool]:
 def carry(site: Site, stop: Stop, lock: RunLock) -> None:
     """Do what the project asks for, step by step, until it rests.
 
-    Raises LockHeld where *lock* is not the lock any more: its file was removed, and another runner may have begun.
+    Raises LockHeld where *lock* is not the lock any more: its file was removed, and another runner has begun.
     """
     make_event: Callable[[Seen], Event] | None = None
     notes: tuple[str, ...] = ()
     taken, after_step, about = 0, False, "changes by hand"
     while True:
-        if not lock.is_current(site.layout):
+        if not (lock.is_current(site.layout) or _locked_again(site, lock)):
             raise LockHeld("the file of the run lock was removed", hint="`aiframe tick` goes on with a new one")
         may_start = not stop.requested and not (make_event is not None and is_asked_first(site))
         chain = Chain(this_process(), new_run_id, may_start, after_step, taken)
@@ -114,10 +117,20 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
         taken += isinstance(ending, Finished) and run.role is Role.DEV
 
 
+def _locked_again(site: Site, lock: RunLock) -> bool:
+    """Take the lock once more whose file a step removed, perhaps with all of .git; False where another has it."""
+    if not site.layout.git_dir.exists():
+        ensure_repository(site.root, IGNORED)
+    return lock.take_again(site.layout)
+
+
 def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], tuple[str, ...]]:
     """What became of the run that *project* still shows, its own ending or that it is lost, and what was put back."""
-    run = _run_of(project)
+    run, is_known = _run_of(project), _is_known(site)
     ending, notes = recover(site, run)
+    if ending is None and not is_known:
+        cure = "find out what removed .git/aiframe, then `aiframe resume`"
+        ending = Broken((Failure(FailureKind.SETUP, "aiframe's own record was lost while a step ran", cure),))
     if ending is None or isinstance(ending, Broken):
         said = leave(site, run)
         notes = (*notes, said) if said else notes
@@ -125,6 +138,15 @@ def _recovered(site: Site, project: Project) -> tuple[Callable[[Seen], Event], t
     if ending is None:
         return lambda seen: RunLost(run.run_id, seen, spent), notes
     return _ended(run, ending, spent), notes
+
+
+def _is_known(site: Site) -> bool:
+    """Whether it is known what was tried so far: else the same could begin again for ever.
+
+    Of a project of the original framework nothing ever was.
+    """
+    loaded = site.store.load(tolerate_unreadable=True)
+    return not loaded.legacy or loaded.state_file is None or runner_in(loaded.state_file) is None
 
 
 def take_up(site: Site, project: Project) -> Project:

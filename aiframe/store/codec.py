@@ -36,6 +36,7 @@ __all__ = [
     "from_legacy",
     "parse_state",
     "render_state",
+    "runner_in",
     "to_state",
     "with_heartbeat",
 ]
@@ -187,6 +188,16 @@ def _legacy_run(file: StateFile) -> Run:
         timeout_s=file.settings.timeout_sec,
         runner=Runner(pid=0, started=0),
     )
+
+
+def runner_in(file: StateFile) -> Runner | None:
+    """The runner of the step that a STATE.json shows; None where it shows none, or is no aiframe's."""
+    if file.state is not State.RUNNING or file.runner is None:
+        return None
+    try:
+        return msgspec.convert(dict(file.runner), Runner)
+    except msgspec.ValidationError:
+        return None
 
 
 def _diagnosed_role(file: StateFile) -> Role | None:

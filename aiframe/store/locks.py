@@ -1,7 +1,8 @@
 """Two locks of a project: the state mutex, held for milliseconds, and the run lock, held while a step lives.
 
 The run lock is a plain ``flock``: it belongs to the open file, so a runner that inherits the descriptor holds it
-without a gap, and the system frees it when the last holder is gone, however it went.
+without a gap, and the system frees it when the last holder is gone, however it went. Where a step removes its file, the
+runner that the project names keeps others out until it has the lock once more, or is gone.
 """
 
 from __future__ import annotations
@@ -100,17 +101,33 @@ class RunLock:
         """Whether the lock's path still names the file we hold; if not, someone removed it and others may start."""
         return _is_named(self.fd, layout)
 
+    def take_again(self, layout: Layout) -> bool:
+        """Take the lock anew whose file was removed; False where another process has that one by now.
+
+        Raises StorageError where its file cannot be made.
+        """
+        fresh = RunLock.try_take(layout)
+        if fresh is None:
+            return False
+        os.set_inheritable(fresh.fd, False)
+        self.close_here()
+        self.fd = fresh.fd
+        return True
+
     def close_here(self) -> None:
         """Close this process's descriptor. The lock stays held as long as a child has a copy open."""
         os.close(self.fd)
 
 
 def is_run_locked(layout: Layout) -> bool:
-    """Whether a step is alive. Writes nothing; a folder without the lock's file is not locked. Raises StorageError."""
+    """Whether a step is alive. Writes nothing. Raises StorageError.
+
+    Where the lock's file is gone, which a step may have removed with all of .git, it is alive as its runner is.
+    """
     try:
         fd = os.open(layout.run_lock, os.O_RDONLY)
     except FileNotFoundError:
-        return False
+        return _lives_unlocked(layout)
     except OSError as error:
         from aiframe.store.atomic import StorageError, cure_for
 
@@ -120,6 +137,30 @@ def is_run_locked(layout: Layout) -> bool:
         return not try_lock(fd, shared=True)
     finally:
         os.close(fd)
+
+
+def _lives_unlocked(layout: Layout) -> bool:
+    """Whether the runner lives that the project names: by its control record, or by STATE.json where that is gone."""
+    try:
+        data = layout.state_json.read_bytes()
+    except OSError:
+        data = b""
+    if b"RUNNING" not in data and not layout.control_json.exists():
+        return False  # most projects without the lock's file have never had a step
+
+    from aiframe.core.errors import AiframeError
+    from aiframe.process import is_alive
+    from aiframe.store.codec import parse_state, runner_in
+    from aiframe.store.control import read_control
+
+    try:
+        record = read_control(layout)
+        if record is not None:
+            return record.project.run is not None and is_alive(record.project.run.runner)
+        runner = runner_in(parse_state(layout.state_json, data))
+    except AiframeError:
+        return False
+    return runner is not None and is_alive(runner)
 
 
 def _is_named(fd: int, layout: Layout) -> bool:

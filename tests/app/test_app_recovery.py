@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.projects import Bench, lay_project, task, tasks_yaml
 
 from aiframe.app import commands
@@ -43,7 +44,8 @@ def begun(folder: Path) -> tuple[Bench, Site, Run]:
 
 
 def chain(run_id: str = "run-1", *, may_start: bool = True) -> Chain:
-    return Chain(this_process(), lambda: run_id, may_start)
+    gone = replace(this_process(), started=0.0)  # its number was given to another process since
+    return Chain(gone, lambda: run_id, may_start)
 
 
 def end(site: Site, run: Run) -> Advanced:

@@ -59,7 +59,7 @@ class EndsFile:
         make_folder(layout.control_dir)
         write_durable(self._path, _line(run=run.run_id))
         with storage_errors(self._path, "open"):
-            self._file: BinaryIO = self._path.open("ab", buffering=0)
+            self._file: BinaryIO = self._path.open("a+b", buffering=0)
         self._is_synced, self._due = True, 0.0
 
     def begin(self, name: str) -> None:
@@ -89,6 +89,23 @@ class EndsFile:
     def untell(self, name: str) -> None:
         """TASKS.yaml says no more how this one has ended."""
         self._add(_line(untold=name))
+
+    def is_there(self) -> bool:
+        """Whether its name still leads to it."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def bring_back(self) -> None:
+        """Write it anew where it was removed: what stands in it can be read as long as it is open."""
+        if self.is_there():
+            return
+        with storage_errors(self._path, "restore"):
+            self._file.seek(0)
+            text = self._file.read()
+        make_folder(self._path.parent)
+        write_durable(self._path, text)
 
     def _add(self, text: str) -> None:
         with storage_errors(self._path, "write"):

@@ -18,6 +18,7 @@ from aiframe.app.attempts.gate_log import GateLog
 from aiframe.app.attempts.results import Result, publish_result
 from aiframe.app.attempts.settling import refused
 from aiframe.app.jobs.ends import Ends, EndsFile, interrupted, left_ends
+from aiframe.app.jobs.keeping import Kept
 from aiframe.app.jobs.place import fresh_folder, variables
 from aiframe.app.project.advance import held
 from aiframe.app.project.lanes import project_of, read_record
@@ -58,20 +59,33 @@ def work_off(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -
     """
     failure: Failure | None
     try:
-        base = sandbox_of(site).environment()  # refuses now, and not with the first job
-        with EndsFile(site.layout, run) as ends, Crew(run.run_id, cwd=site.root, env_base=base) as crew:
-            work = _Work(site, project, run, stop, log, ends, crew)
-            try:
-                failure = work.carry()
-            finally:
-                work.close()
+        failure = _carry(site, project, run, stop, log)
     except AiframeError as error:
         failure = refused(error).failures[0]
+    if stop.is_homeless():  # whatever it was, nothing of it counts
+        return JobsEnded(failure=failure)
     found = left_ends(site.layout, run) or Ends()
     _clean(site, run, found.cut)
     ending = found.ending(run, failure)
     _publish(site, run, ending)
     return ending
+
+
+def _carry(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> Failure | None:
+    """Work off what is ready; why that ended before its time. aiframe's own files are there again, come what may."""
+    base = sandbox_of(site).environment()  # refuses now, and not with the first job
+    with EndsFile(site.layout, run) as ends:
+        kept = Kept(site, ends)
+        try:
+            with Crew(run.run_id, cwd=site.root, env_base=base) as crew:
+                work = _Work(site, project, run, stop, log, ends, crew, kept)
+                try:
+                    failure = work.carry()
+                finally:
+                    work.close()
+        finally:
+            lost = None if stop.is_homeless() else kept.bring_back()
+    return lost or failure
 
 
 def ending_left(site: Site, run: Run) -> JobsEnded | None:
@@ -155,10 +169,10 @@ class _Work:
     """The jobs of a run, while they are at work."""
 
     def __init__(
-        self, site: Site, project: Project, run: Run, stop: Stop, log: StepLog, ends: EndsFile, crew: Crew
+        self, site: Site, project: Project, run: Run, stop: Stop, log: StepLog, ends: EndsFile, crew: Crew, kept: Kept
     ) -> None:
         self._site, self._project, self._run, self._stop, self._log = site, project, run, stop, log
-        self._ends, self._crew = ends, crew
+        self._ends, self._crew, self._kept = ends, crew, kept
         self._tasks = load_tasks(site.layout.tasks_yaml).tasks
         self._urgency = urgencies(self._tasks, site.rules.resources)
         self._granted, self._redactor = granted(site), redactor_of(site)
@@ -182,6 +196,8 @@ class _Work:
     def carry(self) -> Failure | None:
         """Work until nothing is ready any more, or nothing more may begin; why it ended before its time."""
         while True:
+            if self._kept.lost:
+                return self._failure
             self._watch()
             if self._takes and self._dirty:
                 self._begin_ready()
@@ -253,6 +269,7 @@ class _Work:
             self._ends.tell(told)
         self._begun.clear()
         self._news.clear()
+        self._kept.renew()
         self._project, self._dirty = draft.project, True
         if draft.seen.tasks:
             unmarked = (task.id for task in draft.seen.tasks if task.status is TaskStatus.TODO)

@@ -201,8 +201,13 @@ def _carry_out(
     """Do what the machine wants of a lane; in words, what is new."""
     match effect:
         case OpenLane(task_id):
-            troubles.forget(task_id)
-            return (*collect(site, lane_root(site.root, task_id)), open_(site, effect))
+            is_there = read_record(lane_root(site.root, task_id)) is not None
+            if is_there:
+                troubles.forget(task_id)
+            news = (*collect(site, lane_root(site.root, task_id)), open_(site, effect))
+            if not is_there and read_record(lane_root(site.root, task_id)) is not None:
+                troubles.note_made(task_id)
+            return news
         case ParkLane(task_id):
             lane = before[task_id]
             troubles.let_go(task_id)
@@ -212,7 +217,9 @@ def _carry_out(
             rests = f"{task_id} rests: {lane.state}; `aiframe why` says what it waits for"
             return (*collect(site, _root(site, lane)), rests)
         case CloseLane(task_id):
-            return close(site, before[task_id])
+            news = close(site, before[task_id])
+            troubles.put_away(task_id)
+            return news
 
 
 def _at_rest(site: Site, effects: Sequence[Effect], before: Mapping[str, SeenLane]) -> Iterator[tuple[Site, Project]]:
@@ -286,7 +293,7 @@ def _go_on(site: Site, lane: SeenLane, begin: Begin, troubles: Troubles) -> tupl
     if lane.problem is not None:
         troubles.find(lane.task_id, lane.problem.message, lane.problem.hint)
         return ()
-    if troubles.is_begun_in_vain(lane.task_id, root):
+    if troubles.is_found(lane.task_id) or troubles.is_begun_in_vain(lane.task_id, root):
         return ()
     brought = collect(site, root)
     follow(site, root)

@@ -67,7 +67,23 @@ class Troubles:
 
     def forget(self, task_id: str) -> None:
         """A person, or the machine, has the lane go on: its tries begin anew."""
+        self._known[task_id] = Trouble(made=True)
+
+    def note_made(self, task_id: str) -> None:
+        """The lane is made now. Where there was one before, somebody has removed that: it may be what is done there."""
+        before = self._known.get(task_id, Trouble())
+        self._known[task_id] = Trouble(tries=before.lost, made=True, lost=before.lost + before.made)
+        if before.made:
+            cure = f"find what did that, then `aiframe retry {task_id}`"
+            self.find(task_id, "its lane, or the .git in there, was removed while it was worked at", cure)
+
+    def put_away(self, task_id: str) -> None:
+        """There is to be no lane any more."""
         self._known.pop(task_id, None)
+
+    def is_found(self, task_id: str) -> bool:
+        """Whether something is in the lane's way, by this very look."""
+        return task_id in self._found
 
     def let_go(self, task_id: str) -> None:
         """What the lane held is others' from now on."""
@@ -76,7 +92,10 @@ class Troubles:
 
     def settle(self, there: Collection[str]) -> tuple[str, ...]:
         """Remember what was found, of the lanes that are *there*; in words, what is new. Raises StorageError."""
-        self._known = {name: known for name, known in self._known.items() if name in there and not self._is_past(name)}
+        for name, known in self._known.items():
+            if name in there and self._is_past(name):
+                self._known[name] = Trouble(made=True, lost=known.lost)
+        self._known = {name: known for name, known in self._known.items() if name in there or known.made}
         said = [line for name in self._found if name in there for line in self._count(name)]
         self._write()
         return tuple(said)
@@ -103,7 +122,7 @@ class Troubles:
         if failed:
             message = f"{message} ({tries} times in a row)"
         next_at = clock + pause if before.failed or not failed else 0.0
-        after = Trouble(message, hint, tries, next_at, failed, before.over)
+        after = Trouble(message, hint, tries, next_at, failed, before.over, made=before.made, lost=before.lost)
         self._known[task_id] = after
         if failed and not before.failed:
             yield f"{task_id} is given up after {tries} tries"

@@ -23,7 +23,8 @@ class Trouble(Struct, frozen=True):
 
     The next one is at *next_at* (epoch seconds). *failed*: there is none, its task has failed. *over*: that is decided,
     and what the lane held is others'. When it was last begun, its project was at *generation* (-1: it is to be begun)
-    and its runners had printed *printed* bytes.
+    and its runners had printed *printed* bytes. *made*: there is a lane, or there should be; *lost* of those that were
+    made before are gone.
     """
 
     message: str = ""
@@ -34,6 +35,8 @@ class Trouble(Struct, frozen=True):
     over: bool = False
     generation: int = -1
     printed: int = 0
+    made: bool = False
+    lost: int = 0
 
     @property
     def failure(self) -> Failure | None:
