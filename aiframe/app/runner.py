@@ -21,6 +21,7 @@ from aiframe.app.attempts.linked import tidy
 from aiframe.app.attempts.spending import is_asked_first, spent_by
 from aiframe.app.project.advance import Chain, advance, held
 from aiframe.app.project.books import keep_books
+from aiframe.app.project.last_words import say_last
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.pushing import push_landed
 from aiframe.app.recovery import in_container, recover
@@ -34,8 +35,9 @@ from aiframe.core.seen import Seen
 from aiframe.process import now, this_process
 from aiframe.store.atomic import StorageError
 from aiframe.store.codec import runner_in
-from aiframe.store.layout import IGNORED
+from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.locks import RunLock
+from aiframe.store.reserved import reserve
 from aiframe.workspaces.create import ensure_repository
 from aiframe.workspaces.git_program import program, search_path
 from aiframe.workspaces.settings import personal_settings
@@ -53,11 +55,12 @@ def main(argv: list[str]) -> int:
     lock = RunLock.adopt(descriptor)
     try:
         site = open_site(root, os.environ)
+        reserve(site.layout.last_words)
         stop.is_homeless = homeless(site, lock)
         with site.store.carrying():
             carry(site, stop, lock)
     except AiframeError as error:
-        print(f"error: {error.message}\n  cure: {error.hint}", file=sys.stderr)
+        say_last(Layout(root), error)
         return error.exit_code
     return 0
 

@@ -241,7 +241,9 @@ def _follow(
 def _with_last_words(site: Site, report: TickReport, since: int) -> TickReport:
     """*report* of a runner that began no step, with what it said if it gave up; its log had *since* bytes before."""
     words = last_words(site.layout, after=since).lines
-    return replace(report, exit_code=1, message="\n".join([*words, report.message])) if words else report
+    if not words or report.message.startswith(words[0]):
+        return report
+    return replace(report, exit_code=1, message="\n".join([*words, report.message]))
 
 
 def _rest(site: Site, seen: Look, surveyed: Survey | None, *, wait: bool) -> TickReport:

@@ -185,6 +185,11 @@ class Layout:
         return self.control_dir / "runner.log"
 
     @property
+    def last_words(self) -> Path:
+        """The error that ended the last runner, where the disk had no room for it in the log; else nothing."""
+        return self.control_dir / "last-words"
+
+    @property
     def spent_json(self) -> Path:
         return self.control_dir / "spent.json"
 

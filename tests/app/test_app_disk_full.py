@@ -83,6 +83,54 @@ def test_a_check_that_fills_the_disk(tmp_path: Path, room: int, stopped: str) ->
     end.git("fsck", "--strict")
 
 
+FROM_OUTSIDE = """\
+project=$1 disk=$2 python=$3 seen=$4
+say() { "$python" -m aiframe "$@" --project "$disk" > "$seen/$1-$when" 2>&1; echo "exit $?" >> "$seen/$1-$when"; }
+mount -t tmpfs -o size=8m tmpfs "$disk"
+cp -a "$project/." "$disk"
+cd "$disk"
+when=filled say run &
+while ! test -e "$seen/begun"; do sleep 0.05; done
+cat /dev/zero > fill 2>/dev/null
+touch "$seen/full"
+wait
+when=full; say run; say why; say status
+rm fill
+when=freed; say why; say run
+cp -a "$disk/." "$seen/end"
+"""
+
+AT_WORK = "echo x >>{0}/starts; touch {0}/begun; while ! test -e {0}/full; do sleep 0.05; done; sleep 0.2"
+
+
+@needs("unshare")
+@pytest.mark.parametrize("kind", ["jobs", "agent"])
+def test_a_disk_that_others_fill_while_work_is_done_is_named(tmp_path: Path, kind: str) -> None:
+    """Nothing more can be written then, not even why the runner gives up."""
+    seen, disk = tmp_path / "seen", tmp_path / "disk"
+    line = AT_WORK.format(seen)
+    work = {"id": "T1", "title": "Job", "status": "todo", "steps": [line, "echo printed"]}
+    if kind == "jobs":
+        bench = lay_project(tmp_path, work)
+    else:
+        bench = lay_project(tmp_path, task("T1", "test -e new"), turns=[dev("T1", run=[line, "touch new"])])
+    seen.mkdir()
+    disk.mkdir()
+    words = [*mounting(), "sh", "-c", FROM_OUTSIDE, "sh", str(bench.root), str(disk), sys.executable, str(seen)]
+    subprocess.run(words, check=True, capture_output=True, timeout=100)
+    for name in ("run-filled", "run-full", "why-full", "status-full", "why-freed"):
+        said = (seen / name).read_text()
+        assert "No space left on device" in said, f"{name}: {said}"
+        assert "free some space" in said or "make room" in said, f"{name}: {said}"
+        assert str(disk) in said
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert len(errors) <= 1, f"{name}: {said}"
+        assert ("exit 1" in said) is name.startswith("run"), f"{name}: {said}"
+    if kind == "jobs":
+        assert "exit 0" in (seen / "run-freed").read_text(), "nothing but room was missing"
+        assert Bench(seen / "end").statuses() == {"T1": "done"}
+
+
 RENAMES = {"rename": "?rename,?renameat,?renameat2", "fsync": "?fsync,?fdatasync"}
 
 
