@@ -58,13 +58,14 @@ def why(args: Namespace) -> int:
     """Say what the project waits for, since when, until when, and what to do."""
     from aiframe.app.project.lanes import has_lanes
     from aiframe.app.reports.explaining import explain_now
-    from aiframe.app.reports.status import take_snapshot
     from aiframe.cli import render
 
     language, site = _language(args), where.site(args)
     said = explain_now(site)
     print(paint(render.Tongue(language).sentence(said.headline), "bold"))
     if has_lanes(site.root):
+        from aiframe.app.reports.status import take_snapshot
+
         shown = take_snapshot(site.root, os.environ, tail=0)
         for line in render.lanes_told(shown.lanes, shown.queue, language):
             print(line)
