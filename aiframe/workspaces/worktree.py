@@ -16,6 +16,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from aiframe.durable import replace_file
+from aiframe.numbered import free_name
 from aiframe.workspaces.cleanroom import sweep_rooms
 from aiframe.workspaces.commits import Head, create_ref, head, safe_ref, signed
 from aiframe.workspaces.git import NOT_YET, Repository
@@ -141,9 +142,7 @@ def put_aside(path: Path) -> tuple[str, ...]:
             (path / ".git").unlink()
         path.rmdir()
         return ()
-    number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
-        number += 1
+    aside = free_name(path, ".aside-")
     os.rename(path, aside)
     return (f"{path} was no whole workspace: it is kept as {aside}, and a new one was made",)
 

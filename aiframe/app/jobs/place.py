@@ -9,6 +9,7 @@ from pathlib import Path
 from aiframe.app.project.site import Site
 from aiframe.core.model import Task
 from aiframe.core.resources import variable_of
+from aiframe.numbered import free_name
 from aiframe.store.atomic import make_folder, storage_errors
 
 PROJECT, TASK = "AIFRAME_PROJECT", "AIFRAME_TASK"
@@ -32,12 +33,8 @@ def fresh_folder(site: Site, task_id: str) -> Path:
 
 
 def unused(folder: Path) -> Path:
-    """*folder*, or the first name of an earlier try's that is free where it exists: ``ID~1``, ``ID~2``, and so on."""
-    found, number = folder, 0
-    while found.exists():
-        number += 1
-        found = folder.with_name(f"{folder.name}~{number}")
-    return found
+    """*folder*, or where that exists the first name of an earlier try's that is free: ``ID~1``, ``ID~2``, and so on."""
+    return free_name(folder, "~") if folder.exists() else folder
 
 
 def variables(project: Path, task: Task, values: Mapping[str, str]) -> dict[str, str]:

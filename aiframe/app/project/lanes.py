@@ -27,6 +27,7 @@ from aiframe.core.model import Failure, FailureKind, Moment, Project, Rules, Sta
 from aiframe.core.problem import Problem
 from aiframe.core.seen import SeenLane
 from aiframe.core.timing import remaining
+from aiframe.numbered import free_name
 from aiframe.store.atomic import StorageError, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked
@@ -143,9 +144,7 @@ def write_record(root: Path, record: LaneRecord) -> None:
 
 def put_aside(root: Path) -> Path:
     """Move what lies in *root*, and is no lane any more, beside it; where to. Raises StorageError."""
-    number = 1
-    while (aside := root.with_name(f"{root.name}.closed-{number}")).exists():
-        number += 1
+    aside = free_name(root, ".closed-")
     with storage_errors(root, "move"):
         os.rename(root, aside)
     return aside
