@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.crews import eventually
 
 import aiframe
 from aiframe import guardian
@@ -91,14 +92,6 @@ def alive(folder: Path) -> list[str]:
     """The names of the agent's processes that are alive."""
     table = guardian.process_table()
     return [name for name in NAMES if pid_of(folder, name) in table]
-
-
-def eventually(true: Callable[[], object], within_s: float = 10) -> bool:
-    """Whether *true* comes true."""
-    deadline = time.monotonic() + within_s
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(true())
 
 
 @pytest.fixture(params=["copied", "interpreted"])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from support.crews import eventually
 
 from aiframe import guardian
 from aiframe.core.errors import AiframeError
@@ -56,14 +57,6 @@ def run(*argv: str, cwd: Path, limits: Limits = PATIENT, stdin: str = "", **opti
 def python(code: str) -> tuple[str, ...]:
     """The command line of a small Python program."""
     return sys.executable, "-I", "-S", "-c", code
-
-
-def eventually(true: Callable[[], object], within_s: float = 10) -> bool:
-    """Whether *true* comes true."""
-    deadline = time.monotonic() + within_s
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(true())
 
 
 def dead(pid: int) -> bool:
