@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiframe.app.attempts.agent_run import LINE_LIMIT, Lines
+from aiframe.app.attempts.heard import LINE_LIMIT, Lines
 from aiframe.app.attempts.results import Kept, Result, read_result, write_result
 from aiframe.app.project.outbox import debt_for, has_debts, settle_debts
 from aiframe.app.project.site import Site, open_site

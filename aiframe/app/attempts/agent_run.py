@@ -8,9 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec import Struct
 from msgspec.structs import replace
 
+from aiframe.app.attempts.heard import Heard
 from aiframe.app.attempts.playing import check_agent_tells_cost
 from aiframe.app.attempts.spending import Meter
 from aiframe.app.attempts.underway import works_in_container
@@ -21,10 +22,10 @@ from aiframe.app.protection.log_holds import hold_log
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import LockHeld, UnreadableFile
 from aiframe.core.model import Run
-from aiframe.core.ports import Agent, AgentRequest, Answer, Exit
+from aiframe.core.ports import Agent, AgentRequest, Answer, Command, Exit
 from aiframe.core.redaction import Redactor
 from aiframe.core.timing import elapsed
-from aiframe.process import STDERR_BYTES, Limits, MissingProgram, never, now, supervise
+from aiframe.process import Limits, MissingProgram, never, now, supervise
 from aiframe.store.atomic import make_folder, storage_errors, write_durable
 from aiframe.store.layout import contain
 from aiframe.workspaces.inplace import fingerprint
@@ -36,32 +37,6 @@ NOT_FOUND = 127
 """The exit code by which a shell says that there is no such program."""
 _OURS = ("agent.jsonl", "prompt.md")
 _LEFT_BYTES = 16 * 1024 * 1024
-LINE_LIMIT = 1024 * 1024
-"""Bytes of one line that a reader gets to see; the file keeps the whole line."""
-
-
-class Lines(Struct):
-    """Cuts a stream of bytes into lines of text; what exceeds the limit of a line is left out."""
-
-    take: Callable[[str], None]
-    _held: bytearray = field(default_factory=bytearray)
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes, and hand on each line that they complete."""
-        head, *rest = chunk.split(b"\n")
-        self._hold(head)
-        for piece in rest:
-            self.end()
-            self._hold(piece)
-
-    def end(self) -> None:
-        """Hand on what is held as one line."""
-        line, self._held = self._held, bytearray()
-        if line:
-            self.take(line.decode("utf-8", "replace"))
-
-    def _hold(self, piece: bytes) -> None:
-        self._held += piece[: LINE_LIMIT - len(self._held)]
 
 
 class Stop(Struct):
@@ -88,72 +63,28 @@ def run_agent(
     started is then gone.
     """
     check_agent_tells_cost(site, agent.name)
-    folder = Path(request.run_dir)
-    make_folder(folder)
-    box = _box(site, run, request, subject) if works_in_container(site) else None
-    request = box.request if box is not None else request
-    taken_up = box is not None and box.is_there
-    command = agent.command(request)
-    left = Path(request.run_dir)
-    make_folder(left)
-    if not taken_up:
-        for name, text in command.files.items():
-            write_durable(contain(left, name), text)
-    reader = agent.reader(request)
-    raw_path = folder / "agent.jsonl"
-    redactor = redactor_of(site)
-    output, errors, stderr = redactor.stream(), redactor.stream(), bytearray()
-    meter = Meter(site, run, again=taken_up)
-    if not taken_up and meter.is_over():  # others have spent what was left since this step began
+    raw_path = Path(request.run_dir) / "agent.jsonl"
+    make_folder(raw_path.parent)
+    call = _prepare(site, run, agent, request, subject)
+    reader = agent.reader(call.request)
+    meter = Meter(site, run, again=call.is_taken_up)
+    if not call.is_taken_up and meter.is_over():  # others have spent what was left since this step began
         meter.void()
         return Answer(failure=meter.failure())
-
-    def hear(line: str) -> None:
-        said = reader.feed(line)
-        log.say(said, getattr(reader, "kind", "output"))
-        if meter.take(reader.usage, reader.cost_usd):
-            log.tell("usage", **meter.told())
-
-    def should_stop() -> bool:
-        return stop() or (not reader.complete and meter.is_over())
-
-    lines = Lines(hear)
+    redactor = redactor_of(site)
     about = {"agent": agent.name, "model": request.model}
     log.tell("agent_started", **about)
     with storage_errors(raw_path, "write"), raw_path.open("ab", buffering=0) as raw:
         hold_log(site, raw_path)
-
-        def take(redacted: bytes) -> None:
-            raw.write(redacted)
-            lines.feed(redacted)
-
-        def take_error(chunk: bytes) -> None:
-            log.add_foreign(chunk)
-            stderr.extend(errors.feed(chunk))
-            del stderr[:-STDERR_BYTES]
-
+        heard = Heard(raw, reader, redactor, log, meter)
         try:
-            ended = (supervise if box is None else box.carry)(
-                command,
-                run_id=run.run_id,
-                limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
-                on_stdout=lambda chunk: take(output.feed(chunk)),
-                on_stderr=take_error,
-                beat=lambda: beat(site),
-                fingerprint=lambda: fingerprint(Path(request.workspace)),
-                complete=lambda: reader.complete,
-                should_stop=should_stop,
-                env_base=agent_environment(site, agent),
-            )
-            ended = replace(ended, stderr=(stderr + errors.end()).decode("utf-8", "replace"))
+            ended = _follow(site, run, call, heard, stop)
         except MissingProgram as error:
-            ended = Exit(NOT_FOUND, stderr=error.message)  # the agent knows how one gets it
             meter.void()
-            log.tell("agent_ended", **about, exit_code=ended.code, reason="missing", seconds=0.0)
-            return reader.finish(ended)
-        take(output.end())
-    lines.end()
-    _redact_left(left, redactor)
+            log.tell("agent_ended", **about, exit_code=NOT_FOUND, reason="missing", seconds=0.0)
+            return reader.finish(Exit(NOT_FOUND, stderr=error.message))  # the agent knows how one gets it
+        heard.end()
+    _redact_left(Path(call.request.run_dir), redactor)
     answer = reader.finish(ended)
     meter.end(answer)
     log.tell(
@@ -163,6 +94,49 @@ def run_agent(
     if ended.reason == "stopped" and not stop() and meter.over is not None:
         return replace(answer, failure=meter.failure())
     return answer
+
+
+class _Call(Struct, frozen=True):
+    """What *agent* is asked, by which *command*; in a container *box* carries it, and *request* is as it sees it.
+
+    *is_taken_up*: an earlier runner has begun it, and it may be at work.
+    """
+
+    agent: Agent
+    request: AgentRequest
+    command: Command
+    box: Box | None
+    is_taken_up: bool
+
+
+def _prepare(site: Site, run: Run, agent: Agent, request: AgentRequest, subject: str) -> _Call:
+    """Lay out what the agent reads, unless it has begun already."""
+    box = _box(site, run, request, subject) if works_in_container(site) else None
+    request = request if box is None else box.request
+    call = _Call(agent, request, agent.command(request), box, box is not None and box.is_there)
+    folder = Path(request.run_dir)
+    make_folder(folder)
+    if not call.is_taken_up:
+        for name, text in call.command.files.items():
+            write_durable(contain(folder, name), text)
+    return call
+
+
+def _follow(site: Site, run: Run, call: _Call, heard: Heard, stop: Stop) -> Exit:
+    """Start the agent, or go on with it, and hear it to its end. Raises MissingProgram, StepError, StorageError."""
+    ended = (supervise if call.box is None else call.box.carry)(
+        call.command,
+        run_id=run.run_id,
+        limits=Limits(timeout_s=time_left(run), stall_s=site.rules.stall_sec),
+        on_stdout=heard.take,
+        on_stderr=heard.take_error,
+        beat=lambda: beat(site),
+        fingerprint=lambda: fingerprint(Path(call.request.workspace)),
+        complete=lambda: heard.reader.complete,
+        should_stop=lambda: stop() or heard.is_too_dear(),
+        env_base=agent_environment(site, call.agent),
+    )
+    return replace(ended, stderr=heard.errors())
 
 
 def _box(site: Site, run: Run, request: AgentRequest, subject: str) -> Box:
