@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiframe.app.attempts.linked import host_of, read_origin
+from aiframe.app.attempts.origin import host_of, read_origin
 from aiframe.app.project.pushes import NAME, PushRecord, read_pushes, wait_after, write_pushes
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.protection.secrets import redactor_of

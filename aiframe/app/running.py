@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from aiframe.app.attempts.linked import find_landed, read_origin, wanted_base
+from aiframe.app.attempts.origin import find_landed, read_origin, wanted_base
 from aiframe.app.lanes.checks import check_settings
 from aiframe.app.project.advance import look
 from aiframe.app.project.lanes import lane_places

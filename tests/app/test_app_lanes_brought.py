@@ -16,7 +16,8 @@ from support.scripted_lanes import PLAN, does, lay, proven
 from aiframe.app.attempts.agent_run import Stop
 from aiframe.app.attempts.attempt import Attempt
 from aiframe.app.attempts.gates_doctor import prove_doctor
-from aiframe.app.attempts.linked import find_origin, standing_on
+from aiframe.app.attempts.linked import standing_on
+from aiframe.app.attempts.origin import find_origin
 from aiframe.app.attempts.placing import place_of
 from aiframe.app.attempts.turns import OthersFirst
 from aiframe.app.lanes.closing import close

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from aiframe.app.attempts.attempt import Work
 from aiframe.app.attempts.gates import GateReport
-from aiframe.app.attempts.linked import host_of
+from aiframe.app.attempts.origin import host_of
 from aiframe.core.claims import writable_paths
 from aiframe.core.patterns import matches_any
 from aiframe.workspaces.git import Repository, names

@@ -1,43 +1,34 @@
-"""Projects that work for a person's repository: which one, from which commit on, and each task in a worktree or clone.
-
-What was resolved once is kept in a record of aiframe's own, and looked at again before each attempt.
-"""
+"""The workspaces of tasks in worktrees and clones: made and put right for an attempt, landed, and removed."""
 
 from __future__ import annotations
 
-import json
 import os
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from msgspec import Struct, to_builtins
-
+from aiframe.app.attempts.origin import Origin, about_base, find_origin, host_of, open_origin, read_origin
 from aiframe.app.attempts.results import Kept
-from aiframe.app.project.observe import read_text
-from aiframe.app.project.site import Site, repo_path
-from aiframe.core.errors import AiframeError, StepError
+from aiframe.app.project.site import Site
+from aiframe.core.errors import AiframeError
 from aiframe.core.model import TaskStatus
 from aiframe.process import now
-from aiframe.store.atomic import make_folder, write_durable
-from aiframe.store.layout import Layout
+from aiframe.store.atomic import make_folder
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import Repository
-from aiframe.workspaces.git_errors import EmbeddedRepositories, GitError, again_if_killed
-from aiframe.workspaces.host import Base, check_apart, host_lock, is_branch_name, open_host, resolve_base, tip
+from aiframe.workspaces.git_errors import EmbeddedRepositories, again_if_killed
+from aiframe.workspaces.host import host_lock, tip
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.ledger import enter
 from aiframe.workspaces.linked import Linked, read_ready
 from aiframe.workspaces.moving import checkpoint_work, clear_out, follow, put_files_back
-from aiframe.workspaces.paths import claim, contained, landed_branch, safe_part, task_branch, workspaces_home
+from aiframe.workspaces.paths import contained, safe_part, task_branch, workspaces_home
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import worktree_tree
-from aiframe.workspaces.worktree import WORKTREE, Way, ensure_worktree, make_branch, remove_worktree
+from aiframe.workspaces.worktree import WORKTREE, Way, ensure_worktree, remove_worktree
 
-LANDED_REF = "refs/aiframe/landed/"
 HOME = ".home"
 """The home of agents in containers that work on no task."""
 _OVER = frozenset({TaskStatus.DONE, TaskStatus.CANCELLED})
@@ -58,135 +49,6 @@ def give_back(repo: Repository) -> None:
         from aiframe.workspaces.clone_giving import give
 
         give(repo)
-
-
-class Origin(Struct, frozen=True):
-    """What the work of a project starts from and where it goes.
-
-    *owner* is an id of the project's, *key* the name of its folder of workspaces, *repo* the repository, *wanted* the
-    base as PROJECT.yaml has it, *base* its full name (empty: a mere commit) and *commit* what it was at first. *family*
-    is the key of the project whose lane this is: what lands from there lands for all of its tasks.
-    """
-
-    owner: str
-    key: str
-    repo: str
-    wanted: str
-    base: str
-    commit: str
-    target: str
-    family: str = ""
-
-    @property
-    def landed_ref(self) -> str:
-        """The ref that keeps what landed last, whatever becomes of the target."""
-        return LANDED_REF + (self.family or self.key)
-
-    def still_holds(self, host: Repository, wanted: str) -> bool:
-        """Whether the base need not be looked up anew: *host* and what is *wanted* are the same, and it is there."""
-        same = (self.repo, self.wanted) == (os.fspath(host.common_dir), wanted)
-        return same and host.commit_of(self.commit) is not None
-
-
-def open_origin(site: Site) -> tuple[Repository, Origin]:
-    """The repository that the project works for, looked at anew, with its target branch there. Raises StepError."""
-    host, origin = find_origin(site)
-    start = host.commit_of(origin.landed_ref) or origin.commit
-    make_branch(host, origin.target, start, now().wall)
-    return host, origin
-
-
-def find_origin(site: Site) -> tuple[Repository, Origin]:
-    """The repository that the project works for, with what is recorded of it; nothing in it is touched.
-
-    Raises StepError for one that cannot be worked in.
-    """
-    host = host_of(site)
-    return host, _resolved(site, host, read_origin(site))
-
-
-def host_of(site: Site) -> Repository:
-    """The repository that PROJECT.yaml names. Raises StepError for one that cannot be worked in."""
-    try:
-        host = open_host(repo_path(site))
-    except AiframeError as error:
-        error.hint = f"{error.hint} (workspace.repo in PROJECT.yaml says where it is)"
-        raise
-    if host.root == site.root:
-        cure = "take `workspace` out of PROJECT.yaml: that is what kind inplace does"
-        raise StepError(f"{host.root} is the project itself", hint=cure)
-    return host
-
-
-def find_landed(site: Site) -> tuple[Repository, tuple[str, ...]]:
-    """The repository that the project works for, and the refs there that hold what landed. Raises StepError.
-
-    Nothing in it is touched, and nothing is recorded; before the first attempt there are no such refs.
-    """
-    host, record = host_of(site), read_origin(site)
-    named = (f"refs/heads/{record.target}", record.landed_ref) if record is not None else ()
-    return host, tuple(ref for ref in named if host.commit_of(ref) is not None)
-
-
-def wanted_base(site: Site, host: Repository) -> Base:
-    """The base that PROJECT.yaml names, as it is now. Raises GitError for one that is not there."""
-    try:
-        return resolve_base(host, site.settings.workspace.base)
-    except GitError as error:
-        error.hint = f"{error.hint} (workspace.base in PROJECT.yaml names it)"
-        raise
-
-
-def read_origin(site: Site) -> Origin | None:
-    """What is recorded; None before the first attempt."""
-    return _recorded(site.layout)
-
-
-def _recorded(layout: Layout) -> Origin | None:
-    try:
-        return Origin(**json.loads(layout.workspace_record.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
-    """The record as it should be; what PROJECT.yaml changed since is resolved anew, all else stays."""
-    settings, repo = site.settings.workspace, os.fspath(host.common_dir)
-    check_apart(host, workspaces_home(site.environ))
-    owner, key = _claimed(site, old)
-    if old is not None and old.still_holds(host, settings.base):
-        base = Base(old.base, old.commit)
-    else:
-        base = wanted_base(site, host)
-    target = settings.target or landed_branch(key)
-    checked_branch(target)
-    whole = _recorded(Layout(site.root.parent.parent)) if site.layout.is_lane else None
-    family = whole.key if whole is not None and (whole.repo, whole.target) == (repo, target) else ""
-    origin = Origin(owner, key, repo, settings.base, base.ref, base.commit, target, family)
-    if origin != old:
-        make_folder(site.layout.workspace_record.parent)
-        write_durable(site.layout.workspace_record, json.dumps(to_builtins(origin), indent=2) + "\n")
-    return origin
-
-
-def _claimed(site: Site, old: Origin | None) -> tuple[str, str]:
-    """The project's id and its folder of workspaces; a copy of a project gets both of its own."""
-    home, path = workspaces_home(site.environ), site.layout.workspace_owner
-    known = old.owner if old is not None else read_text(path).strip()  # killed behind the claim it finds it again
-    for owner in filter(None, (known, uuid.uuid4().hex)):
-        if owner != known:
-            make_folder(path.parent)
-            write_durable(path, owner + "\n")
-        key = claim(home, site.root.name, owner, site.root)
-        if key is not None:
-            return owner, key
-    raise StepError(f"no folder of workspaces can be had in {home}", hint="look at what is there")
-
-
-def checked_branch(name: str) -> None:
-    """Raise GitError unless *name* can be the name of a branch."""
-    if not is_branch_name(name):
-        raise GitError("check", f"{name} cannot be a branch", hint="correct workspace.target in PROJECT.yaml")
 
 
 def linked_place(site: Site, task_id: str) -> Place:
@@ -294,19 +156,6 @@ def follow_base(host: Repository, origin: Origin, date: float) -> None:
     if host.is_ancestor(at.commit, base):
         with suppress(TargetMoved, TargetBusy):  # then the next attempt does it
             land(host, origin.target, at.commit, base, date)
-
-
-def about_base(host: Repository, origin: Origin) -> str:
-    """In words, that the base has gone another way than the target, or is gone; empty where there is nothing to say."""
-    if not origin.base:
-        return ""
-    name, base = Base(origin.base, origin.commit).name, host.commit_of(origin.base)
-    at = tip(host, origin.target).commit
-    if base is None:
-        return f"{name} is gone from {host.root}; the work goes on from {origin.target}"
-    if host.is_ancestor(base, at):
-        return ""
-    return f"{name} has commits that {origin.target} has not: merge {origin.target} into {name}, and the work follows"
 
 
 def target_tip(place: Place) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aiframe.app.attempts.agent_run import Stop
-from aiframe.app.attempts.linked import find_origin
+from aiframe.app.attempts.origin import find_origin
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
 from aiframe.core.errors import AiframeError, StepError

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from aiframe.app.attempts.agent_run import Stop, beat
-from aiframe.app.attempts.linked import find_origin
+from aiframe.app.attempts.origin import find_origin
 from aiframe.app.project.site import Site
 from aiframe.core.errors import StepError
 from aiframe.core.landing import Ticket, landing_order

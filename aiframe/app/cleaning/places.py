@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from aiframe.app.attempts.leftovers import HELD
-from aiframe.app.attempts.linked import HOME, find_landed, host_of, read_origin, remove_workspace, workspaces_over
+from aiframe.app.attempts.linked import HOME, remove_workspace, workspaces_over
+from aiframe.app.attempts.origin import find_landed, host_of, read_origin
 from aiframe.app.cleaning.keeping import STEP_RUNS, Item, Known, why_task_stays
 from aiframe.app.making.new_project import left_nurseries, remove_nursery
 from aiframe.app.project.lanes import FOLDER, lane_root

@@ -20,7 +20,7 @@ import yaml
 from msgspec.structs import replace
 
 from aiframe.app import commands
-from aiframe.app.attempts.linked import find_origin
+from aiframe.app.attempts.origin import find_origin
 from aiframe.app.project.lanes import (
     LaneRecord,
     known_record,

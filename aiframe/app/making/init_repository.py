@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiframe.app.attempts.linked import find_origin
+from aiframe.app.attempts.origin import find_origin
 from aiframe.app.project.site import open_site
 from aiframe.core.errors import UsageError
 from aiframe.process import now

@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct, field, to_builtins
 
 from aiframe.app.attempts.gates_checkout import checkout_of
-from aiframe.app.attempts.linked import Origin, host_of, read_origin, repository_at
+from aiframe.app.attempts.linked import repository_at
+from aiframe.app.attempts.origin import Origin, host_of, read_origin
 from aiframe.app.project.lanes import Lane, has_lanes, read_lanes
 from aiframe.app.project.site import Site, open_site
 from aiframe.core.errors import AiframeError

@@ -86,7 +86,7 @@ def _commits(layout: Layout, environ: Mapping[str, str]) -> Mapping[str, str]:
     with suppress(AiframeError):
         site = open_site(layout.root, environ)
         if site.settings.workspace.kind != "inplace":
-            from aiframe.app.attempts.linked import find_landed
+            from aiframe.app.attempts.origin import find_landed
 
             return commits_by_run(*find_landed(site))
     with suppress(AiframeError):

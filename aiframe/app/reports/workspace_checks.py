@@ -6,7 +6,7 @@ import os
 from pathlib import PurePosixPath
 
 from aiframe.app.attempts.contained import credentials, engine_of
-from aiframe.app.attempts.linked import Origin, about_base, checked_branch, host_of, read_origin, wanted_base
+from aiframe.app.attempts.origin import Origin, about_base, checked_branch, host_of, read_origin, wanted_base
 from aiframe.app.attempts.underway import works_in_container
 from aiframe.app.making.image import NEEDED, programs_of
 from aiframe.app.project.site import Site
