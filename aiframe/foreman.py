@@ -27,7 +27,7 @@ import signal
 import sys
 import time
 
-from aiframe import guardian
+from aiframe import guardian, living
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def tag(guardian_pid: int, number: int) -> int:
 
 def read_tag(pid: int) -> int:
     """The limit by which a process is known, a zombie too; 0 where it has none."""
-    for line in guardian.read(f"/proc/{pid}/limits").splitlines():
+    for line in living.read(f"/proc/{pid}/limits").splitlines():
         if line.startswith(_TAG_LINE):
             soft = line[len(_TAG_LINE) :].split()[0]
             return int(soft) if soft.isdigit() else 0
@@ -76,7 +76,7 @@ def is_below(pid: int, guardian_pid: int) -> bool:
 
 def _wear(value: int) -> None:
     """Set the tag of this process and of all that it starts from now on."""
-    if guardian.LINUX:
+    if living.LINUX:
         soft, hard = resource.getrlimit(resource.RLIMIT_RTTIME)
         if hard == resource.RLIM_INFINITY and (soft == hard or soft >= _TAG_BASE):  # not where a person has set one
             resource.setrlimit(resource.RLIMIT_RTTIME, (value, hard))
@@ -212,7 +212,7 @@ class _Foreman:
         job = self._jobs.get(number)
         if job is not None:
             job.kill_at = min(job.kill_at, time.monotonic() + grace_s)
-            guardian.ask_to_end(self._tree(job))
+            living.ask_to_end(self._tree(job))
 
     def _kill_overdue(self) -> None:
         now = time.monotonic()
@@ -258,40 +258,40 @@ class _Foreman:
 
     def _left_by(self, job: _Job) -> set[int]:
         """Our children that belong to this command and to no other, dead ones that wait to be collected among them."""
-        if not guardian.LINUX:
+        if not living.LINUX:
             return _group(job.pid)
-        for pid in guardian.children_of(self._me) - self._leaders.keys() - self._owners.keys():
+        for pid in living.children_of(self._me) - self._leaders.keys() - self._owners.keys():
             self._owners[pid] = self._find_owners(pid)
         return {pid for pid, owners in self._owners.items() if owners <= {job.number}}
 
     def _find_owners(self, pid: int) -> set[int]:
         """The numbers of the commands to which a child of ours may belong."""
-        fields = guardian.stat_fields(pid)
+        fields = living.stat_fields(pid)
         session = int(fields[3]) if fields else 0
         worn = read_tag(pid)
         for job in self._jobs.values():
             if session == job.pid or worn == tag(self._guardian, job.number):
                 return {job.number}
-        environment = guardian.read(f"/proc/{pid}/environ").split(b"\0")
+        environment = living.read(f"/proc/{pid}/environ").split(b"\0")
         carried = {number for number in self._jobs if self._variable(number) + b"=1" in environment}
         return carried or set(self._jobs)
 
     def _tree(self, job: _Job) -> set[int]:
         """The living processes of a command."""
-        table = guardian.process_table()
+        table = living.process_table()
         roots = self._left_by(job)
         if job.pid in self._leaders:
             roots.add(job.pid)
-        return (roots & table.keys()) | guardian.below(table, roots)
+        return (roots & table.keys()) | living.below(table, roots)
 
     def _end_tree(self, job: _Job) -> None:
         def collect(_: set[int]) -> bool:
             self._collect()
             left = self._left_by(job)
-            guardian.signal_all(left, signal.SIGKILL)  # also what is too short-lived for a table
+            living.signal_all(left, signal.SIGKILL)  # also what is too short-lived for a table
             return bool(left) or job.pid in self._leaders
 
-        guardian.end_all(lambda: self._tree(job), within_s=guardian.END_WITHIN_S, collect=collect)
+        living.end_all(lambda: self._tree(job), within_s=living.END_WITHIN_S, collect=collect)
 
 
 def _group(leader: int) -> set[int]:
@@ -300,7 +300,7 @@ def _group(leader: int) -> set[int]:
         os.killpg(leader, 0)
     except OSError:
         return set()  # nobody, or nothing but zombies
-    return {pid for pid, entry in guardian.process_table().items() if entry.group == leader}
+    return {pid for pid, entry in living.process_table().items() if entry.group == leader}
 
 
 def _complain(output: int, program: bytes, error: Exception) -> None:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Collection, Mapping
 
-from aiframe import foreman, guardian
+from aiframe import foreman, guardian, living
 from aiframe.process.identity import ProcessId, collect_spawned, start_time
 
 _PREFIX = "AIFRAME_RUN_"
@@ -45,7 +45,7 @@ def carriers(run_id: str) -> list[ProcessId]:
 
 def carrying(name: str) -> set[int]:
     """The ids of the living processes that were started with the variable *name*."""
-    return guardian.carrying(name) if guardian.HAS_PROC else carrying_from_psutil(name)
+    return living.carrying(name) if living.HAS_PROC else carrying_from_psutil(name)
 
 
 def carrying_from_psutil(name: str) -> set[int]:
@@ -71,13 +71,13 @@ def reap(run_id: str, *, spare: Collection[int] = (), term_grace_s: float = 2) -
 
     def find() -> set[int]:
         found = carrying(name) - spared
-        return (found | guardian.below(guardian.process_table(), found)) - spared if found else found
+        return (found | living.below(living.process_table(), found)) - spared if found else found
 
     asked = find()
-    guardian.ask_to_end(asked)
+    living.ask_to_end(asked)
     deadline = time.monotonic() + term_grace_s
     while find() and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-    killed = guardian.end_all(find, within_s=guardian.END_WITHIN_S, collect=lambda _: False)
+    killed = living.end_all(find, within_s=living.END_WITHIN_S, collect=lambda _: False)
     collect_spawned()
     return len((asked | killed) - find())

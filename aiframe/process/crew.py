@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 
 from msgspec import Struct
 
-from aiframe import foreman, guardian
+from aiframe import foreman, living
 from aiframe.core.ports import Command
 from aiframe.process.cookies import cookie, outer_cookies
 from aiframe.process.pump import Pump
@@ -22,7 +22,7 @@ from aiframe.process.start import check_folder, find_program
 from aiframe.process.supervision import STOOD_STILL_S
 from aiframe.process.tree import Tree
 
-PATIENCE_S = 3 * guardian.END_WITHIN_S
+PATIENCE_S = 3 * living.END_WITHIN_S
 """How long the foreman may not listen, or not tell the end of a command that it had to kill; then it is stuck."""
 _ENDED = re.compile(rb"ended (\d+) (\d+) ([\d.]+)\n")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from aiframe import guardian
+from aiframe import living
 from aiframe.core.model import Moment, Runner
 
 _SAME_START_S = 0.005  # half of what the kernel counts in
@@ -68,9 +68,9 @@ def is_there(pid: int) -> bool:
 
 def start_time(pid: int) -> float | None:
     """When a living process started; None for one that is dead, a zombie included."""
-    if not guardian.HAS_PROC:
+    if not living.HAS_PROC:
         return start_time_from_psutil(pid)
-    fields = guardian.stat_fields(pid)
+    fields = living.stat_fields(pid)
     if fields is None or fields[0] in (b"Z", b"X"):
         return None
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from aiframe import guardian
+from aiframe import living
 from aiframe.core.errors import StepError
 from aiframe.process.identity import collect_spawned, remember_spawned
 from aiframe.process.pump import Pump
@@ -193,8 +193,8 @@ def _end_session(child: subprocess.Popen[bytes]) -> None:
         return
 
     def find() -> set[int]:
-        table = guardian.process_table()
+        table = living.process_table()
         session = {pid for pid, entry in table.items() if child.pid in (pid, entry.group, entry.session)}
-        return session | guardian.below(table, session)
+        return session | living.below(table, session)
 
-    guardian.end_all(find, within_s=guardian.END_WITHIN_S, collect=lambda _: child.poll() is None)
+    living.end_all(find, within_s=living.END_WITHIN_S, collect=lambda _: child.poll() is None)

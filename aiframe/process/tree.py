@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Self
 
-from aiframe import guardian
+from aiframe import guardian, living
 from aiframe.core.ports import Command
 from aiframe.process.cookies import carrying
 from aiframe.process.guarding import start_guardian
 from aiframe.process.pump import Pump
 from aiframe.process.start import not_started, wait_within
 
-PATIENCE_S = guardian.END_WITHIN_S + 1.0
+PATIENCE_S = living.END_WITHIN_S + 1.0
 """How long a guardian may take to end its tree before this process does it instead."""
 
 _AFTER_WORD_S = 1.0
@@ -121,16 +121,16 @@ class Tree:
         """Do a dead guardian's work: its orphans have become children of this process."""
 
         def find() -> set[int]:
-            table = guardian.process_table()
-            ours = guardian.below(table, [os.getpid()]) - self._earlier - guardian.below(table, self._earlier)
+            table = living.process_table()
+            ours = living.below(table, [os.getpid()]) - self._earlier - living.below(table, self._earlier)
             if self._is_ours is not None:
                 ours = {pid for pid in ours if self._is_ours(pid, self._guardian.pid)}
             return (ours | carrying(self._cookie)) - {os.getpid()}
 
-        guardian.end_all(find, within_s=guardian.END_WITHIN_S, collect=_collect)
+        living.end_all(find, within_s=living.END_WITHIN_S, collect=_collect)
         if self._is_ours is not None:  # those that were dead before
             me = os.getpid()
-            _collect({pid for pid in guardian.children_of(me) if self._is_ours(pid, self._guardian.pid)})
+            _collect({pid for pid in living.children_of(me) if self._is_ours(pid, self._guardian.pid)})
 
 
 def _children() -> set[int]:
@@ -142,7 +142,7 @@ def _children() -> set[int]:
                 found.update(map(int, file.read().split()))
     except OSError:
         me = os.getpid()
-        return {pid for pid, entry in guardian.process_table().items() if entry.parent == me}
+        return {pid for pid, entry in living.process_table().items() if entry.parent == me}
     return found
 
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from support.crews import Bench, alive, eventually, pid_in, python, sleeper
 
 import aiframe
-from aiframe import guardian
+from aiframe import living
 from aiframe.process import Crew, carriers, reap
 
-pytestmark = pytest.mark.skipif(not guardian.LINUX, reason="orphans come back to a foreman on Linux only")
+pytestmark = pytest.mark.skipif(not living.LINUX, reason="orphans come back to a foreman on Linux only")
 
 ENV = {"PATH": os.environ["PATH"]}
 SOURCE = Path(aiframe.__file__).parents[1]
@@ -228,7 +228,7 @@ class Chiefs:
     """The process ids of a holder, its guardian and its foreman."""
 
     def __init__(self, holder: int) -> None:
-        table = guardian.process_table()
+        table = living.process_table()
         self.holder = holder
         self.guardian = next(pid for pid, entry in table.items() if entry.parent == holder)
         self.foreman = next(pid for pid, entry in table.items() if entry.parent == self.guardian)
@@ -263,26 +263,26 @@ def hold(tmp_path: Path) -> Iterator[Callable[..., Held]]:
 def test_nothing_outlives_the_chiefs(hold: Callable[..., Held], tmp_path: Path, victim: str, stopped: bool) -> None:
     process, chiefs, files = hold(*WAYS)
     if stopped:
-        guardian.signal_all([pid_in(file) for file in files], signal.SIGSTOP)
+        living.signal_all([pid_in(file) for file in files], signal.SIGSTOP)
     os.kill(getattr(chiefs, victim), signal.SIGKILL)
     if victim != "holder":
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert out == b"{}\n"  # nobody knows how they would have ended
     assert eventually(lambda: alive(*files) == [])
-    assert eventually(lambda: not guardian.process_table().keys() & {chiefs.guardian, chiefs.foreman})
+    assert eventually(lambda: not living.process_table().keys() & {chiefs.guardian, chiefs.foreman})
     assert carriers(str(tmp_path)) == []
 
 
 def test_all_chiefs_killed_at_once_reap_finds_what_they_leave(hold: Callable[..., Held], tmp_path: Path) -> None:
     process, chiefs, files = hold(*WAYS)
     os.kill(chiefs.holder, signal.SIGSTOP)  # so that it does not see what happens to the guardian
-    guardian.signal_all((chiefs.guardian, chiefs.foreman, chiefs.holder), signal.SIGKILL)
+    living.signal_all((chiefs.guardian, chiefs.foreman, chiefs.holder), signal.SIGKILL)
     process.wait()
     assert any(name.endswith("leader") for name in alive(*files))
     reap(str(tmp_path))
     left = alive(*files)
-    guardian.signal_all([pid_in(tmp_path / name) for name in left], signal.SIGKILL)
+    living.signal_all([pid_in(tmp_path / name) for name in left], signal.SIGKILL)
     assert left == ["bare", "bare daemon"]  # orphans without a cookie: only a chief finds them
 
 
@@ -297,11 +297,11 @@ def test_a_stopped_foreman_and_a_killed_holder(hold: Callable[..., Held]) -> Non
 def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) -> None:
     """What its holder has started besides lives on, an other crew and a plain child with children."""
     files = [tmp_path / "mine", tmp_path / "other"]
-    before = guardian.process_table().keys()
+    before = living.process_table().keys()
     with Crew(f"{tmp_path}-lost", cwd=tmp_path, env_base=ENV) as lost:
         Bench(lost, tmp_path).run("first", "true", "x")
-        children = guardian.children_of(os.getpid())
-        table = guardian.process_table()
+        children = living.children_of(os.getpid())
+        table = living.process_table()
         its_guardian = next(pid for pid in table.keys() - before if table[pid].parent == os.getpid())
         its_foreman = next(pid for pid, entry in table.items() if entry.parent == its_guardian)
         with (
@@ -330,7 +330,7 @@ def test_a_lost_crew_says_so_and_harms_nobody_else(tmp_path: Path, victim: str) 
             kept.stop("other")
             other.until(lambda: other.ended)
             assert other.ended["other"].code == -15
-        assert guardian.children_of(os.getpid()) == children - {its_guardian}  # no dead ones either
+        assert living.children_of(os.getpid()) == children - {its_guardian}  # no dead ones either
 
 
 def test_a_foreman_that_does_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,12 +369,12 @@ with Crew({str(tmp_path)!r}, cwd=Path.cwd(), env_base={ENV!r}) as them:
         (sys.executable, "-c", script), cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
     ) as holder:
         assert eventually((tmp_path / "asked").exists)
-        everything = {holder.pid} | guardian.below(guardian.process_table(), [holder.pid])
-        guardian.signal_all(everything, signal.SIGSTOP)
+        everything = {holder.pid} | living.below(living.process_table(), [holder.pid])
+        living.signal_all(everything, signal.SIGSTOP)
         time.sleep(6)
         holder.send_signal(signal.SIGCONT)  # the first to go on, so that it finds nothing told
         time.sleep(0.5)
-        guardian.signal_all(everything, signal.SIGCONT)
+        living.signal_all(everything, signal.SIGCONT)
         assert holder.communicate(timeout=60)[0].decode() == "[('it', -9)] False\n"
 
 
@@ -387,7 +387,7 @@ def test_a_crew_within_a_command_of_a_crew(bench: Bench, tmp_path: Path) -> None
     bench.until(lambda: len(alive(*files)) == len(files))
     chiefs = Chiefs(pid_in(tmp_path / "holder"))
     os.kill(chiefs.holder, signal.SIGSTOP)  # so that it does not see what happens to the guardian
-    guardian.signal_all((chiefs.guardian, chiefs.foreman, chiefs.holder), signal.SIGKILL)
+    living.signal_all((chiefs.guardian, chiefs.foreman, chiefs.holder), signal.SIGKILL)
     bench.until(lambda: bench.ended)
     assert bench.ended["it"].code == -9
     bare = [tmp_path / way for way in WAYS if way.startswith("bare")]

@@ -16,11 +16,11 @@ import pytest
 from support.crews import eventually
 
 import aiframe
-from aiframe import guardian
+from aiframe import living
 from aiframe.core.ports import Command, Exit
 from aiframe.process import Limits, carriers, cookie, reap, supervise
 
-pytestmark = pytest.mark.skipif(not guardian.LINUX, reason="orphans come back to a guardian on Linux only")
+pytestmark = pytest.mark.skipif(not living.LINUX, reason="orphans come back to a guardian on Linux only")
 
 PATH = {"PATH": os.environ["PATH"]}
 SOURCE = Path(aiframe.__file__).parents[1]
@@ -90,7 +90,7 @@ def pid_of(folder: Path, name: str) -> int:
 
 def alive(folder: Path) -> list[str]:
     """The names of the agent's processes that are alive."""
-    table = guardian.process_table()
+    table = living.process_table()
     return [name for name in NAMES if pid_of(folder, name) in table]
 
 
@@ -121,7 +121,7 @@ def runner(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[
 
 def guardian_of(runner_pid: int) -> int:
     """The id of the guardian that a runner has started."""
-    return next(pid for pid, entry in guardian.process_table().items() if entry.parent == runner_pid)
+    return next(pid for pid, entry in living.process_table().items() if entry.parent == runner_pid)
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,10 @@ for n in range(100000):
 def test_a_child_of_the_callers_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(("sh", "-c", "sleep 60 & wait")) as mine:
         run(*agent("os.kill(os.getppid(), 9); time.sleep(60)"), cwd=tmp_path)
-        table = guardian.process_table()
-        tree = {mine.pid} | guardian.below(table, [mine.pid])
+        table = living.process_table()
+        tree = {mine.pid} | living.below(table, [mine.pid])
         still_there = len(tree & table.keys())
-        guardian.signal_all(tree, signal.SIGKILL)
+        living.signal_all(tree, signal.SIGKILL)
     assert still_there == 2
 
 
@@ -216,7 +216,7 @@ def test_nothing_outlives_the_runner(tmp_path: Path, runner: Callable[..., subpr
     process.kill()
     process.wait()
     assert eventually(lambda: alive(tmp_path) == [], within_s=3)
-    assert eventually(lambda: watcher not in guardian.process_table())
+    assert eventually(lambda: watcher not in living.process_table())
     assert carriers(str(tmp_path)) == []
 
 
@@ -242,7 +242,7 @@ def test_a_stopped_guardian_is_reaped(tmp_path: Path, runner: Callable[..., subp
     process.wait()
     assert alive(tmp_path) == list(NAMES)
     assert reap(str(tmp_path), term_grace_s=0.5) >= 4  # who asks it to end wakes it up, and then it ends all the others
-    assert eventually(lambda: watcher not in guardian.process_table())
+    assert eventually(lambda: watcher not in living.process_table())
     assert alive(tmp_path) == []
 
 
@@ -267,17 +267,17 @@ def test_both_killed_the_agent_dies_and_reap_finds_the_rest(
     assert alive(tmp_path) == ["child", "session", "bare", "daemon"]
     assert reap(str(tmp_path)) == 2
     assert alive(tmp_path) == ["bare", "daemon"]  # orphans without a cookie: only a guardian, or a runner, finds them
-    guardian.signal_all([pid_of(tmp_path, name) for name in ("bare", "daemon")], signal.SIGKILL)
+    living.signal_all([pid_of(tmp_path, name) for name in ("bare", "daemon")], signal.SIGKILL)
 
 
 def test_a_machine_that_stands_still_is_no_timeout(
     tmp_path: Path, runner: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     process = runner(*agent("time.sleep(2); sys.exit(0)"), seconds=5)
-    everything = {process.pid} | guardian.below(guardian.process_table(), [process.pid])
-    guardian.signal_all(everything, signal.SIGSTOP)
+    everything = {process.pid} | living.below(living.process_table(), [process.pid])
+    living.signal_all(everything, signal.SIGSTOP)
     time.sleep(6)
-    guardian.signal_all(everything, signal.SIGCONT)
+    living.signal_all(everything, signal.SIGCONT)
     assert process.wait(20) == 0
     assert json.loads((tmp_path / "ended").read_text()) == [0, "exit"]
 
@@ -318,7 +318,7 @@ def test_reap(tmp_path: Path, trap: str, code: int) -> None:
                 process.kill()
     assert endings == ([None, None], code)
     assert left == [spared.pid]
-    assert pid_of(tmp_path, "bare") not in guardian.process_table()
+    assert pid_of(tmp_path, "bare") not in living.process_table()
 
 
 def test_nothing_to_reap(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from aiframe import guardian
+from aiframe import living
 from aiframe.core.ports import Command
 from aiframe.process import Crew, Ended
 
@@ -66,7 +66,7 @@ def pid_in(file: Path) -> int:
 
 def alive(*files: Path) -> list[str]:
     """The names of those *files* whose process lives."""
-    table = guardian.process_table()
+    table = living.process_table()
     return [file.name for file in files if pid_in(file) in table]
 
 

@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 from support.crews import eventually
 
-from aiframe import guardian
+from aiframe import living
 from aiframe.core.errors import AiframeError
 from aiframe.core.ports import Command, Exit
 from aiframe.process import (
@@ -61,7 +61,7 @@ def python(code: str) -> tuple[str, ...]:
 
 def dead(pid: int) -> bool:
     """Whether no process, or only a zombie, has this id."""
-    return pid not in guardian.process_table()
+    return pid not in living.process_table()
 
 
 # How a command ends
@@ -169,7 +169,7 @@ def test_input_that_is_read_in_part_does_not_hold_up_the_limits(tmp_path: Path) 
 FILLS_ITS_PIPE = "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20); os.write(1, bytes(1 << 20))"
 
 
-@pytest.mark.skipif(not guardian.LINUX, reason="only Linux has pipes of another size")
+@pytest.mark.skipif(not living.LINUX, reason="only Linux has pipes of another size")
 def test_what_a_command_printed_last_is_not_lost(tmp_path: Path) -> None:
     sizes: list[int] = []
 
@@ -303,7 +303,7 @@ def test_a_callback_that_fails_ends_the_tree_first(tmp_path: Path, callback: str
     failing: dict[str, Any] = {callback: full_disk}
     with pytest.raises(OSError, match="No space left"):
         run("sh", "-c", script, cwd=tmp_path, limits=limits, **failing)
-    assert guardian.carrying(cookie(str(tmp_path))) == set()
+    assert living.carrying(cookie(str(tmp_path))) == set()
 
 
 # Short commands
@@ -365,7 +365,7 @@ print(os.getpid(), os.getsid(0), file=sys.stderr)"""
 
 def test_a_spawned_runner_leaves_no_zombie(tmp_path: Path) -> None:
     pid = spawn_runner(("sleep", "0.1"), cwd=tmp_path, env=PATH, keep_fds=[], log=tmp_path / "log")
-    fields = guardian.stat_fields(pid)
+    fields = living.stat_fields(pid)
     assert fields is not None
     runner = replace(this_process(), pid=pid, started=int(fields[19]) / os.sysconf("SC_CLK_TCK"))
     assert is_alive(runner)
@@ -400,7 +400,7 @@ def test_is_alive(change: dict[str, Any], alive: bool) -> None:
 
 def test_a_zombie_is_not_alive() -> None:
     with subprocess.Popen(("sleep", "60")) as child:
-        fields = guardian.stat_fields(child.pid)
+        fields = living.stat_fields(child.pid)
         assert fields is not None
         runner = replace(this_process(), pid=child.pid, started=int(fields[19]) / os.sysconf("SC_CLK_TCK"))
         assert is_alive(runner)
@@ -415,19 +415,19 @@ def test_a_zombie_is_not_alive() -> None:
 def test_the_process_table_of_ps_agrees() -> None:
     with subprocess.Popen(("sleep", "60"), start_new_session=True) as child, subprocess.Popen(("true",)) as zombie:
         os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        tables = guardian.process_table(), guardian.table_from_ps()
+        tables = living.process_table(), living.table_from_ps()
         rows = [(table[child.pid].parent, table[child.pid].group) for table in tables]
         child.kill()
         assert rows == [(os.getpid(), child.pid)] * 2
         assert [zombie.pid in table for table in tables] == [False, False]
 
 
-@pytest.mark.skipif(not guardian.LINUX, reason="the kernel lists children on Linux only")
+@pytest.mark.skipif(not living.LINUX, reason="the kernel lists children on Linux only")
 def test_the_children_in_a_table_are_those_that_the_kernel_lists() -> None:
     with subprocess.Popen(("sleep", "60")) as child, subprocess.Popen(("true",)) as zombie:
         os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-        me, table = os.getpid(), guardian.process_table()
-        found = guardian.children_of(me), guardian.children_in(table, me)
+        me, table = os.getpid(), living.process_table()
+        found = living.children_of(me), living.children_in(table, me)
         child.kill()
         assert {child.pid, zombie.pid} <= found[0]
         assert child.pid in found[1]
@@ -438,7 +438,7 @@ def test_the_children_in_a_table_are_those_that_the_kernel_lists() -> None:
 def test_psutil_agrees() -> None:
     name = cookie(f"psutil-{os.getpid()}")
     with subprocess.Popen(("sleep", "60"), env={**os.environ, name: "1"}) as child:
-        assert carrying_from_psutil(name) == guardian.carrying(name) == {child.pid}
+        assert carrying_from_psutil(name) == living.carrying(name) == {child.pid}
         assert start_time_from_psutil(child.pid) is not None
         child.kill()
         assert eventually(lambda: start_time_from_psutil(child.pid) is None)

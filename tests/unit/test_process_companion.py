@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aiframe import guardian
+from aiframe import living
 from aiframe.process import MissingProgram
 from aiframe.process.companion import Companion
 
@@ -66,7 +66,7 @@ def test_one_that_does_not_want_to_go() -> None:
     assert listen(stubborn, 6) == b"ready\n"
     assert os.getsid(stubborn.pid) == stubborn.pid  # no Ctrl-C reaches it
     assert stubborn.close() == -9
-    assert stubborn.pid not in guardian.process_table()
+    assert stubborn.pid not in living.process_table()
 
 
 def test_it_hears_of_our_end_whatever_else_we_have_started(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from support.crews import Bench, eventually, python
 
-from aiframe import guardian
+from aiframe import living
 from aiframe.core.errors import AiframeError
 from aiframe.core.ports import Command
 from aiframe.process import Crew, MissingFolder, MissingProgram, carriers, cookie
 
 ENV = {"PATH": os.environ["PATH"], "BASE": "base", "BOTH": "base"}
-needs_proc = pytest.mark.skipif(not guardian.HAS_PROC, reason="looks into /proc")
+needs_proc = pytest.mark.skipif(not living.HAS_PROC, reason="looks into /proc")
 
 # Prints a million bytes that depend on its argument, in lines, in pieces of all sizes, to both streams in turn.
 PRINTER = """
@@ -186,7 +186,7 @@ def test_output_comes_while_the_command_runs_in_small_pieces(bench: Bench) -> No
     assert sum(map(len, pieces)) == 1_000_001
 
 
-@pytest.mark.skipif(not guardian.LINUX, reason="pipes can be made longer on Linux only")
+@pytest.mark.skipif(not living.LINUX, reason="pipes can be made longer on Linux only")
 def test_what_is_in_a_long_pipe_at_the_end_is_not_lost(bench: Bench) -> None:
     write = "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20); os.write(1, b'x' * (1 << 20)); os.mkdir('done')"
     bench.start("it", *python(write))
@@ -282,7 +282,7 @@ def test_three_hundred_commands_leave_nothing_open(bench: Bench) -> None:
     def open_here() -> int:
         return len(os.listdir("/dev/fd"))
 
-    foreman_has = "ls /proc/$PPID/fd | wc -l" if guardian.HAS_PROC else "echo 0"
+    foreman_has = "ls /proc/$PPID/fd | wc -l" if living.HAS_PROC else "echo 0"
     before = open_here(), bench.run("first", foreman_has)
     for number in range(300):
         bench.start(str(number), f"echo {number}; exit {number % 200}")
