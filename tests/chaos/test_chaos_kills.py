@@ -22,9 +22,12 @@ from support.chaos import (
     ground,
     kill,
     one_task_plan,
+    processes,
     reached,
+    remains,
     rest,
     start_runner,
+    wait_until,
 )
 from support.needs import needs
 
@@ -91,6 +94,23 @@ def fire(site: Ground, rng: random.Random, victims: list[str]) -> list[str]:
 def settle(tick: subprocess.Popen[bytes]) -> None:
     """Wait for a tick that goes on."""
     tick.wait(60)
+
+
+A_JOB = "version: 1\ntasks:\n  - {id: J1, title: Waits, steps: ['test -e ../../../go || sleep $CHAOS_NAP']}\n"
+
+
+@pytest.mark.parametrize("victim", ["guardian", "foreman", "runner+guardian+foreman"])
+def test_the_processes_of_a_job_are_known_by_what_they_are_and_none_of_them_stays(tmp_path: Path, victim: str) -> None:
+    with ground(tmp_path, state={"state": "DEV_READY"}, plan=A_JOB) as site:
+        tick = site.start_tick()
+        chain = ["runner", "guardian", "foreman", "job", "tool"]
+        wait_until(lambda: [p.kind for p in processes(site) if p.kind != "tick"] == chain, 20, "a job at work")
+        (site.root / "go").touch()
+        assert kill(site, victim, patience_s=5)
+        settle(tick)
+        assert rest(site) == []
+        assert remains(site) == []
+        assert reached(site).statuses == {"J1": TaskStatus.DONE}
 
 
 EVENTS = {"rename": "os.rename", "unlink": "os.remove"}

@@ -168,7 +168,7 @@ class Process:
     has_cookie: bool
 
 
-KINDS = ("tick", "runner", "guardian", "agent", "tool", "verify", "git")
+KINDS = ("tick", "runner", "guardian", "foreman", "job", "agent", "tool", "verify", "git")
 
 
 def processes(ground: Ground) -> list[Process]:
@@ -263,15 +263,24 @@ def _told(pid: int) -> tuple[bytes, int] | None:
     return None
 
 
+def _runs(argv: tuple[str, ...], program: str) -> bool:
+    """Whether it is an interpreter of its own for a *program* of aiframe's, which is no copy of another process."""
+    return len(argv) > 4 and argv[3] == "-c" and f"aiframe.{program} " in argv[4]
+
+
 def _kind(argv: tuple[str, ...], parent: Process | None) -> str:
     above = parent.kind if parent else ""
     if "aiframe.app.runner" in argv:
         return "runner"
-    if argv[:1] == ("aiframe.guardian",) or (len(argv) > 4 and argv[3] == "-c" and "guardian" in argv[4]):
+    if argv[:1] == ("aiframe.guardian",) or _runs(argv, "guardian"):
         return "guardian"
+    if _runs(argv, "foreman"):  # so does its guardian, of which it is a copy
+        return "foreman" if above == "guardian" else "guardian"
+    if above == "foreman":
+        return "job"
     if above == "guardian":
         return "agent" if any(word.startswith("--workspace=") for word in argv) else "verify"
-    if above == "agent":
+    if above in ("agent", "job"):
         return "tool"
     if above == "runner" and argv and argv[0].endswith("git"):
         return "git"
