@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LANGUAGES = ("en", "zh")
-
 PANEL = (
     "project", "state", "role", "runtime", "timeout", "heartbeat", "tasks", "lane", "target", "spent", "quota",
     "diagnosis", "error", "waits", "to_do", "clash", "problem", "log",

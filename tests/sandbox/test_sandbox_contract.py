@@ -21,8 +21,6 @@ from aiframe.sandbox.bubblewrap import Bubblewrap
 from aiframe.sandbox.choose import SandboxMissing, choose
 from aiframe.sandbox.limits import MIB, described, limiting_words
 
-Make = Callable[[], Sandbox]
-
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
