@@ -47,7 +47,7 @@ def events_from(layout: Layout, start_offset: int = 0) -> Iterator[tuple[int, Ev
 
     A last line without its end is left for the next time. Raises StorageError.
     """
-    once = _Once()
+    once = Once()
     with storage_errors(layout.events, "read"):
         try:
             file = layout.events.open("rb")
@@ -63,7 +63,7 @@ def events_from(layout: Layout, start_offset: int = 0) -> Iterator[tuple[int, Ev
 
 def last_events(layout: Layout, n: int) -> list[Event]:
     """The last *n* events, the oldest first, read from the end in bounded memory. Raises StorageError."""
-    once = _Once()
+    once = Once()
     found: deque[Event] = deque()
     with storage_errors(layout.events, "read"):
         try:
@@ -116,16 +116,17 @@ def _opened(path: Path) -> Iterator[BinaryIO | None]:
         yield file if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
-class _Once:
+class Once:
     """Tells the first of equal keyed events from its repetitions, which stand close together."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
-    def is_new(self, event: Event) -> bool:
+    def is_new(self, event: Event, place: str = "") -> bool:
+        """Whether no event with its key was asked about before; one of no run is known by its *place*, if any."""
         if not event.get("key"):
             return True
-        name = (str(event.get("run_id")), str(event.get("kind")), str(event["key"]))
+        name = (str(event.get("run_id") or place), str(event.get("kind")), str(event["key"]))
         if name in self._seen:
             return False
         self._seen[name] = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from aiframe.app.project.steplog import plain
 from aiframe.core.errors import UnreadableFile, UsageError
 from aiframe.store.atomic import storage_errors
 from aiframe.store.control import read_control
-from aiframe.store.journal import Event, events_from
+from aiframe.store.journal import Event, Once, events_from
 from aiframe.store.layout import Layout, is_safe_name
 from aiframe.store.locks import is_run_locked
 
@@ -28,7 +27,6 @@ _POLL_S = 0.02
 _PREFIX, _SUFFIX = "tick-", ".log"
 _CHUNK = 64 * 1024
 _TAIL = 256 * 1024
-_REMEMBERED = 4096
 _SETTLED_NS = 1_000_000_000
 """A folder that changed longer ago than this cannot change again without its time of change telling."""
 
@@ -258,7 +256,7 @@ class NewEvents:
     def __init__(self, layout: Layout, *, from_start: bool = False) -> None:
         self._layout = layout
         self._offset = 0 if from_start else self._size()
-        self._told: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._once = Once()
 
     def take(self) -> Iterator[Event]:
         """The new ones, the oldest first. One size is looked at where there are none."""
@@ -269,7 +267,7 @@ class NewEvents:
             return
         for offset, event in events_from(self._layout, self._offset):
             self._offset = offset
-            if self._is_new(event):
+            if self._once.is_new(event):
                 yield event
 
     def _size(self) -> int:
@@ -277,18 +275,6 @@ class NewEvents:
             return os.stat(self._layout.events).st_size
         except OSError:
             return 0
-
-    def _is_new(self, event: Event) -> bool:
-        """Whether it was not told before: the replay of a settle writes an event again."""
-        if not event.get("key"):
-            return True
-        name = (str(event.get("run_id")), str(event.get("kind")), str(event["key"]))
-        if name in self._told:
-            return False
-        self._told[name] = None
-        if len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
-        return True
 
 
 def follow_events(

@@ -11,7 +11,6 @@ import heapq
 import json
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -24,7 +23,7 @@ from aiframe.app.project import steplines, telling
 from aiframe.app.project.lanes import lane_places, read_record
 from aiframe.app.reports.follow import logged_runs
 from aiframe.core.errors import AiframeError, UsageError
-from aiframe.store.journal import raw_lines, raw_lines_backwards
+from aiframe.store.journal import Once, raw_lines, raw_lines_backwards
 from aiframe.store.layout import Layout, is_safe_name
 from aiframe.store.tasks_file import load_tasks
 
@@ -32,7 +31,6 @@ KINDS = (*telling.KINDS, *steplines.KINDS)
 """What may be told in a line."""
 
 _TS = re.compile(rb'\{"ts":(\d{1,12}(?:\.\d{1,9})?)[,}]')
-_REMEMBERED = 4096
 _TAIL = 1024 * 1024
 _SHOWN = 20
 
@@ -192,7 +190,7 @@ def _merged(found: Iterable[Part], wanted: Wanted, *, backwards: bool) -> Iterat
             _push(heap, number, _lines(part, wanted, backwards=backwards), sign)
         if heap:
             _, number, told, others = heapq.heappop(heap)
-            if once.is_new(told):
+            if once.is_new(told.line, str(told.place)):
                 yield told
             _push(heap, number, others, sign)
 
@@ -238,27 +236,6 @@ def told_of(raw: bytes, place: Path, task: str, wanted: Wanted) -> Told | None:
 def _number(value: object) -> float:
     """*value* where it is a number; else 0."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
-
-
-class Once:
-    """Tells the first of equal keyed lines from its repetitions: a replay, or a lane that was handed over meanwhile."""
-
-    def __init__(self) -> None:
-        self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-
-    def is_new(self, told: Told) -> bool:
-        """Whether no line with its key was asked about before."""
-        key = told.line.get("key")
-        if not key:
-            return True
-        run_id = told.line.get("run_id")
-        name = (str(run_id or told.place), str(told.line.get("kind")), str(key))
-        if name in self._seen:
-            return False
-        self._seen[name] = None
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
-        return True
 
 
 # What there is --------------------------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from typing import TypeAlias
 from aiframe.app.project.lanes import has_lanes, is_at_work
 from aiframe.app.project.site import open_site
 from aiframe.app.reports.explaining import explain_now
-from aiframe.app.reports.logbook import Once, Told, Wanted, places, run_logs, told_of, whole_end
+from aiframe.app.reports.logbook import Told, Wanted, places, run_logs, told_of, whole_end
 from aiframe.core.errors import AiframeError
-from aiframe.store.journal import raw_lines
+from aiframe.store.journal import Once, raw_lines
 from aiframe.store.layout import Layout
 
 Identity: TypeAlias = tuple[int, int]
@@ -48,12 +48,14 @@ class News:
 
     def known(self, told: Told) -> None:
         """*told* was shown already."""
-        self._once.is_new(told)
+        self._once.is_new(told.line, str(told.place))
 
     def take(self) -> list[Told]:
         """The new ones, the oldest first; where more have come than are held at once, the next look has the rest."""
         fresh = [told for path, place, task in self._files() for told in self._more(path, place, task)]
-        return [told for told in sorted(fresh, key=lambda told: told.at) if self._once.is_new(told)]
+        return [
+            told for told in sorted(fresh, key=lambda told: told.at) if self._once.is_new(told.line, str(told.place))
+        ]
 
     def _files(self) -> Iterator[tuple[Path, Path, str]]:
         for place, task in places(self._layout):
