@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.needs import needs
+from support.needs import mounting, needs
 from support.projects import Bench, dev, git, lay_project, lock_free, play, task, wait_for
 
 
@@ -257,15 +257,6 @@ SPOILING = [
                  id="aiframe's folder read-only"),
     pytest.param("mount --bind logs logs; mount -o remount,ro,bind logs", "ead-only", id="logs read-only"),
 ]  # fmt: skip
-
-
-def mounting() -> tuple[str, ...]:
-    """What starts a command that may mount file systems for itself alone; skips the test where that is forbidden."""
-    words = ("unshare", "-rm") if os.geteuid() else ("unshare", "-m")
-    tried = subprocess.run([*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"no file system can be mounted here: {tried.stderr.decode(errors='replace').strip()}")
-    return words
 
 
 @needs("unshare")

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app.test_app_disk_full import mounting
 from app.test_app_worktree import KIND, TARGET, lay, repository, shown
-from support.needs import needs
+from support.needs import mounting, needs
 from support.projects import Bench, dev, git, lay_project, task, tasks_yaml
 
 from aiframe.app.project.site import open_site

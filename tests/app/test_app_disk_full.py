@@ -6,7 +6,6 @@ must hold afterwards does not.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.chaos import check_whole, dev_turn, ground, one_task_plan, reached, rest, start_runner
-from support.needs import needs
+from support.needs import mounting, needs
 from support.projects import Bench, dev, lay_project, task
 
 from aiframe.core.model import TaskStatus
@@ -41,15 +40,6 @@ FILL = (
     "[ -e ../mended ] || {{ mkdir -p notes; cat /dev/zero > notes/fill 2>/dev/null; truncate -s -{room}K notes/fill; }}"
     "; echo proven; cat one"
 )
-
-
-def mounting() -> tuple[str, ...]:
-    """What starts a command that may mount file systems for itself alone; skips the test where that is forbidden."""
-    words = ("unshare", "-rm") if os.geteuid() else ("unshare", "-m")
-    tried = subprocess.run([*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"no file system can be mounted here: {tried.stderr.decode(errors='replace').strip()}")
-    return words
 
 
 @needs("unshare")

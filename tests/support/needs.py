@@ -62,6 +62,15 @@ def missing(name: str) -> str:
     return ""
 
 
+def mounting() -> tuple[str, ...]:
+    """What starts a command that may mount file systems for itself alone; skips the test where that is forbidden."""
+    words = ("unshare", "-rm") if os.geteuid() else ("unshare", "-m")
+    tried = subprocess.run([*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no file system can be mounted here: {tried.stderr.decode(errors='replace').strip()}")
+    return words
+
+
 def needed(reason: str) -> str | None:
     """The tool for want of which a test was skipped with *reason*; None where that was not why."""
     match = _REASON.match(reason)

@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from app.test_app_disk_full import mounting
 from support.killing import kill_after
-from support.needs import needs
+from support.needs import mounting, needs
 from workspaces.person import DAY, commit_all, files_of, git, sound, write
 
 from aiframe.workspaces.clone import Cloned

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from support.needs import needs
+from support.needs import mounting, needs
 from workspaces.person import commit_all, files_of, git, write
 
 DISK = """\
@@ -74,11 +72,8 @@ def on_a_small_disk(tmp_path: Path, program: str) -> list[str]:
     git(root, "branch", "landed", onto)
     write(root, {"a.txt": "A\n", "large.txt": "x" * 800_000, "old.txt": None, "z.txt": "z\n"})
     commit = commit_all(root, "more")
-    words = ("unshare", "-rm") if os.geteuid() else ("unshare", "-m")
-    tried = subprocess.run([*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"no file system can be mounted here: {tried.stderr.decode(errors='replace').strip()}")
-    argv = [*words, "sh", "-c", DISK, "sh", str(disk), sys.executable, "-c", program, str(root), str(disk), "landed"]
+    words = [*mounting(), "sh", "-c", DISK, "sh", str(disk), sys.executable, "-c", program]
+    argv = [*words, str(root), str(disk), "landed"]
     ended = subprocess.run([*argv, onto, commit], capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return [line.replace(commit, "COMMIT") for line in ended.stdout.splitlines()]
