@@ -180,11 +180,12 @@ class Repository:
             file = os.open(self.common_dir / ref, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return ""
-        with open(file, "rb", buffering=0) as stream:
-            try:
-                said = (stream.read(128) or b"").decode("ascii", "replace")
-            except OSError:
-                return ""
+        try:
+            said = os.read(file, 128).decode("ascii", "replace")
+        except OSError:  # a folder, too: that of refs whose names begin so
+            return ""
+        finally:
+            os.close(file)
         return said[:-1] if said.endswith("\n") and OBJECT_ID.match(said[:-1]) else ""
 
     def holds(self, name: str) -> bool:

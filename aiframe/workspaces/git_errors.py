@@ -53,6 +53,10 @@ CURES: tuple[tuple[str, str], ...] = (
         r"Unable to create '(?P<path>[^']+\.lock)': File exists",
         "another git command is at work, or one has crashed: when no git process is left, remove {path}",
     ),
+    (
+        r"'refs/heads/(?P<taken>[^']+)' exists; cannot create",
+        "the branch {taken} is in its way: `git branch -m {taken} OTHER`, or name another target in PROJECT.yaml",
+    ),
     (r"cannot lock ref", "another git command moved the branch at the same time; run the command again"),
     (
         r"No space left on device|Out of diskspace|Disk quota exceeded",

@@ -70,6 +70,10 @@ def in_the_way(host: Path, _: Bench) -> None:
     git(host, "branch", "aiframe")
 
 
+def below_it(host: Path, _: Bench) -> None:
+    git(host, "branch", "release/1")
+
+
 def checked_out(host: Path, _: Bench) -> None:
     git(host, "switch", "-q", "-c", "aiframe/shop/landed")
 
@@ -93,6 +97,9 @@ def nothing(_: Path, __: Bench) -> None:
         ),
         pytest.param(nothing, {"base": "v9"}, "workspace base", False, "no commit v9", "workspace.base", id="no base"),
         pytest.param(in_the_way, {}, "workspace target", False, "a branch aiframe", "branch -m", id="a branch"),
+        pytest.param(
+            below_it, {"target": "release"}, "workspace target", False, "a branch release/1", "branch -m", id="below it"
+        ),
         pytest.param(checked_out, {}, "workspace target", None, "checked out in", "commit or stash", id="in use"),
         pytest.param(a_file, {}, "workspaces", False, "cannot be made", "XDG_STATE_HOME", id="no workspaces"),
     ],

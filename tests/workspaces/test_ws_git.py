@@ -18,6 +18,10 @@ from aiframe.workspaces.git_errors import GitError, checked, cure
     [
         pytest.param("fatal: Unable to create '/p/index.lock': File exists.", "remove /p/index.lock", id="lock"),
         pytest.param("fatal: cannot lock ref 'refs/heads/main': x", "run the command again", id="ref"),
+        pytest.param(
+            "fatal: cannot lock ref 'refs/heads/v': 'refs/heads/v/1' exists; cannot create 'refs/heads/v'",
+            "git branch -m v/1 OTHER", id="a branch in the way of a branch",
+        ),
         pytest.param("error: write error: No space left on device", "make room", id="disk full"),
         pytest.param("sha1 file 'index.lock' write error. Out of diskspace", "make room", id="disk full, index"),
         pytest.param("fatal: cannot create: Read-only file system", "writable", id="read-only"),
@@ -35,6 +39,12 @@ def test_every_failure_has_a_cure(said: str, told: str) -> None:
     assert caught.value.command == "add"
     assert "noise" not in caught.value.message
     assert told in caught.value.hint
+
+
+def test_the_folder_of_other_branches_is_no_branch(repo: Repository, folder: Path) -> None:
+    git(folder, "branch", "release/1")
+    assert repo.commit_of("refs/heads/release") is None
+    assert repo.commit_of("refs/heads/release/1") == git(folder, "rev-parse", "HEAD")
 
 
 def test_damaged_history_is_an_error_and_not_a_traceback(repo: Repository, folder: Path) -> None:

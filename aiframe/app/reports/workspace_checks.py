@@ -92,7 +92,8 @@ def _target(site: Site, host: Repository, record: Origin | None) -> Finding:
 
 def _new_target(host: Repository, target: str) -> Finding:
     above = [str(path) for path in PurePosixPath(target).parents][:-1]
-    taken = next((name for name in above if host.commit_of(f"refs/heads/{name}")), "")
+    below = host.text("for-each-ref", "--count=1", "--format=%(refname:lstrip=2)", f"refs/heads/{target}/")
+    taken = next((name for name in above if host.commit_of(f"refs/heads/{name}")), below)
     if taken:
         detail = f"{target} cannot be made: there is a branch {taken}"
         return Finding(
