@@ -14,6 +14,9 @@ from aiframe.core.errors import UsageError
 _BEFORE_COMMAND = ("--frame", "--project")
 """Options with a value that may stand before the command, too."""
 
+_NAMES_SOMETHING = ("FILE", "PATH", "DIR", "NAME", "IMAGE")
+"""Values that are never empty on purpose. What is no project's name, P, is told with those that there are."""
+
 
 def split(argv: Sequence[str]) -> tuple[str, list[str]]:
     """The command's name ("" where there is none) and all other words."""
@@ -43,7 +46,16 @@ def parse(command: Command, words: Sequence[str]) -> argparse.Namespace:
     args, strange = parser.parse_known_intermixed_args(list(words))
     if strange:
         raise _unknown(command, parser, strange[0])
+    _refuse_empty(command, parser, args)
     return args
+
+
+def _refuse_empty(command: Command, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Raise UsageError for a file, folder or name that is empty, as an unset variable of a script leaves it."""
+    for action in parser._actions:
+        if action.metavar in _NAMES_SOMETHING and getattr(args, action.dest, None) == "":
+            name = action.option_strings[0] if action.option_strings else action.metavar
+            raise UsageError(f"aiframe {command.name}: {name} is empty", hint=f"name one, or leave {name} out")
 
 
 def parser_of(command: Command) -> argparse.ArgumentParser:

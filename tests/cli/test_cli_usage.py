@@ -63,6 +63,11 @@ def line_after(text: str, beginning: str) -> str:
         pytest.param(["reject"], "required: --notes", "aiframe reject --help", id="rejection without notes"),
         pytest.param(["note"], "required: TEXT", "aiframe note --help", id="empty note"),
         pytest.param(["frame"], "required: DIR", "aiframe frame --help", id="frame where"),
+        pytest.param(["init", "shop", "--repo", ""], "--repo is empty", "leave --repo out", id="no repository"),
+        pytest.param(["init", "shop", "--from="], "--from is empty", "leave --from out", id="no old configuration"),
+        pytest.param(["init", "--repo", ".", "--base", ""], "--base is empty", "leave --base out", id="no base"),
+        pytest.param(["init", "shop", "--frame", ""], "--frame is empty", "leave --frame out", id="no frame"),
+        pytest.param(["plan", "--input", ""], "--input is empty", "name one", id="no plan"),
         pytest.param(["version", "--project", "x"], "no option --project", "version --help", id="option it has not"),
     ],
 )
