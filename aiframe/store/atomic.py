@@ -134,26 +134,27 @@ def make_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def read_bounded(path: Path, limit: int = LIMIT) -> bytes:
+def read_bounded(path: Path, limit: int = LIMIT, cure: str = "") -> bytes:
     """All bytes of the regular file *path*.
 
-    Raises FileNotFoundError where there is none, UnreadableFile for one that is larger than *limit* bytes or no
-    readable file, StorageError where the disk fails.
+    *cure* is what to do where something else stands there, for a file that a person has named. Raises
+    FileNotFoundError where there is none, UnreadableFile for one that is larger than *limit* bytes or no readable
+    file, StorageError where the disk fails.
     """
     with storage_errors(path, "read"):
         try:
-            return _read(path, limit)
+            return _read(path, limit, cure)
         except FileNotFoundError:
             pass
         except OSError as error:
             if error.errno not in _UNUSABLE:
                 raise
-            problem = Problem(path, f"cannot be read: {error.strerror}", hint=cure_for(error))
+            problem = Problem(path, f"cannot be read: {error.strerror}", hint=cure or cure_for(error))
             raise UnreadableFile([problem]) from error
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _read(path: Path, limit: int, cure: str) -> bytes:
     # Not blocking: a named pipe in the place of the file must not hang us.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -161,7 +162,9 @@ def _read(path: Path, limit: int) -> bytes:
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(found.st_mode):
-            raise UnreadableFile([Problem(path, "is no regular file", hint="move it away and put the file back")])
+            raise UnreadableFile(
+                [Problem(path, "is no regular file", hint=cure or "move it away and put the file back")]
+            )
         if found.st_size > limit:
             raise _too_large(path, found.st_size, limit)
         parts = []

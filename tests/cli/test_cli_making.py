@@ -61,7 +61,9 @@ def test_an_idea_may_come_from_standard_input(frame: Bench) -> None:
 
 
 def test_unattended_means_no_interview(frame: Bench) -> None:
-    assert frame.run("init", "alone", "--unattended").code == 0
+    made = frame.run("init", "alone", "--unattended")
+    assert (made.code, "INTAKE_ANSWERS" in made.out) == (0, False)
+    assert made.out.endswith("  aiframe watch --project projects/alone\n")
     assert Bench(frame.root / "projects" / "alone").state["interactive_mode"] is False
 
 

@@ -134,8 +134,8 @@ def _bytes(data: bytes) -> Callable[[Path], None]:
     ("make", "said", "cure"),
     [
         pytest.param(_missing, "there is no file", "--input", id="missing"),
-        pytest.param(_folder, "directory", "", id="a folder"),
-        pytest.param(os.mkfifo, "no regular file", "", id="a pipe"),
+        pytest.param(_folder, "directory", "name a text", id="a folder"),
+        pytest.param(os.mkfifo, "no regular file", "name a text", id="a pipe"),
         pytest.param(_bytes(b""), "is empty", "write the plan", id="empty"),
         pytest.param(_bytes(b" \n\t\r\n"), "is empty", "write the plan", id="white space"),
         pytest.param(_bytes(b"\xef\xbb\xbf\n"), "is empty", "write the plan", id="a BOM alone"),

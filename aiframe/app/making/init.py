@@ -155,7 +155,7 @@ def _idea_text(idea: Path | str | None) -> str:
 
 def _text_of_file(path: Path) -> str:
     try:
-        return decode_text(path, read_bounded(path, IDEA_LIMIT))
+        return decode_text(path, read_bounded(path, IDEA_LIMIT, "name a text file that you can read after --idea"))
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", hint="check the path after --idea") from None
 
@@ -203,9 +203,6 @@ def _next_commands(path: Path, cwd: Path, content: Content) -> tuple[str, ...]:
     if content.plan:
         return (f"aiframe run --dry-run --project {place}", f"aiframe run --project {place}")
     commands = [] if content.idea else [f"$EDITOR {place}/SPEC.md"]
-    return (
-        *commands,
-        f"aiframe tick --project {place}",
-        f"$EDITOR {place}/INTAKE_ANSWERS.md",
-        f"aiframe watch --project {place}",
-    )
+    if content.interactive:
+        commands += [f"aiframe tick --project {place}", f"$EDITOR {place}/INTAKE_ANSWERS.md"]
+    return (*commands, f"aiframe watch --project {place}")

@@ -82,7 +82,7 @@ def read_old_config(path: Path, home: str) -> OldConfig:
     Raises UsageError for a missing file, UnreadableFile with every mistake and its place.
     """
     try:
-        source = read_yaml(path, read_bounded(path, LIMIT))
+        source = read_yaml(path, read_bounded(path, LIMIT, "name a configuration that you can read after --from"))
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", hint="check the path after --from") from None
     root = source.root

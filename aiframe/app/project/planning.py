@@ -33,7 +33,7 @@ def read_document(path: Path) -> str:
     Raises UsageError for one that is missing or says nothing, UnreadableFile for what is no text or too long.
     """
     try:
-        data = read_bounded(path, DOCUMENT_LIMIT)
+        data = read_bounded(path, DOCUMENT_LIMIT, "name a text or Markdown file that you can read after --input")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", hint="check the path after --input") from None
     cure = "save it as plain text or Markdown, in UTF-8"
