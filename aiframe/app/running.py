@@ -22,7 +22,7 @@ from aiframe.core.errors import UnreadableFile
 from aiframe.core.lanes import Lane, roster
 from aiframe.core.model import Project, Task, TaskStatus
 from aiframe.core.patterns import matches_any
-from aiframe.core.scheduling import CLOSED
+from aiframe.core.scheduling import CLOSED, why_stuck
 from aiframe.core.transitions.jobs import jobs_to_start
 from aiframe.core.transitions.players import named_agents
 from aiframe.core.urgency import in_order
@@ -88,7 +88,7 @@ def _goes_on_at(site: Site, *, acts: bool) -> float | None:
 class Forecast(Struct, frozen=True):
     """What a run would do if every task took as long as every other: *rounds* of lanes that start together.
 
-    *never* are open tasks that cannot start, *warnings* locks that look wrong.
+    *never* says of open tasks that cannot start why, *warnings* name locks that look wrong.
     """
 
     rounds: tuple[tuple[Lane, ...], ...]
@@ -114,7 +114,7 @@ def forecast(site: Site) -> Forecast:
         rounds.append(started)
         over = {lane.task_id for lane in started}
         left = tuple(replace(task, status=TaskStatus.DONE) if task.id in over else task for task in left)
-    never = tuple(task.id for task in in_order(left) if task.status not in CLOSED)
+    never = tuple(why_stuck(task, left) for task in in_order(left) if task.status not in CLOSED)
     return Forecast(tuple(rounds), never, tuple(_matching_nothing(site, tasks)))
 
 

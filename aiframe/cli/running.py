@@ -55,6 +55,6 @@ def _told(plan: Forecast) -> list[str]:
             held = [f"{'writes' if claim.write else 'reads'} {claim}" for claim in lane.claims]
             given = [f"{name}={value}" for name, value in lane.values.items()]
             lines.append(f"   {lane.task_id}" + (f"  ({'; '.join([*held, *given])})" if held or given else ""))
-    lines += [f"never: {name} waits for what will not be done" for name in plan.never]
+    lines += [f"never: {why}" for why in plan.never]
     lines += [f"look: {warning}" for warning in plan.warnings]
     return [harmless(line) for line in lines] or ["no task is open"]

@@ -46,6 +46,18 @@ def is_all_jobs(project: Project, seen: Seen) -> bool:
     return bool(seen.tasks) and not project.interviews and all(task.is_job for task in seen.tasks)
 
 
+def why_stuck(task: Task, tasks: Sequence[Task]) -> str:
+    """In words, why an open task cannot go on though nothing is at work."""
+    if not is_startable(task):
+        return f"{task.id} is {task.status}" if task.status is not TaskStatus.REVIEW else f"{task.id} is in review"
+    cancelled = {other.id for other in tasks if other.status is TaskStatus.CANCELLED}
+    done = {other.id for other in tasks if other.status is TaskStatus.DONE}
+    needs = [
+        f"{need}, which is cancelled" if need in cancelled else need for need in task.blocked_by if need not in done
+    ]
+    return f"{task.id} waits for {' and '.join(needs)}"
+
+
 def all_closed(tasks: Sequence[Task]) -> bool:
     """Whether no task is left to work on."""
     return all(task.status in CLOSED for task in tasks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aiframe.core.resources import Capacity, Resource
+from aiframe.core.resources import Capacity, Resource, variable_of
 from aiframe.store.yaml_fields import Fields
 from aiframe.store.yaml_nodes import Mapping, Scalar, Sequence
 
@@ -21,12 +21,14 @@ def read_resources(top: Fields) -> dict[str, Resource]:
     inner = top.inner("resources")
     if inner is None:
         return {}
-    found = {}
+    found: dict[str, Resource] = {}
+    variables: dict[str, str] = {}
     for key, node in inner.node.pairs:
         if not _NAME.fullmatch(key.value):
             inner.complain(key, f"{key.value[:80]!r} is no name of a resource", "use letters, digits, _ and -")
         elif isinstance(node, Mapping):
             found[key.value] = _described(inner, key.value)
+            _told_apart(inner, key, found[key.value], variables)
         elif isinstance(node, Scalar | Sequence):
             found[key.value] = Resource(key.value, _paths(inner, key.value))
     return found
@@ -41,11 +43,19 @@ def _described(parent: Fields, name: str) -> Resource:
     values = inner.texts("values") or _range(inner)
     if len(set(values)) < len(values):
         inner.complain(inner.node, f"{name}: a value stands there twice", "each holder gets a value of its own")
-    if not (inner.node.get("paths") or slots or values):
+    if not any(inner.node.get(kind) for kind in KINDS) or (inner.node.get("values") and not values):
         inner.complain(inner.node, f"{name} says neither what it holds nor how many share it", _CURE)
     if slots and values:
         inner.complain(inner.node, f"{name} has slots and values: the values are its slots", "take one of them out")
     return Resource(name, _paths(inner, "paths"), slots, values)
+
+
+def _told_apart(inner: Fields, key: Scalar, resource: Resource, variables: dict[str, str]) -> None:
+    """Complain where a task could not tell its value of *resource* from that of one of those in *variables*."""
+    variable = variable_of(resource.name)
+    if resource.values and variables.setdefault(variable, resource.name) != resource.name:
+        other = variables[variable]
+        inner.complain(key, f"{resource.name} and {other} would both be {variable} to a task", "rename one of them")
 
 
 def _paths(parent: Fields, key: str) -> tuple[str, ...]:

@@ -41,6 +41,7 @@ def chain(*names: str) -> str:
     return tasks_yaml(*(task(name, "true", blocked_by=[names[at - 1]]) for at, name in enumerate(names)))
 
 
+RANGE = {"range": [1, 3]}
 NO_LOCK = tasks_yaml(task("T1", "true", locks={"writes": ["apii"]}))
 
 
@@ -72,6 +73,8 @@ def test_by_every_way_to_start(tmp_path: Path, tasks: str, settings: dict[str, A
         pytest.param("", {"resources": {"db": {}}}, "neither what it holds nor how many", id="nothing said"),
         pytest.param("", {"resources": {"b": {"values": ["x", "x"]}}}, "stands there twice", id="the same value"),
         pytest.param("", {"resources": {"b": {"values": ["x"], "slots": 1}}}, "slots and values", id="two numbers"),
+        pytest.param("", {"resources": {"b": {"values": []}}}, "neither what it holds nor how many", id="no value"),
+        pytest.param("", {"resources": {"p-x": RANGE, "P_x": RANGE}}, "would both be AIFRAME_RESOURCE_P_X", id="alike"),
         pytest.param("", {"resources": {"a b": ["x"]}}, "no name of a resource", id="a name"),
         pytest.param("", {"resources": {"api": ["../x/**"]}}, "names no file of the project", id="above"),
         pytest.param("", {"parallel": 1000}, "too many", id="too many at once"),
@@ -85,6 +88,7 @@ def test_a_plan_or_setting_that_cannot_be(tmp_path: Path, tasks: str, settings: 
     with pytest.raises(AiframeError, match=said) as refusal:
         forecast(open_site(bench.root, os.environ))
     assert refusal.value.hint
+    assert len(str(refusal.value).splitlines()) == 1  # nothing is said twice
 
 
 def test_a_pattern_that_matches_nothing_is_only_told(tmp_path: Path) -> None:

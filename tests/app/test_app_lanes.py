@@ -280,6 +280,18 @@ def test_run_goes_on_to_the_end_and_a_dry_run_starts_nothing(tmp_path: Path) -> 
     assert all(together(times["T1"], times[other]) for other in ("T2", "T4"))
 
 
+def test_a_dry_run_says_why_a_task_will_never_start(tmp_path: Path) -> None:
+    plan = [
+        proven("T1", status="failed"), proven("T2", blocked_by=["T1"]), proven("T3", status="cancelled"),
+        proven("T4", blocked_by=["T3"]), proven("T5", status="review"),
+    ]  # fmt: skip
+    dry = lay(tmp_path, *plan).do("run", "--dry-run")
+    assert sorted(dry.out.splitlines()) == [
+        "never: T1 is failed", "never: T2 waits for T1", "never: T4 waits for T3, which is cancelled",
+        "never: T5 is in review",
+    ]  # fmt: skip
+
+
 def test_a_lock_on_an_unknown_resource_is_told_before_anything_starts(tmp_path: Path) -> None:
     bench = lay(tmp_path, proven("T1", locks={"writes": ["apii"]}), resources={"api": ["src/**"]})
     for words in (("run", "--dry-run"), ("run",), ("tick",)):

@@ -183,12 +183,16 @@ def test_a_plan_locked_before_it_was_worked_off_is_not_made_anew_when_it_is_gone
 
 
 def test_an_error_for_stuck_tasks_names_each_and_its_reason() -> None:
-    stuck = (task("T1", TaskStatus.FAILED), task("T2", blocked_by=("T1",)), task("T3", TaskStatus.BLOCKED))
+    stuck = (
+        task("T1", TaskStatus.FAILED), task("T2", blocked_by=("T1", "T4")), task("T3", TaskStatus.BLOCKED),
+        task("T4", TaskStatus.CANCELLED),
+    )  # fmt: skip
     failure = tick(at(S.DEV_READY), seen(*stuck)).project.failure
     assert failure is not None
-    for words in ("T1 is failed", "T2 waits for T1", "T3 is blocked"):
+    for words in ("T1 is failed", "T2 waits for T1 and T4, which is cancelled", "T3 is blocked"):
         assert words in failure.message
     assert "aiframe retry" in failure.hint
+    assert "take a cancelled one out of blocked_by" in failure.hint
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,16 @@ from aiframe.core.model import (
     Unknown,
     Wait,
 )
-from aiframe.core.scheduling import CLOSED, all_closed, input_key, is_all_jobs, is_plan_gone, is_startable, ready_tasks
+from aiframe.core.scheduling import (
+    CLOSED,
+    all_closed,
+    input_key,
+    is_all_jobs,
+    is_plan_gone,
+    is_startable,
+    ready_tasks,
+    why_stuck,
+)
 from aiframe.core.seen import Seen
 from aiframe.core.timing import is_past_its_time, rebased, remaining, time_for
 from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stopped_by_budget, tried_out
@@ -239,16 +248,11 @@ def _no_task_ready(project: Project, tasks: tuple[Task, ...], waiting: set[str])
         return Decision(project.evolve(state=State.SPEC_READY, settings=replace(project.settings, plan_locked=False)))
     if all_closed(tasks):
         return Decision(project.evolve(state=State.REVIEW_READY if interactive else State.DONE))
-    message = "no task can go on: " + "; ".join(_why_stuck(task, tasks) for task in tasks if task.status not in CLOSED)
+    message = "no task can go on: " + "; ".join(why_stuck(task, tasks) for task in tasks if task.status not in CLOSED)
     cure = "`aiframe retry TASK` gives a failed task its attempts back; set a blocked one to todo in TASKS.yaml"
+    if any(task.status is TaskStatus.CANCELLED for task in tasks):
+        cure += "; take a cancelled one out of blocked_by"
     return Decision(in_error(project, Failure(FailureKind.VERIFY_FAILED, message, cure), State.DEV_READY))
-
-
-def _why_stuck(task: Task, tasks: tuple[Task, ...]) -> str:
-    if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED):
-        return f"{task.id} is {task.status}"
-    done = {other.id for other in tasks if other.status is TaskStatus.DONE}
-    return f"{task.id} waits for {', '.join(need for need in task.blocked_by if need not in done)}"
 
 
 def _with_status(tasks: tuple[Task, ...], task_id: str, status: TaskStatus) -> tuple[Task, ...]:
