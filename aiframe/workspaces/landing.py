@@ -20,7 +20,7 @@ from aiframe.workspaces.cleanroom import CleanRoom, clean_room
 from aiframe.workspaces.commits import head, move_head, write_commit
 from aiframe.workspaces.git import Repository, names
 from aiframe.workspaces.git_errors import GitBusy, GitError, GitKilled, HeadMoved, checked
-from aiframe.workspaces.host import checkouts, host_lock, tip
+from aiframe.workspaces.host import checkouts, host_lock
 from aiframe.workspaces.inplace import UNFINISHED
 from aiframe.workspaces.linked import Linked, keep_work, read_ready
 from aiframe.workspaces.locks import announced, clear_leftovers, files_of, ref_locks
@@ -118,15 +118,15 @@ def commit_work(linked: Linked, commit: str, date: float) -> None:
 def land(host: Repository, target: str, onto: str, commit: str, date: float) -> None:
     """Move the branch *target* from *onto* to *commit*, which descends from it; once it is there, do nothing.
 
-    Raises TargetMoved where the target is elsewhere, TargetBusy where it is checked out with changes.
+    Raises TargetMoved where the target is elsewhere or gone, TargetBusy where it is checked out with changes.
     """
     with host_lock(host):
         clear_leftovers(host, ref_locks(host, f"refs/heads/{target}"))  # a git whose landing was killed may yet move it
         settle_checkouts(host)
-        at = tip(host, target)
-        if host.is_ancestor(commit, at.commit):
+        at = host.commit_of(f"refs/heads/{target}")
+        if at is not None and host.is_ancestor(commit, at):
             return
-        if at.commit != onto or not host.is_ancestor(onto, commit):
+        if at != onto or not host.is_ancestor(onto, commit):
             raise moved(host, target, onto)
         folders = [Repository(folder) for folder in checkouts(host, target)]
         for checkout in folders:

@@ -46,6 +46,17 @@ def test_a_target_that_is_deleted_is_made_anew_from_what_landed_last_in_any_lane
     assert kept == ["refs/aiframe/landed/shop"], "one for all lanes, and none that stays behind"
 
 
+@pytest.mark.parametrize("kind", ["worktree", "clone"])
+def test_a_target_that_is_deleted_while_an_agent_works_is_made_anew(tmp_path: Path, kind: str) -> None:
+    gone = f"git -C '{tmp_path}/app' update-ref -d refs/heads/{TARGET}; {WRITE.format('B')}"
+    plan = [task("A", "test -f A.txt"), task("B", "test -f A.txt && test -f B.txt", blocked_by=["A"])]
+    workspace = {"kind": kind, "repo": str(tmp_path / "app"), "target": TARGET}
+    bench = lay_lanes(tmp_path, *plan, work={"A": WRITE.format("A"), "B": gone}, workspace=workspace)
+    ended = bench.do("run")
+    assert (bench.where, ended.code) == ("DONE", 0), ended.said
+    assert landed(tmp_path / "app") == asked(tmp_path) == ["A", "B"]
+
+
 def test_no_task_is_kept_out_by_the_name_of_what_was_put_aside(tmp_path: Path) -> None:
     """X is cancelled, so its lane becomes X.closed-1; a task has that id."""
     bench = lay(tmp_path, task("X", "true", agent="human"), task("X.closed-1", "test -f X.closed-1.txt"))

@@ -17,7 +17,6 @@ from aiframe.workspaces.clone_taking import take
 from aiframe.workspaces.cloning import CLONE
 from aiframe.workspaces.commits import head, write_commit
 from aiframe.workspaces.git import Repository
-from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import open_host
 from aiframe.workspaces.inplace import candidate
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, rebase_work
@@ -364,9 +363,9 @@ def test_a_file_that_a_killed_git_had_not_written_yet_is_no_edit(
     assert git(checkout, "status", "--porcelain") == ""
 
 
-def test_a_target_that_is_gone_is_told(host: Repository, workspace: Linked) -> None:
+def test_a_target_that_is_gone_has_moved(host: Repository, workspace: Linked) -> None:
     base, tree = work(workspace, {"c.txt": "c\n"})
     made = commit(workspace, base, tree)
     git(host.root, "branch", "-q", "-D", TARGET)
-    with pytest.raises(GitError, match="any more"):
+    with pytest.raises(TargetMoved, match="no longer at"):
         land(host, TARGET, base, made, DAY)

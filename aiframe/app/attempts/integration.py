@@ -24,7 +24,7 @@ def integrated(attempt: Attempt, built: Built) -> tuple[Attempt, Built, GateRepo
     """The attempt on top of its target as that is now, and what is in the way of that. In place it always is there."""
     if attempt.place.kind == "inplace":
         return attempt, built, None
-    base, conflicts = integrate(attempt.place, attempt.base)
+    base, conflicts = integrate(attempt.site, attempt.place, attempt.base)
     if base == attempt.base:
         return attempt, built, None
     attempt.log.stage("merge")
@@ -95,4 +95,4 @@ def _meanwhile(repo: Repository, old: str, new: str, files: tuple[str, ...]) -> 
 
 def is_on_target(attempt: Attempt) -> bool:
     """Whether the target is still where the work was proven."""
-    return attempt.place.kind == "inplace" or target_tip(attempt.place) == attempt.base.commit
+    return attempt.place.kind == "inplace" or target_tip(attempt.site, attempt.place) == attempt.base.commit

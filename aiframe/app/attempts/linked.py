@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from aiframe.app.attempts.origin import Origin, about_base, find_origin, host_of, open_origin, read_origin
+from aiframe.app.attempts.origin import Origin, about_base, at_target, find_origin, host_of, open_origin, read_origin
 from aiframe.app.attempts.results import Kept
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
@@ -19,7 +19,7 @@ from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.commits import Head, set_ref, write_commit
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.git_errors import EmbeddedRepositories, again_if_killed
-from aiframe.workspaces.host import host_lock, tip
+from aiframe.workspaces.host import host_lock
 from aiframe.workspaces.landing import TargetBusy, TargetMoved, commit_work, land, merge_trees, rebase_work
 from aiframe.workspaces.ledger import enter
 from aiframe.workspaces.linked import Linked, read_ready
@@ -55,7 +55,7 @@ def linked_place(site: Site, task_id: str) -> Place:
     """The workspace of *task_id*, made where it is not there, put right where it was spoilt. Raises StepError."""
     host, origin = open_origin(site)
     path = contained(workspaces_home(site.environ), origin.key, safe_part(task_id))
-    start = tip(host, origin.target).commit
+    start = at_target(host, origin).commit
     kind, date = site.settings.workspace.kind, now().wall
     linked, notes = ensure_worktree(host, path, task_branch(origin.key, task_id), start, date, way_of(kind))
     return Place("worktree" if kind == "worktree" else "clone", path, linked, (), origin.target, notes)
@@ -131,7 +131,7 @@ def begin_linked(site: Site, place: Place, say: Callable[[str], None]) -> Head:
     if apart:
         say(f"-- {apart}")
     try:
-        _catch_up(linked, tip(host, origin.target).commit, date)
+        _catch_up(linked, at_target(host, origin).commit, date)
     except EmbeddedRepositories as error:  # the attempt begins where the work stands, and its agent was told
         say(f"-- the work is not on {origin.target} as it is now: {error.message}")
     give_back(linked)
@@ -150,7 +150,7 @@ def _catch_up(linked: Linked, onto: str, date: float) -> None:
 def follow_base(host: Repository, origin: Origin, date: float) -> None:
     """Take into the target what was committed on the base since, where the base holds all that has landed."""
     base = host.commit_of(origin.base) if origin.base else None
-    at = tip(host, origin.target)
+    at = at_target(host, origin)
     if base is None or origin.base == f"refs/heads/{origin.target}" or base == at.commit:
         return
     if host.is_ancestor(at.commit, base):
@@ -158,17 +158,18 @@ def follow_base(host: Repository, origin: Origin, date: float) -> None:
             land(host, origin.target, at.commit, base, date)
 
 
-def target_tip(place: Place) -> str:
-    """The commit that finished work has to be on top of. Raises GitError where the target is gone."""
-    return tip(place.repo, place.target or "").commit
+def target_tip(site: Site, place: Place) -> str:
+    """The commit that finished work has to be on top of; a target that was deleted is made anew. Raises StepError."""
+    target = place.target or ""
+    return place.repo.commit_of(f"refs/heads/{target}") or at_target(*find_origin(site)).commit
 
 
-def integrate(place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
+def integrate(site: Site, place: Place, base: Head) -> tuple[Head, tuple[str, ...]]:
     """Bring the work onto the target, where that has moved off *base*: the new base, and the files in conflict.
 
     Files in conflict hold both versions, for the agent to mend. Raises GitError.
     """
-    onto = target_tip(place)
+    onto = target_tip(site, place)
     if onto == base.commit:
         return base, ()
     linked = workspace_of(place)
@@ -186,7 +187,7 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
     commit = kept.base
     if host.tree_of(kept.base) != kept.tree:
         commit = write_commit(host, kept.tree, (kept.base,), kept.message, kept.trailers, kept.date)
-    if not host.is_ancestor(commit, tip(host, origin.target).commit):
+    if not host.is_ancestor(commit, at_target(host, origin).commit):
         commit_work(workspace_of(linked_place(site, task_id)), commit, kept.date)
         enter(host, commit)
         land(host, origin.target, kept.base, commit, kept.date)
@@ -197,7 +198,7 @@ def land_linked(site: Site, task_id: str, kept: Kept) -> str:
 def clear_linked(site: Site, place: Place) -> None:
     """Bring the workspace to the target as it is; work that is not proven is kept in backup refs. Raises GitError."""
     host, origin = open_origin(site)
-    clear_out(workspace_of(place), tip(host, origin.target).commit, now().wall)
+    clear_out(workspace_of(place), at_target(host, origin).commit, now().wall)
 
 
 def land_commit(site: Site, place: Place, commit: str) -> None:

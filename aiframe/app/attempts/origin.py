@@ -17,6 +17,7 @@ from aiframe.core.errors import AiframeError, StepError
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, write_durable
 from aiframe.store.layout import Layout
+from aiframe.workspaces.commits import Head
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import Base, check_apart, is_branch_name, open_host, resolve_base, tip
@@ -57,9 +58,16 @@ class Origin(Struct, frozen=True):
 def open_origin(site: Site) -> tuple[Repository, Origin]:
     """The repository that the project works for, looked at anew, with its target branch there. Raises StepError."""
     host, origin = find_origin(site)
-    start = host.commit_of(origin.landed_ref) or origin.commit
-    make_branch(host, origin.target, start, now().wall)
+    at_target(host, origin)
     return host, origin
+
+
+def at_target(host: Repository, origin: Origin) -> Head:
+    """Where the target stands; made anew from what landed last where it was deleted, at any moment. Raises GitError."""
+    if host.commit_of(f"refs/heads/{origin.target}") is None:
+        start = host.commit_of(origin.landed_ref) or origin.commit
+        make_branch(host, origin.target, start, now().wall)
+    return tip(host, origin.target)
 
 
 def find_origin(site: Site) -> tuple[Repository, Origin]:
@@ -160,9 +168,9 @@ def about_base(host: Repository, origin: Origin) -> str:
     if not origin.base:
         return ""
     name, base = Base(origin.base, origin.commit).name, host.commit_of(origin.base)
-    at = tip(host, origin.target).commit
+    at = host.commit_of(f"refs/heads/{origin.target}")
     if base is None:
         return f"{name} is gone from {host.root}; the work goes on from {origin.target}"
-    if host.is_ancestor(base, at):
+    if at is None or host.is_ancestor(base, at):
         return ""
     return f"{name} has commits that {origin.target} has not: merge {origin.target} into {name}, and the work follows"

@@ -38,7 +38,7 @@ def take_up(site: Site, place: Place, run: Run, base: Head) -> Result | None:
         return None
     if unchanged(repo, kept.tree, place.control):
         return None
-    if place.kind != "inplace" and target_tip(place) != base.commit:
+    if place.kind != "inplace" and target_tip(site, place) != base.commit:
         return None
     return replace(
         left,
