@@ -328,6 +328,22 @@ def test_an_agent_that_moves_the_target_is_held_to_its_scope(tmp_path: Path) -> 
     assert "b.txt" in bench.log()
 
 
+def test_work_whose_target_is_set_back_meanwhile_is_held_and_says_so(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    back = f"git update-ref refs/heads/{TARGET} HEAD~1"
+    locked = task("T2", "true", locks={"writes": ["two.txt"]}, blocked_by=["T1"])
+    turns = [dev("T1", files={"one.txt": "one\n"}), dev("T2", files={"two.txt": "two\n"}, run=[back])]
+    bench = lay(tmp_path, repo, task("T1", "true"), locked, turns=turns)
+    bench.tick()
+    assert bench.statuses() == {"T1": "done", "T2": "review"}, bench.log()
+    for words in ("one.txt deleted", f"{TARGET} was set back or rewritten meanwhile"):
+        assert words in bench.do("why").out
+    bench.do("approve", "T2")
+    bench.tick()
+    assert (bench.where, bench.statuses()["T2"]) == ("DONE", "done"), bench.log()
+    assert git(repo, "show", "--format=", "--name-only", TARGET) == "two.txt"
+
+
 def test_a_clean_checkout_of_the_target_moves_along(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", files={"one.txt": "one\n"})], target="master")

@@ -28,7 +28,7 @@ def scope(work: Work) -> GateReport:
     """
     attempt = work.attempt
     repo, gates = attempt.place.repo, attempt.site.settings.gates
-    changes = _changes(work)
+    changes, set_back = _changes(work)
     reasons, held = [], list[str]()
     protected = [change for change in changes if matches_any(change.path, gates.protect)]
     if protected:
@@ -50,24 +50,29 @@ def scope(work: Work) -> GateReport:
         if len(deleted) > gates.max_deleted_files or len(deleted) * 2 > tracked > 1 or nothing_left:
             reasons.append(f"it deletes {len(deleted)} of {tracked} files")
             held += _listed("deletion", deleted)
+    if held and set_back:
+        reasons.append(f"{attempt.place.target} was set back or rewritten meanwhile, which counts as a change here")
     for line in held:
         attempt.log.say(f"-- beyond the scope: {line}")
     return GateReport(reason=" and ".join(reasons), held=tuple(held))
 
 
-def _changes(work: Work) -> tuple[Change, ...]:
-    """What the attempt changes, and what else came onto its target meanwhile, but for what aiframe landed there."""
+def _changes(work: Work) -> tuple[tuple[Change, ...], bool]:
+    """What the attempt changes, and what else came onto its target meanwhile, but for what aiframe landed there.
+
+    And whether the target went another way meanwhile, so that what it lost counts: an agent could have moved it.
+    """
     attempt, repo, tree = work.attempt, work.attempt.place.repo, work.candidate.tree
     own = changed_files(repo, attempt.base.commit, tree)
     if attempt.since in ("", attempt.base.commit):
-        return own
+        return own, False
     brought = strangers(host_of(attempt.site), repo, attempt.since, attempt.base.commit)
     if brought is None:
-        return changed_files(repo, attempt.since, tree)
+        return changed_files(repo, attempt.since, tree), True
     found = {
         change.path: change for commit in reversed(brought) for change in changed_files(repo, f"{commit}^", commit)
     }
-    return tuple({**found, **{change.path: change for change in own}}.values())
+    return tuple({**found, **{change.path: change for change in own}}.values()), False
 
 
 def _leads_out(repo: Repository, link: Change) -> bool:
