@@ -124,7 +124,8 @@ class StepEnded(Struct, frozen=True):
 class JobsWent(Struct, frozen=True):
     """The run *run_id* goes on: jobs have *begun* since the last word, others are *done* or have *failed*.
 
-    *timeout_s* is the time, from the run's start, within which those that are at work have to end.
+    *timeout_s* is the time, from the run's start, within which those that are at work have to end. *again* are those
+    that have failed before, and that it begins once more as a person wants it.
     """
 
     run_id: str
@@ -133,6 +134,7 @@ class JobsWent(Struct, frozen=True):
     begun: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
 
 
 class RunLost(Struct, frozen=True):

@@ -335,6 +335,75 @@ def test_a_failed_job_whose_steps_a_person_corrects_begins_again_in_the_same_run
     assert bench.statuses() == {"F": "done", "L": "done"}
 
 
+ONCE = "echo x >> ../../../tries; test -e ../../../ready"
+"""A step that fails until a person has put something right."""
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "all that failed"])
+@pytest.mark.parametrize("goes_on", [True, False], ids=["others go on", "others stop"])
+def test_a_failed_job_is_retried_while_others_are_at_work(tmp_path: Path, named: bool, goes_on: bool) -> None:
+    settings = {"on_task_failure": "continue"} if goes_on else {}
+    bench = lay(tmp_path, job("F", ONCE), job("L", WAITS), parallel=2, settings=settings)
+    begun(bench)
+    wait_for(lambda: bench.statuses()["F"] == "failed", "its end")
+    bench.write("ready", "")
+    said = bench.do("retry", *(["F"] if named else []))
+    assert (said.code, "To be tried again, with all attempts: F. Next:" in said.out) == (0, True), said.said
+    if goes_on:
+        wait_for(lambda: bench.statuses()["F"] == "done", "its second try, in the same run")
+    bench.write("go", "")
+    wait_for(lambda: lock_free(bench), "the end of the run")
+    assert (bench.where, bench.statuses()) == ("DONE", {"F": "done", "L": "done"}), bench.log()
+    assert (bench.text("tries"), bench.text("times")) == ("x\nx\n", "x\n")
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["before the runner has looked", "after it has begun it"])
+def test_a_retry_outlives_the_runner(tmp_path: Path, looked: bool) -> None:
+    bench = lay(tmp_path, job("F", ONCE), job("L", WAITS), parallel=2, settings={"on_task_failure": "continue"})
+    begun(bench)
+    wait_for(lambda: bench.statuses()["F"] == "failed", "its end")
+    pid = bench.state["runner"]["pid"]
+    if not looked:
+        os.kill(pid, signal.SIGSTOP)
+        bench.write("ready", "")
+    else:
+        bench.write(
+            "TASKS.yaml",
+            bench.text("TASKS.yaml").replace("test -e ../../../ready", "test -e ../../../ready || sleep 9"),
+        )
+    assert bench.do("retry", "F").code == 0
+    wait_for(lambda: not looked or bench.text("tries") == "x\nx\n", "its second try")
+    os.kill(pid, signal.SIGKILL)
+    bench.write("ready", "")
+    bench.write("go", "")
+    assert bench.do("run").code == 0
+    assert bench.statuses() == {"F": "done", "L": "done"}
+    assert bench.text("tries").count("x") == (3 if looked else 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("L", "a step is running"), ("X", "a step is running"), ("D", "D is done: there is nothing to try again")],
+)
+def test_of_a_run_of_jobs_only_those_that_failed_are_retried(tmp_path: Path, name: str, said: str) -> None:
+    bench = lay(tmp_path, job("D", "true"), job("L", WAITS), parallel=2)
+    begun(bench)
+    wait_for(lambda: bench.statuses()["D"] == "done", "the other")
+    ran = bench.do("retry", name)
+    assert (ran.code, said in ran.err) == (2, True), ran.said
+    assert bench.do("stop").code == 0
+
+
+def test_jobs_take_no_notes_and_that_is_said(tmp_path: Path) -> None:
+    bench = lay(tmp_path, job("L", WAITS))
+    begun(bench)
+    ran = bench.do("note", "--task", "L", "hurry")
+    assert (ran.code, "L is a job: commands do its work, and none of them reads notes" in ran.err) == (2, True), (
+        ran.said
+    )
+    assert bench.do("stop").code == 0
+
+
 def test_a_plan_that_is_half_written_loses_nothing(tmp_path: Path) -> None:
     bench = lay(tmp_path, job("J1", WAITS))
     begun(bench)

@@ -107,6 +107,10 @@ class EndsFile:
         make_folder(self._path.parent)
         write_durable(self._path, text)
 
+    def again(self, name: str) -> None:
+        """A person wants this one, which has failed, begun once more: its end is none."""
+        self._add(_line(again=name))
+
     def _add(self, text: str) -> None:
         with storage_errors(self._path, "write"):
             self._file.write(text.encode())
@@ -130,10 +134,13 @@ def left_ends(layout: Layout, run: Run) -> Ends | None:
     if not entries or entries[0].get("run") != run.run_id:
         return None
     begun = tuple(dict.fromkeys(str(entry["begun"]) for entry in entries if "begun" in entry))
-    ended = {str(entry["ended"]): str(entry.get("why", "")) for entry in entries if "ended" in entry}
-    took = {str(entry["ended"]): float(entry.get("s", 0)) for entry in entries if "ended" in entry}
-    told = set[str]()
+    ended, took, told = dict[str, str](), dict[str, float](), set[str]()
     for entry in entries:
+        if "ended" in entry:
+            name = str(entry["ended"])
+            ended[name], took[name] = str(entry.get("why", "")), float(entry.get("s", 0))
+            told.discard(name)
+        ended.pop(str(entry.get("again", "")), None)
         told.update(str(name) for name in entry.get("told", ()))
         told.discard(str(entry.get("untold", "")))
     return Ends(begun, ended, took, frozenset(told))

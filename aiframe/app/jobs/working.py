@@ -258,17 +258,23 @@ class _Work:
         self._ends.sync()
         told = dict(self._news)
         done = tuple(name for name, why in told.items() if not why)
-        failed = tuple(name for name, why in told.items() if why)
         try:
             with held(self._site, is_runner=True) as draft:
-                event = JobsWent(self._run.run_id, draft.seen, self._until, tuple(self._begun), done, failed)
-                draft.decide(event)
+                again = tuple(name for name in draft.project.again if name not in self._jobs)
+                for name in again:  # first: after a kill, too, it is to begin again
+                    self._ends.again(name)
+                failed = tuple(name for name, why in told.items() if why and name not in again)
+                draft.decide(
+                    JobsWent(self._run.run_id, draft.seen, self._until, tuple(self._begun), done, failed, again)
+                )
         except (UnreadableFile, LockHeld):
             return
         if told:
             self._ends.tell(told)
         self._begun.clear()
         self._news.clear()
+        for name in again:
+            self._over.pop(name, None)
         self._kept.renew()
         self._project, self._dirty = draft.project, True
         if draft.seen.tasks:

@@ -21,6 +21,7 @@ from aiframe.app.project.site import Site
 from aiframe.core.errors import UsageError
 from aiframe.core.machine import Refused
 from aiframe.core.model import State, TaskStatus
+from aiframe.core.scheduling import is_job
 from aiframe.core.transitions.holding import undecided
 from aiframe.process import now
 from aiframe.store.tasks_file import load_tasks
@@ -144,6 +145,9 @@ def _reviews(site: Site) -> tuple[str, ...]:
 def note(site: Site, text: str, task_id: str = "") -> str:
     """Write something down for the next steps: of the project and all its lanes, or of *task_id* alone."""
     if task_id:
+        if is_job(load_tasks(site.layout.tasks_yaml).tasks, task_id):
+            cure = "correct its `steps` in TASKS.yaml; without --task agents read the note"
+            raise UsageError(f"{task_id} is a job: commands do its work, and none of them reads notes", hint=cure)
         lane = _lane(site, task_id)
         if lane is None:
             names = ", ".join(each.task_id for each in lanes_of(site)) or "none"

@@ -12,6 +12,7 @@ from aiframe.core.seen import Seen
 from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.budgets import still_spent
 from aiframe.core.transitions.holding import not_held, to_land
+from aiframe.core.transitions.jobs import retry_jobs
 from aiframe.core.transitions.lanes import with_lanes
 from aiframe.core.transitions.merging import not_returned, waits_for_word
 from aiframe.core.transitions.notes import answer_of, question_and_answer
@@ -108,6 +109,8 @@ def on_resume(project: Project, seen: Seen, now: bool, rules: Rules) -> Decision
 
 def on_retry(project: Project, seen: Seen, task_id: str) -> Decision:
     """Give a failed task its attempts back and go on from an error."""
+    if (of_jobs := retry_jobs(project, seen, task_id)) is not None:
+        return of_jobs
     if project.state is State.RUNNING:
         raise Refused("a step is running", hint="wait for it, or stop it with `aiframe stop`")
     check_no_plan_waits(project)

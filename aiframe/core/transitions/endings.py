@@ -43,7 +43,7 @@ def on_run_started(project: Project, run: Run) -> Decision:
         project = not_held(project, run.task_id)  # a person has set the task to todo: it begins anew
     if not is_handed(project, run):
         project = project.evolve(handed=None)
-    return Decision(project.evolve(state=State.RUNNING, run=run, wait=None, pause_requested=False), effects)
+    return Decision(project.evolve(state=State.RUNNING, run=run, wait=None, pause_requested=False, again=()), effects)
 
 
 def on_step_ended(project: Project, run: Run, seen: Seen, ending: Ending, rules: Rules, spent: Spent) -> Decision:

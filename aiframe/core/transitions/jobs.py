@@ -16,7 +16,7 @@ from aiframe.core.events import JobsEnded, JobsWent
 from aiframe.core.lanes import Lane, roster
 from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, Task, TaskStatus
 from aiframe.core.resources import Capacity
-from aiframe.core.scheduling import CLOSED, RANK, input_key, ready_tasks
+from aiframe.core.scheduling import CLOSED, RANK, input_key, is_job, ready_tasks
 from aiframe.core.seen import Seen
 from aiframe.core.transitions.failures import after_failure
 from aiframe.core.transitions.notes import one_more
@@ -77,14 +77,28 @@ def on_jobs_went(project: Project, run: Run, event: JobsWent) -> Decision:
     """The run is further by some jobs, and may need more time than it was given at its start."""
     begun = dict.fromkeys(event.begun, TaskStatus.IN_PROGRESS)
     ended = _ended(event.done, event.failed)
-    project = _shown(project, ended).evolve(run=replace(run, timeout_s=max(run.timeout_s, event.timeout_s)))
-    return Decision(project, _statuses({**begun, **ended}, event.seen))
+    again = tuple(name for name in project.again if name not in event.again)
+    timed = replace(run, timeout_s=max(run.timeout_s, event.timeout_s))
+    return Decision(_shown(project, ended).evolve(run=timed, again=again), _statuses({**begun, **ended}, event.seen))
+
+
+def retry_jobs(project: Project, seen: Seen, task_id: str) -> Decision | None:
+    """A failed job, or all of them, once more while a run of jobs is at work, which begins them; None for no such."""
+    wanted = [t for t in seen.tasks if t.is_job and t.status is TaskStatus.FAILED and task_id in ("", t.id)]
+    if project.run is None or not is_job(seen.tasks, project.run.task_id) or not wanted:
+        return None
+    names = [task.id for task in wanted]
+    tries = {key: count for key, count in project.tries.items() if key.partition("@")[0] not in names}
+    again = tuple(dict.fromkeys((*project.again, *names)))
+    return Decision(project.evolve(tries=tries, again=again), tuple(SetStatus(name, TaskStatus.TODO) for name in names))
 
 
 def on_jobs_ended(project: Project, run: Run, seen: Seen, ending: JobsEnded, rules: Rules) -> Decision:
     """The run is over, and *project* without it: how it goes on from there."""
+    # Those that a person wants once more and that were not begun yet are to do.
+    ending = replace(ending, failed={name: why for name, why in ending.failed.items() if name not in project.again})
     ended = _ended(ending.done, ending.failed)
-    project = _shown(project, ended)
+    project = _shown(project, ended).evolve(again=())
     if ended:
         project = project.evolve(streaks={}, last_error="", failure=None)
     statuses = _statuses({**dict.fromkeys(ending.cut, TaskStatus.TODO), **ended}, seen)
