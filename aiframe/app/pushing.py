@@ -30,33 +30,20 @@ from aiframe.workspaces.git import Repository
 from aiframe.workspaces.ledger import entered
 from aiframe.workspaces.pushing import LATE, TIMEOUT_S, NotPushed, is_owed, push_branch
 
-_POLL_S = 0.1
+_POLL_S = 0.25
+BRIEF_S = 5.0
+"""For how long a tick waits for a push at its end, in seconds; mostly it is over by then."""
 _LOOK_S = 1.0
 """For how long others may have the lock only to see whether somebody has it."""
 _SPARE_S = 10.0
 """For how much longer than a push may take one that is being made is waited for."""
 
 
-def push_landed(site: Site, *, aside: bool = False) -> str:
-    """Push what has landed and is not pushed yet, unless that failed a short time ago; says in words what is new.
-
-    Never raises for what hinders it: that is recorded, told in the journal and as a notice, and tried again later.
-    *aside*: nobody hears what is said, so it is left for `news_of_pushes`.
-    """
-    from filelock import Timeout
-
-    with suppress(AiframeError, OSError, Timeout):
-        if _owed(site) is not None:
-            with _lock(site, _LOOK_S if aside else 0.0):
-                owed = _owed(site)
-                return _settle(site, owed, _try(site, owed), aside=aside) if owed is not None else ""
-    return ""
-
-
 def begin_push(site: Site) -> bool:
-    """As `push_landed`, in a process of its own, so that nobody waits for a remote; whether one is at it now.
+    """Push what has landed and is not pushed yet, unless that failed a short time ago; whether that is being done now.
 
-    What it has to say `news_of_pushes` tells in a later look.
+    A process of its own does, so that nobody waits for a remote. What hinders it is recorded, told in the journal and
+    as a notice, and tried again later; `news_of_pushes` tells in a later look how it went.
     """
     with suppress(AiframeError, OSError):
         if not site.settings.push.branches or not (is_being_pushed(site) or _owed(site) is not None):
@@ -86,15 +73,14 @@ def news_of_pushes(site: Site) -> str:
     return ""
 
 
-def await_push(site: Site, glance: Callable[[], None]) -> str:
-    """Wait for the push that is being made, and make one that is owed still; says in words what is new."""
-    if not site.settings.push.branches:
-        return ""
-    until = time.monotonic() + TIMEOUT_S + _SPARE_S
-    while is_being_pushed(site) and time.monotonic() < until:
+def await_push(site: Site, glance: Callable[[], None], patience_s: float = TIMEOUT_S + _SPARE_S) -> str:
+    """Wait until what has landed is pushed, or that has failed, for *patience_s* seconds at most; in words, what is
+    new. A push that is not over goes on."""
+    until = time.monotonic() + patience_s
+    while begin_push(site) and time.monotonic() < until:
         glance()
         time.sleep(_POLL_S)
-    return "; ".join(filter(None, [news_of_pushes(site), push_landed(site)]))
+    return news_of_pushes(site)
 
 
 def is_being_pushed(site: Site) -> bool:
@@ -112,9 +98,15 @@ def is_being_pushed(site: Site) -> bool:
 
 def main(argv: list[str], environ: Mapping[str, str] | None = None) -> int:
     """Push what is owed of the project in *argv*, with the variables *environ*, and leave word of it; 0."""
-    with suppress(AiframeError):
+    from filelock import Timeout
+
+    with suppress(AiframeError, OSError, Timeout):
         site = open_site(Path(argv[0]), os.environ if environ is None else environ)
-        push_landed(site, aside=True)
+        if _owed(site) is not None:
+            with _lock(site, _LOOK_S):
+                owed = _owed(site)
+                if owed is not None:
+                    _settle(site, owed, _try(site, owed))
     return 0
 
 
@@ -158,31 +150,29 @@ def _try(site: Site, owed: Owed) -> NotPushed | None:
         return NotPushed("other", error.message)
 
 
-def _settle(site: Site, owed: Owed, failed: NotPushed | None, *, aside: bool) -> str:
-    """Record how it went; what to tell of it, empty for a failure that was told before."""
+def _settle(site: Site, owed: Owed, failed: NotPushed | None) -> None:
+    """Record how it went, and what to tell of it: nothing new of a failure that is known."""
     record, commit = owed.record, owed.commit
     clock, at, where = now().wall, commit[:12], f"{record.branch} at {record.remote}"
     if failed is None:
         said = f"{record.branch} is pushed to {record.remote}"
-        write_pushes(site.layout, PushRecord(record.remote, record.branch, commit, said=said if aside else ""))
+        write_pushes(site.layout, PushRecord(record.remote, record.branch, commit, said=said))
         _tell(site, "pushed", commit, f"{where} is at {at}")
-        return said
+        return
     problem = redactor_of(site).text(failed.message)
     again = record.kind == failed.kind
     since, tries = (record.since, record.tries + 1) if again else (clock, 1)
-    said = "" if again else f"{record.branch} is not pushed to {record.remote} yet: {problem}"
+    said = record.said if again else f"{record.branch} is not pushed to {record.remote} yet: {problem}"
     write_pushes(
         site.layout,
         PushRecord(
             record.remote, record.branch, record.pushed, commit, failed.kind, problem, since, tries,
-            clock + wait_after(tries), said if aside else "",
+            clock + wait_after(tries), said,
         ),
     )  # fmt: skip
-    if again:
-        return ""
-    _tell(site, "push_failed", f"{commit}:{since:.3f}", said)
-    tell_person(site, site.store.load(tolerate_unreadable=True).project)
-    return said
+    if not again:
+        _tell(site, "push_failed", f"{commit}:{since:.3f}", said)
+        tell_person(site, site.store.load(tolerate_unreadable=True).project)
 
 
 def _tell(site: Site, kind: str, key: str, message: str) -> None:

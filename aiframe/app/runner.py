@@ -23,7 +23,7 @@ from aiframe.app.project.advance import Chain, advance, held
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.last_words import say_last
 from aiframe.app.project.site import Site, open_site
-from aiframe.app.pushing import push_landed
+from aiframe.app.pushing import begin_push
 from aiframe.app.recovery import in_container, recover
 from aiframe.app.reports.notify import tell_person
 from aiframe.app.steps import perform
@@ -99,7 +99,7 @@ def carry(site: Site, stop: Stop, lock: RunLock) -> None:
         if step.recover is None and (make_event is not None or step.started is None):
             _keep_books(site, about)
             tell_person(site, step.project, step.effects)
-            push_landed(site)
+            begin_push(site)
             _tidy(site)
         project, run, begun = step.project, step.started, None
         if step.recover is not None:

@@ -61,6 +61,11 @@ def run(
             continue
         stands_still = seen.loaded.project.generation == before and rest == 0.0
         if rest is None or stands_still:
+            if site.settings.push.branches:
+                from aiframe.app.pushing import await_push
+
+                if pushed := await_push(site, glance):
+                    out(pushed)
             return report
         before, told = seen.loaded.project.generation, ""
         _sleep(min(max(rest - time.time(), _LEAST_REST_S), LONGEST_REST_S), glance)

@@ -76,7 +76,7 @@ def tick(
     if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen) or _may_have_lived(site)):
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
-        return _rest(site, seen, surveyed, wait=wait)
+        return _rest(site, seen, surveyed, glance if wait else None)
     _check_locks(site, seen)
     older, written = log_names(site.layout), printed(site.layout)
     lock = _take_lock(site)
@@ -229,6 +229,11 @@ def _follow(
         pause(seconds)
 
     run_id = follow_run(site.layout, out, before=older, pause=rest)
+    if site.settings.push.branches:
+        from aiframe.app.pushing import BRIEF_S, await_push
+
+        if pushed := await_push(site, glance, BRIEF_S):
+            out(pushed)
     after = look(site)
     project = after.loaded.project
     lost = project.state is State.RUNNING and not after.seen.lock_held  # its runner died, of a full disk for example
@@ -246,25 +251,26 @@ def _with_last_words(site: Site, report: TickReport, since: int) -> TickReport:
     return replace(report, exit_code=1, message="\n".join([*words, report.message]))
 
 
-def _rest(site: Site, seen: Look, surveyed: Survey | None, *, wait: bool) -> TickReport:
+def _rest(site: Site, seen: Look, surveyed: Survey | None, glance: Callable[[], None] | None) -> TickReport:
     """Nothing to do: say what the project waits for, and leave a stamp so that the next look is cheap.
 
-    Who does not *wait* may have other projects to look at: what is owed to a remote is pushed beside that.
+    What is owed to a remote is pushed beside that; who does not wait, and has nothing to *glance* at, may have other
+    projects to look at meanwhile.
     """
     state = seen.loaded.project.state
     code = 2 if isinstance(state, Unknown) else 1 if state is State.ERROR else 0
-    pushed_by = 0.0
+    pushed, pushed_by = "", 0.0
     if site.settings.push.branches:
-        from aiframe.app.pushing import begin_push, push_landed
+        from aiframe.app.pushing import BRIEF_S, await_push, begin_push
         from aiframe.workspaces.pushing import TIMEOUT_S
 
-        if wait:
-            push_landed(site)
-        elif begin_push(site):
+        if glance is not None:
+            pushed = await_push(site, glance, BRIEF_S)
+        if begin_push(site):
             pushed_by = time.time() + TIMEOUT_S
     message = _load_message()(site, seen)
     leave_stamp(site, seen, message, code, surveyed, (*_wakes(site, seen), pushed_by or next_push(site)))
-    return TickReport(code, message)
+    return TickReport(code, "\n".join(filter(None, [pushed, message])))
 
 
 def _wakes(site: Site, seen: Look) -> tuple[float, ...]:
