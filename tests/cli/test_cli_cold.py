@@ -94,3 +94,33 @@ def test_a_copy_is_seen_as_what_it_is(tmp_path: Path) -> None:
     above = (tmp_path / "seen").read_text().partition("aiframe.app.runner")[2]
     assert mine in above
     assert "MARK=here" in above.partition(mine)[2].splitlines()[0]
+
+
+PLAYER = r"""
+{ tr '\0' '\n' </proc/$PPID/cmdline | grep .
+  tr '\0' '\n' </proc/$PPID/environ | grep . | sort
+  grep -E '^(Sig[BIC]|Umask|NoNewPrivs|Threads)' /proc/$PPID/status
+  cat /proc/$PPID/limits
+  for name in cwd exe fd/0 fd/1 fd/2 fd/3 fd/4 fd/5 fd/6 fd/7 fd/8 fd/9
+  do echo $name $(readlink /proc/$PPID/$name); done
+  env | sort
+} | sed 's/[0-9]\{8\}[-_][0-9]\{6\}[-_][0-9a-f]\{6\}/RUN/; s/pipe:.*/a pipe/' >../player
+grep -c _hashlib /proc/$PPID/maps >../loaded
+"""
+
+
+@pytest.mark.skipif(not can_copy(), reason="agents are copies where that is possible")
+def test_a_player_that_is_a_copy_is_seen_as_one_that_is_not(tmp_path: Path) -> None:
+    """Arguments, environment, signals, limits, descriptors, and what it hands on."""
+    seen = []
+    for name in ("copy", "cold"):
+        bench = lay_project(tmp_path / name, task("T1", "true"), turns=[dev("T1", run=[PLAYER])])
+        if name == "copy":
+            assert bench.tick().code == 0
+        else:
+            argv = bench.argv("tick", "--project", str(bench.root))
+            subprocess.run(argv, env=bench.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        assert (bench.text("../loaded") != "0\n") is (name == "copy")
+        seen.append(bench.text("../player").replace(str(tmp_path / name), "HERE"))
+    assert "AIFRAME_RUN_" in seen[0]
+    assert seen[0].splitlines() == seen[1].splitlines()

@@ -3,6 +3,9 @@
 Each command is a process all the same, with arguments, environment, folder and streams of its own, for those who look
 into /proc, too; only that it is forked where another is started anew, which takes ten times as long. That all works
 from a cold start is shown by tests that start it so (`Bench.argv`), and by tests/cli/test_cli_cold.py.
+
+The scripted agents of such a command are copies as well: the process that its guardian has forked for one goes on as
+what it is to become. tests/agents/test_agent_scripted.py starts them anew.
 """
 
 from __future__ import annotations
@@ -23,13 +26,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiframe
+from aiframe.agents.scripted import LAUNCH
+from aiframe.process.identity import forget_spawned
 
 _FIXED = ("LANG", "LC_", "LD_", "MALLOC_", "PYTHON", "TZ")
 """What an interpreter reads from its environment when it starts: with other values of it there is no copying."""
@@ -196,6 +201,7 @@ def serve(number: int) -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
+    os.execvpe = _or_play(os.execvpe)
     line = socket.socket(fileno=number)
     ends: dict[int, int] = {}
     wakes, wake = os.pipe()
@@ -221,7 +227,12 @@ def serve(number: int) -> None:
                 os.close(descriptor)
             if network_of:
                 _enter_network(network_of)
-            _become(code, words, cwd, env, streams)
+            for descriptor, stream in zip(streams, (1, 2), strict=True):
+                os.dup2(descriptor, stream)
+                os.close(descriptor)
+            os.chdir(cwd)
+            sys.path[:3] = [cwd]
+            _become(["-c", code] if code else ["-m", "aiframe"], words, env)
         out, err, end = streams
         os.close(out)
         os.close(err)
@@ -255,37 +266,63 @@ def _enter_network(pid: int) -> None:
             raise OSError(ctypes.get_errno(), "setns")
 
 
-def _become(code: str, words: list[str], cwd: str, env: dict[str, str], streams: list[int]) -> None:
-    """Be ``python -m aiframe WORDS`` or ``python -c CODE WORDS`` to its end.
+def _or_play(execute: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+    """*execute*, which is os.execvpe, but a process that is to be the player of the scripted agent goes on as that."""
+    begin, package = [sys.executable, "-P", "-c", LAUNCH], str(Path(aiframe.__file__).resolve().parents[1])
+    fixed, path = _fixed(os.environ), sys.path[3:]
 
-    With the same arguments, environment, folder, search path and streams.
-    """
-    os.chdir(cwd)
+    def execute_or_play(file: str, argv: list[str], env: Mapping[str, str]) -> NoReturn:
+        its_fixed = _fixed(env)
+        same = its_fixed.items() <= fixed.items() and "LC_ALL" in its_fixed
+        if argv[:5] == [*begin, package] and same and max(len(repr(argv)), len(repr(env))) < _ROOM:
+            sys.path[:] = path
+            _leave_behind()
+            _become(argv[1:4], argv[4:], dict(env))
+        execute(file, argv, env)
+
+    return execute_or_play
+
+
+def _leave_behind() -> None:
+    """Drop what a process that becomes another program loses, and begin as an interpreter does."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the listing itself
+            if int(name) > 2 and not os.get_inheritable(int(name)):
+                os.close(int(name))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    atexit._clear()
+    forget_spawned()
+    sys.modules.pop("aiframe.agents.scripted_player", None)
+
+
+def _become(program: list[str], words: list[str], env: dict[str, str]) -> NoReturn:
+    """Be ``python PROGRAM WORDS`` with the environment *env* to its end; the last of *program* is a module or code."""
     os.environ.clear()
     os.environ.update(env)
     _show("environment", [f"{name}={value}" for name, value in env.items()])
-    _show("arguments", [sys.executable, *(["-c", code] if code else ["-m", "aiframe"]), *words])
-    for descriptor, stream in zip(streams, (1, 2), strict=True):
-        os.dup2(descriptor, stream)
-        os.close(descriptor)
+    _show("arguments", [sys.executable, *program, *words])
     sys.stdout, sys.stderr = _printer(1, sys.stdout), _printer(2, sys.stderr)
-    sys.path[:3] = [os.getcwd()]
-    sys.argv[:] = ["-c" if code else "aiframe", *words]
+    *_, kind, text = program
+    sys.argv[:] = [kind if kind == "-c" else text, *words]
     status = 1
     try:
-        if code:
-            exec(code, {"__name__": "__main__"})
+        if kind == "-c":
+            exec(text, {"__name__": "__main__"})
             status = 0
         else:
-            runpy.run_module("aiframe", run_name="__main__", alter_sys=True)
+            runpy.run_module(text, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         status = int(ended.code or 0)
     except BaseException:
         sys.__excepthook__(*sys.exc_info())
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)  # to take down all that is loaded would take longer than most commands
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)  # to take down all that is loaded would take longer than most commands
 
 
 def _show(what: str, words: Sequence[str]) -> None:
