@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Generator, Iterator
@@ -45,6 +46,17 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     assert not left, "processes of runs outlived the tests of this worker: " + "; ".join(
         f"{pid} {command}" for pid, command in left.items()
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays to the end: nothing looks for garbage in it, neither while it grows nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
