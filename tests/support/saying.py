@@ -1,4 +1,4 @@
-"""What a person types to the project `shop`, in the process of the test: quick, and as `aiframe` would do it."""
+"""What a person types to the project `shop`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import TypeAlias
 
 import pytest
 
-from aiframe.cli.main import run as command_line
+from support.projects import Bench
 
 Say: TypeAlias = Callable[..., str]
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
-    """``aiframe VERB --project SHOP WORDS`` in this process; what it printed, errors too."""
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """``aiframe VERB --project SHOP WORDS``; what it printed, errors too.
+
+    In a process of its own: the runners that it starts are copies of it, while this one, which has more threads, would
+    have to start each anew.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
     def said(verb: str, *words: str) -> str:
-        command_line([verb, "--project", str(tmp_path / "shop"), *words])
-        told = capsys.readouterr()
-        return told.out + told.err
+        return Bench(tmp_path / "shop").do(verb, *words).said
 
     return said
