@@ -101,55 +101,98 @@ def tend(site: Site, begin: Begin) -> Tended:
     troubles = Troubles(site)
     _end_over(site, troubles)
     news += _collect_all(site, troubles)
+    look = _decide(site)
+    news += (*look.news, *_carry_all_out(site, look, troubles))
+    settled = [effect.task_id for effect in look.effects if isinstance(effect, SetStatus)]
+    if settled or news:
+        news += filter(None, [keep_books(site, ", ".join(dict.fromkeys(settled)) or "what lanes have brought")])
+    begun = False
+    if _is_halting(look.project):
+        _have_all_rest(site, look, troubles)
+    elif look.project.state is State.DEV_READY:
+        begun, brought = _have_all_go_on(site, look, begin, troubles)
+        news += brought
+    _have_hanging_ended(site, look.lanes, begin, troubles)
+    if look.effects and site.settings.notify:
+        tell_person(site, look.project, look.effects, tuple(_at_rest(site, look.effects, look.before)))
+    # One that lived when the look began counts too: its end is taken over by the next look.
+    running = {lane.task_id for lane in look.before.values() if lane.running}
+    running |= {lane.task_id for lane in look.lanes if is_at_work(Layout(_root(site, lane)))}
+    if running or begun or look.lanes:
+        note_lived(site, lived=bool(running) or begun or lived)
+    else:
+        forget(site)
+    news += troubles.settle({lane.task_id for lane in look.lanes})
+    troubles.raise_others()
+    return Tended(len(running), tuple(news))
+
+
+class _Look(Struct, frozen=True):
+    """What the machine has decided: of the lanes as they were *before*, and as they are to be.
+
+    *left* is how many attempts the budget still allows, *words* are the keys of what each task of the plan asks for.
+    """
+
+    project: Project
+    effects: tuple[Effect, ...]
+    before: Mapping[str, SeenLane]
+    lanes: tuple[SeenLane, ...]
+    left: float
+    words: Mapping[str, str]
+    news: tuple[str, ...]
+
+
+def _decide(site: Site) -> _Look:
+    """Have the machine look at the project with its lanes, and save what it decides."""
     with held(site) as draft:
-        news += filter(None, [*look_over(site), overruled(draft.loaded)])
+        news = tuple(filter(None, [*look_over(site), overruled(draft.loaded)]))
         if draft.seen.tasks:
             draft.seen = replace(draft.seen, tasks=known_tasks(site))
         before = {lane.task_id: lane for lane in draft.seen.lanes}
         draft.decide(Tick(draft.seen))
         left = attempts_left(draft.project, draft.seen, site.rules)
-        project, effects = draft.project, tuple(draft.effects)
-        check_plan(site, project, draft.seen)
-        lanes, words = draft.seen.lanes, {task.id: input_key(task) for task in draft.seen.tasks}
-    begun = False
-    for effect in effects:
+        check_plan(site, draft.project, draft.seen)
+        words = {task.id: input_key(task) for task in draft.seen.tasks}
+        return _Look(draft.project, tuple(draft.effects), before, draft.seen.lanes, left, words, news)
+
+
+def _carry_all_out(site: Site, look: _Look, troubles: Troubles) -> Iterator[str]:
+    """Do what the machine wants of lanes; in words, what is new."""
+    for effect in look.effects:
         if isinstance(effect, OpenLane | ParkLane | CloseLane):
             with troubles.of(effect.task_id):
-                news += _carry_out(site, effect, before, troubles)
-    settled = [effect.task_id for effect in effects if isinstance(effect, SetStatus)]
-    if settled or news:
-        news += filter(None, [keep_books(site, ", ".join(dict.fromkeys(settled)) or "what lanes have brought")])
-    if _is_halting(project):
-        at_once = project.failure is not None and project.failure.kind is FailureKind.BUDGET
-        for lane in lanes:
+                yield from _carry_out(site, effect, look.before, troubles)
+
+
+def _have_all_rest(site: Site, look: _Look, troubles: Troubles) -> None:
+    """Halt each lane with its project, one in mid-step at once where no budget is left."""
+    at_once = look.project.failure is not None and look.project.failure.kind is FailureKind.BUDGET
+    for lane in look.lanes:
+        with troubles.of(lane.task_id):
+            halt(site, [lane], at_once=at_once)
+
+
+def _have_all_go_on(site: Site, look: _Look, begin: Begin, troubles: Troubles) -> tuple[bool, list[str]]:
+    """Begin a step in each lane that is due, as far as the budget goes: whether any was begun, and what is new."""
+    begun, left, news = False, look.left, list[str]()
+    for lane in look.lanes:
+        if is_due(lane) and (is_under_way(lane) or left >= 1):
+            begun, left = True, left - 1 if not is_under_way(lane) else left
+            note_lived(site, lived=True)  # first: after a kill, too, it is known
             with troubles.of(lane.task_id):
-                halt(site, [lane], at_once=at_once)
-    elif project.state is State.DEV_READY:
-        for lane in lanes:
-            if is_due(lane) and (is_under_way(lane) or left >= 1):
-                begun, left = True, left - 1 if not is_under_way(lane) else left
-                note_lived(site, lived=True)  # first: after a kill, too, it is known
-                with troubles.of(lane.task_id):
-                    news += _go_on(site, lane, begin, troubles)
-            elif lane.running and lane.words not in ("", words.get(lane.task_id, lane.words)):
-                with troubles.of(lane.task_id):
-                    halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
+                news += _go_on(site, lane, begin, troubles)
+        elif lane.running and lane.words not in ("", look.words.get(lane.task_id, lane.words)):
+            with troubles.of(lane.task_id):
+                halt(site, [lane], at_once=False)  # its step ends by the old words, and the next one has the new
+    return begun, news
+
+
+def _have_hanging_ended(site: Site, lanes: Sequence[SeenLane], begin: Begin, troubles: Troubles) -> None:
+    """Tick each lane whose step hangs, which ends it: else it would keep what it holds for ever."""
     for lane in lanes:
         with troubles.of(lane.task_id):
             if lane.running and _hangs(site, lane):
-                _begin(site, _root(site, lane), begin)  # which ends it: else it would keep what it holds for ever
-    if effects and site.settings.notify:
-        tell_person(site, project, effects, tuple(_at_rest(site, effects, before)))
-    # One that lived when the look began counts too: its end is taken over by the next look.
-    running = {lane.task_id for lane in before.values() if lane.running}
-    running |= {lane.task_id for lane in lanes if is_at_work(Layout(_root(site, lane)))}
-    if running or begun or lanes:
-        note_lived(site, lived=bool(running) or begun or lived)
-    else:
-        forget(site)
-    news += troubles.settle({lane.task_id for lane in lanes})
-    troubles.raise_others()
-    return Tended(len(running), tuple(news))
+                _begin(site, _root(site, lane), begin)
 
 
 def guard(site: Site) -> tuple[str, ...]:
