@@ -91,7 +91,7 @@ def seen_after(seen: Seen, effects: Iterable[Effect]) -> Seen:
 
 def _look(project: Project, event: Tick, rules: Rules) -> Decision:
     """One row of the table "States and what a tick does"."""
-    seen, settings = event.seen, project.settings
+    seen = event.seen
     if seen.lanes and project.state is not State.RUNNING:
         ended = take_over(project, seen, rules)
         if ended is not None:
@@ -102,10 +102,16 @@ def _look(project: Project, event: Tick, rules: Rules) -> Decision:
     if may_spend_again(with_lanes(project, seen), seen, rules):
         project = project.evolve(wait=None, failure=None, last_error="")
     may_go_on = project.state in READY_STATES or (project.state is State.INTAKE_WAITING and _answered(project, seen))
-    if may_go_on and seen.interrupt_flag and settings.interactive_mode:
+    if may_go_on and seen.interrupt_flag and project.settings.interactive_mode:
         return Decision(project.evolve(state=State.PAUSE_INTERACT, paused_from=project.state))
     if may_go_on and project.state is not State.REVIEW_READY and remaining(project.wait, seen.clock) > 0:
         return Decision(project)
+    return _look_at_state(project, event, rules)
+
+
+def _look_at_state(project: Project, event: Tick, rules: Rules) -> Decision:
+    """What a look comes to that neither a wait nor an interrupt is in the way of."""
+    seen, settings = event.seen, project.settings
     match project.state:
         case State.INTAKE_READY:
             if is_all_jobs(project, seen):
