@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from aiframe.agents import find_agent, known_agents
-from aiframe.agents.probe import Probe, cautions, describe, kept_logins
-from aiframe.app.attempts.underway import works_in_container
 from aiframe.app.making.frame import all_projects
 from aiframe.app.project.site import open_site
-from aiframe.app.protection.environment import names_set, withheld_from_gates
+from aiframe.app.reports.agent_checks import agents_in_use, check_agents, check_environment, is_contained
 from aiframe.app.reports.machine_checks import (
+    PATIENCE_S,
     Finding,
     check_clock,
     check_lock,
@@ -28,13 +24,13 @@ from aiframe.app.reports.machine_checks import (
     check_supervision,
     check_text,
     check_watcher,
+    path_of,
     scratch,
 )
 from aiframe.app.reports.notifier import INSTALL, check, library
 from aiframe.app.reports.workspace_checks import check_workspace
 from aiframe.core.errors import AiframeError
 from aiframe.process import capture
-from aiframe.store.agent_settings import DEFAULT_AGENT
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.tasks_file import load_tasks
 from aiframe.workspaces.create import ensure_repository
@@ -44,7 +40,6 @@ __all__ = ["Finding", "examine"]
 BUDGET_S = 4.5
 """How long all checks together may take before the rest is left out."""
 
-_PATIENCE_S = 1.5  # for one command
 _TOOLS = {"entr": "event watcher", "fswatch": "event watcher", "tmux": "to keep a terminal"}
 
 
@@ -62,11 +57,11 @@ def examine(frame: Path | None, project: Path | None, environ: Mapping[str, str]
         "frame": lambda _: [_frame(frame, projects)],
         "project": lambda _: [_project(project, environ)] if project else [],
         "workspace": lambda _: check_workspace(open_site(project, environ)) if project else [],
-        "environment": lambda _: _environment(project, environ) if project else [],
-        "agents": lambda folder: _agents(
-            folder, _agents_in_use(project, environ), environ, _is_contained(project, environ)
+        "environment": lambda _: check_environment(project, environ) if project else [],
+        "agents": lambda folder: check_agents(
+            folder, agents_in_use(project, environ), environ, is_contained(project, environ)
         ),
-        "supervision": lambda folder: [check_supervision(folder, environ, _PATIENCE_S)],
+        "supervision": lambda folder: [check_supervision(folder, environ, PATIENCE_S)],
         "run lock": lambda folder: [check_lock(folder)],
         "sandbox": lambda folder: [_sandbox(folder, project, environ)],
         "file watcher": lambda folder: [check_watcher(folder, len(projects))],
@@ -143,9 +138,9 @@ def _python() -> Finding:
 def _git(folder: Path, environ: Mapping[str, str]) -> Finding:
     """Makes a repository with a commit, the way `init` does."""
     cure = "install git 2.28 or newer (Debian, Ubuntu: apt-get install git; macOS: xcode-select --install)"
-    if shutil.which("git", path=_path(environ)) is None:
+    if shutil.which("git", path=path_of(environ)) is None:
         return Finding("git", False, "was not found on PATH", cure)
-    said = capture(["git", "--version"], cwd=folder, env=environ, timeout_s=_PATIENCE_S)
+    said = capture(["git", "--version"], cwd=folder, env=environ, timeout_s=PATIENCE_S)
     version = said.out.decode(errors="replace").strip().removeprefix("git version ")
     if said.code:
         return Finding("git", False, f"`git --version` ended with {said.code}", cure)
@@ -170,129 +165,7 @@ def _project(root: Path, environ: Mapping[str, str]) -> Finding:
     return Finding("project", True, f"{root}: {loaded.project.state}, {len(tasks)} tasks, files readable")
 
 
-def _environment(root: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """Which variables leave this process, by their names: to each agent, and none of the secret ones to the checks."""
-    site = open_site(root, environ)
-    findings = []
-    for name in sorted(_agents_in_use(root, environ) & set(known_agents())):
-        names = names_set(site, find_agent(name, {}))
-        told = ", ".join(names) or "none of its own is set"
-        findings.append(Finding("environment", True, f"{name} gets the common variables, and: {told}"))
-    missing = [name for name in site.settings.env if name not in environ]
-    if missing:
-        cure = "set them where aiframe is started, or take them out of `env` in PROJECT.yaml"
-        findings.append(Finding("environment", None, f"named in PROJECT.yaml and not set: {', '.join(missing)}", cure))
-    withheld = withheld_from_gates(site)
-    if withheld:
-        detail = f"verify commands do not get {', '.join(withheld)}: they look like secrets"
-        findings.append(Finding("environment", None, detail, "if a check needs it, let it read a file of its own"))
-    return findings
-
-
 # Programs
-
-
-def _path(environ: Mapping[str, str]) -> str:
-    return environ.get("PATH", os.defpath)
-
-
-def _agents_in_use(project: Path | None, environ: Mapping[str, str]) -> frozenset[str]:
-    """The agents that *project* names; empty where its settings cannot be read, which is told elsewhere."""
-    try:
-        settings = open_site(project, environ).settings if project else None
-    except AiframeError:
-        return frozenset()
-    named = settings.all_agents if settings else ()
-    return frozenset(agent.name for first in named for agent in first.chain)
-
-
-def _is_contained(project: Path | None, environ: Mapping[str, str]) -> bool:
-    """Whether the agents of *project* are needed in the image of its containers, and not here."""
-    try:
-        return project is not None and works_in_container(open_site(project, environ))
-    except AiframeError:
-        return False
-
-
-def _agents(folder: Path, in_use: frozenset[str], environ: Mapping[str, str], contained: bool) -> list[Finding]:
-    findings = []
-    for probe in () if contained else (describe(name) for name in known_agents()):
-        if not probe.program:
-            continue
-        try:
-            findings += _agent(probe, folder, environ, in_use)
-        except AiframeError as error:  # hangs, or is no program after all
-            ok = False if probe.name in _wanted(in_use) else None
-            findings.append(Finding(probe.name, ok, error.message, error.hint))
-    unknown = sorted(in_use - set(known_agents()))
-    cure = f"correct PROJECT.yaml; known agents: {', '.join(known_agents())}"
-    return findings + [Finding(name, False, "is no agent that aiframe knows", cure) for name in unknown]
-
-
-def _wanted(in_use: frozenset[str]) -> frozenset[str]:
-    """The agents whose faults count; where no project names one that is the default."""
-    return in_use or frozenset({DEFAULT_AGENT})
-
-
-def _agent(probe: Probe, folder: Path, environ: Mapping[str, str], in_use: frozenset[str]) -> list[Finding]:
-    """Starts the agent's program, and asks it for its login."""
-    needed = probe.name in in_use
-    if shutil.which(probe.program, path=_path(environ)) is None:
-        demo = "" if needed else "; `aiframe demo` needs none"
-        missing = Finding(probe.name, False if needed else None, "was not found on PATH", probe.how_to_install + demo)
-        return [missing]
-    said = capture(probe.version_argv, cwd=folder, env=environ, timeout_s=probe.patience_s)
-    lines = said.out.decode(errors="replace").strip().splitlines() or ["(it printed nothing)"]
-    if said.code:
-        detail = f"`{' '.join(probe.version_argv)}` ended with {said.code}"
-        return [Finding(probe.name, False, detail, f"install it again: {probe.how_to_install}")]
-    cures = [Finding(f"{probe.name} set-up", False, *_halves(caution)) for caution in cautions(probe.name, environ)]
-    return [
-        Finding(probe.name, True, lines[-1]),
-        *cures,
-        *_login(probe, folder, environ, needed=probe.name in _wanted(in_use)),
-    ]
-
-
-def _halves(caution: str) -> tuple[str, str]:
-    """What is wrong, and what to do: a caution tells both in one sentence."""
-    detail, _, cure = caution.rpartition("; ")
-    return (detail, cure) if detail else (cure, "")
-
-
-def _login(probe: Probe, folder: Path, environ: Mapping[str, str], *, needed: bool) -> list[Finding]:
-    """What is known about the agent's login; only for an agent that is wanted it is a fault to have none."""
-    name = f"{probe.name} login"
-    key = next((key for key in probe.keys if environ.get(key)), None)
-    if key:
-        return [Finding(name, True, f"{key} is set")]
-    kept = kept_logins(probe.name, environ)
-    if kept is not None:
-        found = Finding(name, True, f"for {', '.join(kept)}"[:200])
-        nothing = "none kept; a provider in its own configuration may need none"
-        return [found if kept else Finding(name, None, nothing, probe.how_to_log_in)]
-    if probe.login_argv is None:
-        return []
-    # What it prints is not shown: it may contain a part of a key.
-    if capture(probe.login_argv, cwd=folder, env=environ, timeout_s=_PATIENCE_S).code == 0:
-        return [Finding(name, True, f"`{' '.join(probe.login_argv)}` says yes")]
-    provider = _own_provider(environ) if probe.name == "codex" else ""
-    if provider:
-        return [
-            Finding(name, None, f"none, but its config.toml names the model provider {provider}", probe.how_to_log_in)
-        ]
-    half = probe.name == "codex" and environ.get("OPENAI_API_KEY")
-    detail = "none, and OPENAI_API_KEY alone is not enough" if half else "none"
-    return [Finding(name, False if needed else None, detail, probe.how_to_log_in)]
-
-
-def _own_provider(environ: Mapping[str, str]) -> str:
-    """The model provider that codex's own configuration names: such a one may need no login."""
-    home = Path(environ.get("CODEX_HOME") or Path(environ.get("HOME", "/"), ".codex"))
-    try:
-        return str(tomllib.loads((home / "config.toml").read_text()).get("model_provider", ""))
-    except (OSError, ValueError):
-        return ""
 
 
 def _sandbox(folder: Path, project: Path | None, environ: Mapping[str, str]) -> Finding:
@@ -323,7 +196,7 @@ def _notify(project: Path | None, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _tools(environ: Mapping[str, str]) -> Finding:
-    found = [name for name in _TOOLS if shutil.which(name, path=_path(environ))]
+    found = [name for name in _TOOLS if shutil.which(name, path=path_of(environ))]
     missing = [f"{name} ({use})" for name, use in _TOOLS.items() if name not in found]
     told = [f"found {', '.join(found)}"] if found else []
     told += [f"not there: {', '.join(missing)}"] if missing else []

@@ -31,6 +31,8 @@ GIB = 1024**3
 FEW_FILES = 10_000
 """Fewer free files (inodes) than this are worth a word."""
 
+PATIENCE_S = 1.5
+"""How long a check waits for one command, in seconds."""
 WATCH_WITHIN_S = 2.0
 _CLOCK_SLACK_S = 5.0
 _OLDEST_TRUE_TIME = 1_735_689_600  # 2025: earlier, the clock was never set
@@ -48,6 +50,11 @@ class Finding(Struct, frozen=True):
     ok: bool | None
     detail: str
     cure: str = ""
+
+
+def path_of(environ: Mapping[str, str]) -> str:
+    """Where programs are looked for."""
+    return environ.get("PATH", os.defpath)
 
 
 @contextmanager
