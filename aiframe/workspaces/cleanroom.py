@@ -198,7 +198,7 @@ def scratch_room(repo: Repository, scratch: Path | None = None) -> Iterator[Clea
 
 
 def furnish(repo: Repository, home: Path) -> None:
-    """Write into *home* what git asks of a git directory."""
+    """Write into *home* what git asks of a git directory. Raises GitError for a sparse checkout."""
     settings = repo.settings()
     if settings.get("core.sparsecheckout", "").lower() in TRUE:
         raise GitError(

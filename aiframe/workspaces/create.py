@@ -48,7 +48,7 @@ def ensure_repository(root: Path, ignored: Sequence[str]) -> Repository:
 
 @contextmanager
 def folder_lock(root: Path) -> Iterator[None]:
-    """Hold *root* itself, so that no lock file is left in somebody's folder."""
+    """Hold *root* itself, so that no lock file is left in somebody's folder. Raises LockHeld."""
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         deadline = time.monotonic() + LOCK_WAIT_S
@@ -62,7 +62,7 @@ def folder_lock(root: Path) -> Iterator[None]:
 
 
 def make_repository(root: Path) -> None:
-    """An empty repository with branch main; it appears whole or not at all."""
+    """An empty repository with branch main; it appears whole or not at all. Raises GitError."""
     if all((root / name).exists() for name in ("HEAD", "objects", "refs")):
         raise GitError("check", f"{root} is a bare repository", hint="work in a clone of it: `git clone`")
     for left in root.glob(f"{NEW_PREFIX}*"):

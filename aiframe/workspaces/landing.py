@@ -172,7 +172,7 @@ def busy(checkout: Repository, target: str, said: str) -> TargetBusy:
 
 
 def forward(host: Repository, checkout: Repository, old: str, new: str) -> None:
-    """Bring the clean *checkout* from commit *old* to *new*; its branch follows right after."""
+    """Bring the clean *checkout* from commit *old* to *new*; its branch follows right after. Raises TargetBusy."""
     taken = in_the_way(checkout, old, new)
     if taken:
         raise busy(checkout, "the target", f"has files in the way of new ones: {', '.join(taken[:3])}")

@@ -27,7 +27,10 @@ _MOVE = "move it away, or let XDG_STATE_HOME name another folder"
 
 
 def workspaces_home(environ: Mapping[str, str]) -> Path:
-    """The folder of all workspaces: below XDG_STATE_HOME where that is an absolute path, else below ~/.local/state."""
+    """The folder of all workspaces: below XDG_STATE_HOME where that is an absolute path, else below ~/.local/state.
+
+    Raises StepError where neither is known.
+    """
     named = environ.get("XDG_STATE_HOME", "")
     home = environ.get("HOME", "")
     if not os.path.isabs(named) and not os.path.isabs(home):

@@ -143,7 +143,10 @@ def index_lines(changes: Sequence[Change]) -> bytes:
 
 
 def add_everything(room: CleanRoom, base: str | None, control_paths: Sequence[str]) -> str:
-    """Add all files except *control_paths* and known submodules to the index; returns the tree id."""
+    """Add all files except *control_paths* and known submodules to the index; returns the tree id.
+
+    Raises EmbeddedRepositories for folders whose files would not be in it.
+    """
     left_out = [*map(normal, control_paths), *(submodules(room) if base is not None else ())]
     pathspecs = [".", *(f":(top,exclude,literal){path}" for path in left_out)]
     listed = b"\0".join(os.fsencode(item) for item in pathspecs)

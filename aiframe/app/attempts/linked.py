@@ -96,7 +96,7 @@ def repository_at(site: Site, folder: Path) -> Repository:
 
 
 def workspace_of(place: Place) -> Linked:
-    """The workspace of a place that is a task's own."""
+    """The workspace of a place that is a task's own; for another there is none, which is a fault of the caller's."""
     if not isinstance(place.repo, Linked):
         raise TypeError(place.kind)
     return place.repo
