@@ -115,7 +115,8 @@ def _is_side_by_side(seen: Look) -> bool:
 def _tend_lanes(site: Site, wait: bool, out: Callable[[str], None], glance: Callable[[], None]) -> TickReport:
     """Look after the tasks that are worked at side by side; with *wait* until none of them goes on by itself."""
     from aiframe.app.lanes.checks import check_settings
-    from aiframe.app.lanes.tending import guard, tend, turn
+    from aiframe.app.lanes.tending import tend
+    from aiframe.app.lanes.turn import guard, turn
     from aiframe.app.pushing import await_push, begin_push, news_of_pushes
 
     begin_push(site)  # a kill may have come in between

@@ -150,7 +150,7 @@ def detached(args: Namespace, root: Path) -> int:
             time.sleep(STOP_WITHIN_S)
     except KeyboardInterrupt:
         from aiframe.app.commands import stop
-        from aiframe.app.lanes.tending import halt_all
+        from aiframe.app.lanes.halting import halt_all
         from aiframe.app.project.site import open_site
 
         print(f"stopping {'it' if alive == 1 else 'them'}", flush=True)

@@ -9,8 +9,10 @@ import pytest
 from msgspec.structs import replace
 from support.scripted_lanes import lay, proven
 
+from aiframe.app.lanes.halting import halt_all
 from aiframe.app.lanes.opening import open_
-from aiframe.app.lanes.tending import halt_all, tend, turn
+from aiframe.app.lanes.tending import tend
+from aiframe.app.lanes.turn import turn
 from aiframe.app.project.advance import held
 from aiframe.app.project.lanes import lane_root, open_lane, read_record, write_record
 from aiframe.app.project.site import Site, open_site

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from aiframe.app.cleaning.keeping import STEP_RUNS, Item, Known, why_run_stays
 from aiframe.app.cleaning.places import clean_backups, clean_lanes, clean_nurseries, clean_workspaces
-from aiframe.app.lanes.tending import turn
+from aiframe.app.lanes.turn import turn
 from aiframe.app.project.lanes import FOLDER, has_lanes, read_lanes
 from aiframe.app.project.site import Site
 from aiframe.app.reports.attempt import RUNNING, UNKNOWN, Attempt

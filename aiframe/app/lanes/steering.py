@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from aiframe.app import commands, reviewing
 from aiframe.app.attempts import undo as undoing
-from aiframe.app.lanes.tending import halt_all
+from aiframe.app.lanes.halting import halt_all
 from aiframe.app.project.answers import OpenQuestion, open_now
 from aiframe.app.project.lanes import Lane, open_lane, read_lanes
 from aiframe.app.project.offers import waiting

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app import commands
 from aiframe.app.lanes.closing import close
 from aiframe.app.lanes.collecting import collect
+from aiframe.app.lanes.halting import halt, is_halting, root_of
 from aiframe.app.lanes.opening import follow, open_
 from aiframe.app.lanes.troubles import Troubles
+from aiframe.app.lanes.turn import guard, lives
 from aiframe.app.project.advance import held
 from aiframe.app.project.books import keep_books
 from aiframe.app.project.draft import overruled
@@ -39,28 +40,19 @@ from aiframe.app.project.observe import check_plan
 from aiframe.app.project.site import Site
 from aiframe.app.reports.notify import tell_person
 from aiframe.core.effects import CloseLane, Effect, OpenLane, ParkLane, SetStatus
-from aiframe.core.errors import AiframeError, UnreadableFile
 from aiframe.core.events import Tick
 from aiframe.core.machine import Refused
 from aiframe.core.model import FailureKind, Project, State
 from aiframe.core.resources import variable_of
 from aiframe.core.scheduling import CLOSED, input_key
 from aiframe.core.seen import SeenLane
-from aiframe.core.timing import is_past_its_time, remaining
+from aiframe.core.timing import is_past_its_time
 from aiframe.core.transitions.lanes import attempts_left, is_due, is_under_way
 from aiframe.core.transitions.merging import waits_for_word
 from aiframe.process import now
-from aiframe.store.atomic import make_folder
-from aiframe.store.layout import IGNORED, Layout
-from aiframe.store.locks import state_mutex
+from aiframe.store.layout import Layout
 from aiframe.store.settings_file import PARALLEL
 from aiframe.store.tasks_file import load_tasks
-from aiframe.workspaces.create import ensure_repository
-
-_HALTING = (State.PAUSED, State.PAUSE_INTERACT, State.ERROR)
-"""Where a project stands while its lanes must not go on."""
-_PATIENCE_S = 30.0
-"""How long a person's word waits for a look at the lanes to end; most take less than one."""
 
 Begin = Callable[[Path, Mapping[str, str]], None]
 
@@ -72,23 +64,6 @@ class Tended(Struct, frozen=True):
     news: tuple[str, ...] = ()
 
 
-@contextmanager
-def turn(site: Site, patience_s: float = 0.0) -> Iterator[bool]:
-    """Whether this process may look after the lanes for the block; False where another still does in *patience_s*."""
-    ensure_repository(site.root, IGNORED)  # the lock lies in it, and half a .git would be a broken one
-    make_folder(site.layout.control_dir)
-    lock = FileLock(site.layout.control_dir / "lanes.lock", timeout=0, thread_local=False)
-    try:
-        lock.acquire(timeout=patience_s)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
-
-
 def tend(site: Site, begin: Begin) -> Tended:
     """Take over what has ended, open what may begin, and have every lane that is due ticked by *begin*.
 
@@ -96,7 +71,7 @@ def tend(site: Site, begin: Begin) -> Tended:
     one's `turn`. Raises StepError, StorageError, UnreadableFile for what is the project's own.
     """
     _sweep(site)
-    lived = _lives(site)
+    lived = lives(site)
     news = list(guard(site))
     troubles = Troubles(site)
     _end_over(site, troubles)
@@ -107,7 +82,7 @@ def tend(site: Site, begin: Begin) -> Tended:
     if settled or news:
         news += filter(None, [keep_books(site, ", ".join(dict.fromkeys(settled)) or "what lanes have brought")])
     begun = False
-    if _is_halting(look.project):
+    if is_halting(look.project):
         _have_all_rest(site, look, troubles)
     elif look.project.state is State.DEV_READY:
         begun, brought = _have_all_go_on(site, look, begin, troubles)
@@ -117,7 +92,7 @@ def tend(site: Site, begin: Begin) -> Tended:
         tell_person(site, look.project, look.effects, tuple(_at_rest(site, look.effects, look.before)))
     # One that lived when the look began counts too: its end is taken over by the next look.
     running = {lane.task_id for lane in look.before.values() if lane.running}
-    running |= {lane.task_id for lane in look.lanes if is_at_work(Layout(_root(site, lane)))}
+    running |= {lane.task_id for lane in look.lanes if is_at_work(Layout(root_of(site, lane)))}
     if running or begun or look.lanes:
         note_lived(site, lived=bool(running) or begun or lived)
     else:
@@ -192,19 +167,7 @@ def _have_hanging_ended(site: Site, lanes: Sequence[SeenLane], begin: Begin, tro
     for lane in lanes:
         with troubles.of(lane.task_id):
             if lane.running and _hangs(site, lane):
-                _begin(site, _root(site, lane), begin)
-
-
-def guard(site: Site) -> tuple[str, ...]:
-    """Put back what a step may have changed that its project decides; in words, what. Raises as `look_over`."""
-    runs = _lives(site)
-    with state_mutex(site.layout):
-        return look_over(site, runs=runs)
-
-
-def _lives(site: Site) -> bool:
-    """Whether a step lives in any lane."""
-    return any(is_at_work(Layout(root)) for root in lane_places(site.root))
+                _begin(site, root_of(site, lane), begin)
 
 
 def _sweep(site: Site) -> None:
@@ -234,10 +197,6 @@ def _end_over(site: Site, troubles: Troubles) -> None:
                     halt(site, [lane], at_once=True)
 
 
-def _root(site: Site, lane: SeenLane) -> Path:
-    return Path(lane.place) if lane.place else lane_root(site.root, lane.task_id)
-
-
 def _carry_out(
     site: Site, effect: OpenLane | ParkLane | CloseLane, before: Mapping[str, SeenLane], troubles: Troubles
 ) -> tuple[str, ...]:
@@ -254,11 +213,11 @@ def _carry_out(
         case ParkLane(task_id):
             lane = before[task_id]
             troubles.let_go(task_id)
-            record = read_record(_root(site, lane))
+            record = read_record(root_of(site, lane))
             if record is not None:
-                write_record(_root(site, lane), replace(record, granted=False))
+                write_record(root_of(site, lane), replace(record, granted=False))
             rests = f"{task_id} rests: {lane.state}; `aiframe why` says what it waits for"
-            return (*collect(site, _root(site, lane)), rests)
+            return (*collect(site, root_of(site, lane)), rests)
         case CloseLane(task_id):
             news = close(site, before[task_id])
             troubles.put_away(task_id)
@@ -268,71 +227,14 @@ def _carry_out(
 def _at_rest(site: Site, effects: Sequence[Effect], before: Mapping[str, SeenLane]) -> Iterator[tuple[Site, Project]]:
     """The lanes that have come to rest in this look."""
     for effect in effects:
-        lane = read_lane(_root(site, before[effect.task_id]), now()) if isinstance(effect, ParkLane) else None
+        lane = read_lane(root_of(site, before[effect.task_id]), now()) if isinstance(effect, ParkLane) else None
         if lane is not None and lane.project is not None and lane.project.state is not State.ERROR:
             yield open_lane(lane.root, site.environ), lane.project
 
 
-def _is_halting(project: Project) -> bool:
-    """Whether the lanes have to rest because of where their project stands."""
-    return project.state in _HALTING or (project.state is State.DEV_READY and remaining(project.wait, now()) > 0)
-
-
-def halt(site: Site, lanes: Sequence[SeenLane], *, at_once: bool) -> tuple[str, ...]:
-    """Have *lanes* rest with their project, after the step that runs or *at_once*; the tasks that do so from now on.
-
-    What one of them is in the way of keeps none of the others going: it is raised at the end, as StepError where a step
-    does not end, UnreadableFile, LockHeld or StorageError.
-    """
-    found, problem = [], None
-    for lane in lanes:
-        try:
-            found += [lane.task_id] if _halt(site, lane, at_once=at_once) else []
-        except AiframeError as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
-    return tuple(found)
-
-
-def _halt(site: Site, lane: SeenLane, *, at_once: bool) -> bool:
-    """Have one lane rest; False for one that does so already."""
-    root = _root(site, lane)
-    record = read_record(root)
-    if record is None and lane.running and at_once:  # nobody knows any more what it is for, and it works on
-        commands.stop(root, site.environ)
-        return True
-    if record is None or lane.landed or lane.rests or lane.failure is not None:
-        return False
-    again = record.halted and not (at_once and lane.running)
-    if again and lane.state == State.PAUSED:
-        return False
-    if not record.halted:
-        write_record(root, replace(record, halted=True))  # first: after a kill it still goes on by itself
-    with suppress(Refused):  # it has come to its end meanwhile
-        if lane.running and at_once:
-            commands.stop(root, site.environ)
-        else:
-            commands.pause(open_lane(root, site.environ))
-    return not again
-
-
-def halt_all(site: Site, *, at_once: bool) -> tuple[str, ...]:
-    """As `halt`, of all lanes that are there.
-
-    Whoever looks after them just now comes to an end first: it may be about to let one go on.
-    """
-    with turn(site, _PATIENCE_S):
-        names = halt(site, [lane.seen for lane in read_lanes(site.root, now())], at_once=at_once)
-        with suppress(UnreadableFile):  # of a file that is broken now the next look tells
-            guard(site)
-            note_lived(site, lived=_lives(site))
-        return names
-
-
 def _go_on(site: Site, lane: SeenLane, begin: Begin, troubles: Troubles) -> tuple[str, ...]:
     """Have a lane go on, with the words and settings that its project has by now; in words, what it has brought."""
-    root = _root(site, lane)
+    root = root_of(site, lane)
     if lane.problem is not None:
         troubles.find(lane.task_id, lane.problem.message, lane.problem.hint)
         return ()
@@ -365,6 +267,6 @@ def _begin(site: Site, root: Path, begin: Begin) -> None:
 
 def _hangs(site: Site, lane: SeenLane) -> bool:
     """Whether the step that lives in *lane* should have ended by itself long ago."""
-    found = read_lane(_root(site, lane), now())
+    found = read_lane(root_of(site, lane), now())
     run = found.project.run if found is not None and found.project is not None else None
     return run is not None and is_past_its_time(run, now(), site.rules)
