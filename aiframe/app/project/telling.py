@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from aiframe.core.budget import Spent
 from aiframe.core.effects import CloseLane, OpenLane, ParkLane
-from aiframe.core.events import Broken, Event, Finished, Handed, Held, JobsEnded, RunLost, RunStarted, StepEnded
+from aiframe.core.events import Broken, Ending, Event, Finished, Handed, Held, JobsEnded, RunLost, RunStarted, StepEnded
 from aiframe.core.model import FailureKind, Project, Run, Task, TaskStatus
 
 Line: TypeAlias = dict[str, Any]
@@ -23,29 +23,39 @@ def tell(event: Event, before: Project, after: Project, tasks: Sequence[Task], w
         case RunStarted(run):
             return _line("step_started", run, before, after, tasks, wall)
         case StepEnded() | RunLost() if before.run is not None and after.run is None:
-            line = _line("step_ended", before.run, before, after, tasks, wall)
-            line |= _spent(event.spent)
-            broken = isinstance(event, RunLost) or isinstance(event.ending, Broken)
-            if isinstance(event, StepEnded) and isinstance(event.ending, JobsEnded):
-                broken = event.ending.failure is not None
-                line |= _of_jobs(event.ending, after)
-            line["exit_code"] = 1 if broken or _has_failed_jobs(event) else 0
-            line["outcome"] = after.failure.kind.value if broken and after.failure else _outcome(event)
-            if broken and after.failure:
-                line["message"] = after.failure.message
-            elif isinstance(event, StepEnded) and isinstance(event.ending, Held):
-                line["message"] = event.ending.reason
-            elif isinstance(event, StepEnded) and isinstance(event.ending, Handed):
-                line["message"] = event.ending.failure.message if event.ending.failure else event.ending.prompt
-            elif isinstance(event, StepEnded) and isinstance(event.ending, Finished) and event.ending.commit:
-                line["commit"] = event.ending.commit
-            return line
+            return _line("step_ended", before.run, before, after, tasks, wall) | _ending(event, after)
         case _ if before.state != after.state:
             line = _line("state_changed", None, before, after, tasks, wall)
             line["cause"] = type(event).__name__
             return line
         case _:
             return None
+
+
+def _ending(event: StepEnded | RunLost, after: Project) -> Line:
+    """How the step has ended, and what is to be said of it."""
+    ending = event.ending if isinstance(event, StepEnded) else None
+    broken = ending is None or isinstance(ending, Broken)
+    line = _spent(event.spent)
+    if isinstance(ending, JobsEnded):
+        broken = ending.failure is not None
+        line |= _of_jobs(ending, after)
+    line["exit_code"] = 1 if broken or _has_failed_jobs(event) else 0
+    line["outcome"] = after.failure.kind.value if broken and after.failure else _outcome(event)
+    return line | ({"message": after.failure.message} if broken and after.failure else _said(ending))
+
+
+def _said(ending: Ending | None) -> Line:
+    """Why work is held or in a person's hands, or the commit that was kept of it."""
+    match ending:
+        case Held(reason=reason):
+            return {"message": reason}
+        case Handed(failure=failure, prompt=prompt):
+            return {"message": failure.message if failure else prompt}
+        case Finished(commit=commit) if commit:
+            return {"commit": commit}
+        case _:
+            return {}
 
 
 def tell_lane(effect: OpenLane | ParkLane | CloseLane, project: Project, tasks: Sequence[Task], wall: float) -> Line:
