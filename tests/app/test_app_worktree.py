@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, dev, git, lay_project, lock_free, play, task, wait_for
+from support.projects import Bench, Ran, dev, git, lay_project, lock_free, play, task, wait_for
 
 TARGET = "aiframe/shop/landed"
 KIND = {"kind": "worktree"}
@@ -269,6 +271,28 @@ def test_undo_takes_the_work_back_on_the_target(tmp_path: Path) -> None:
     assert git(repo, "show", f"{TARGET}:one.txt") == "one"
     assert git(repo, "log", "--format=%s", TARGET).splitlines()[:2] == ["T1: Task T1", "aiframe: undo T1"]
     assert shown(repo) == before
+
+
+@BOTH
+def test_an_undo_takes_in_what_lands_in_the_same_moment(tmp_path: Path) -> None:
+    repo = repository(tmp_path)
+    bench = lay(tmp_path, repo, task("T1", "true"), turns=[dev("T1", files={"one.txt": "one\n"})])
+    bench.tick()
+    branch, target = (repo / ".git" / "refs" / "heads" / name for name in ("aiframe/shop/T1", TARGET))
+    landed = target.read_text()
+    other = git(repo, "commit-tree", "-p", TARGET, "-m", "other", f"{TARGET}^{{tree}}")
+    (tmp_path / "other").write_text(f"{other}\n")
+    done = list[Ran]()
+    undo = threading.Thread(target=lambda: done.append(bench.do("undo", "T1")))
+    undo.start()
+    while undo.is_alive():  # once the undo is made, and before it lands, somebody else's work does
+        with suppress(OSError):
+            if branch.read_text() not in (landed, "") and (tmp_path / "other").exists():
+                (tmp_path / "other").rename(target)
+    undo.join()
+    assert done[0].code == 0, done[0].said
+    subjects = git(repo, "log", "--format=%s", TARGET).splitlines()
+    assert subjects == ["aiframe: undo T1", "other", "T1: Task T1", "first"]
 
 
 @BOTH

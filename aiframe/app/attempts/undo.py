@@ -17,9 +17,12 @@ from aiframe.workspaces.carrying import carry_over
 from aiframe.workspaces.commits import BASE_TRAILER, TASK_TRAILER, UNDO_TRAILER
 from aiframe.workspaces.git import Repository
 from aiframe.workspaces.inplace import candidate, changed_files, commit_candidate, head, work_of
+from aiframe.workspaces.landing import TargetMoved
 from aiframe.workspaces.place import Place
 from aiframe.workspaces.trees import covered, switch_files
 
+_TRIES = 10
+"""How often an undo is made anew because other work has landed meanwhile."""
 SEPARATOR = "separator=%x2C"
 
 
@@ -46,19 +49,32 @@ def undo(site: Site, task_id: str) -> str:
         if is_job(draft.seen.tasks, task_id):
             cure = "what its commands did is not known; to run them once more, write `status: todo` in TASKS.yaml"
             raise Refused(f"{task_id} is a job, and has no commit to take back", hint=cure)
-        place = to_target(site, place_of(site, task_id))
-        landed = _last_landed(place.repo, task_id)
-        if landed is None or (landed.undone_by and statuses[task_id] is TaskStatus.TODO):
-            cure = "`git log` shows the commits; `git revert` takes one back"
-            raise Refused(f"no commit on this branch holds the work of {task_id}", hint=cure)
-        commit = landed.undone_by or _take_back(place, task_id, landed)
-        publish(site, place, commit)
+        commit = _published(site, task_id, statuses[task_id])
         draft.decide(Retry(draft.seen, task_id))
         built_on = [
             task.id for task in draft.seen.tasks if task_id in task.blocked_by and task.status is TaskStatus.DONE
         ]
     said = f"{task_id} is undone by commit {commit[:10]}, and to do again"
-    return f"{said}; {', '.join(built_on)} built on it and stay as they are" if built_on else said
+    return f"{said}; what built on it stays as it is: {', '.join(built_on)}" if built_on else said
+
+
+def _published(site: Site, task_id: str, status: TaskStatus) -> str:
+    """The commit that takes the work back, where it landed; on what others land meanwhile it is made anew."""
+    for left in reversed(range(_TRIES)):
+        place = to_target(site, place_of(site, task_id))
+        landed = _last_landed(place.repo, task_id)
+        if landed is None or (landed.undone_by and status is TaskStatus.TODO):
+            cure = "`git log` shows the commits; `git revert` takes one back"
+            raise Refused(f"no commit on this branch holds the work of {task_id}", hint=cure)
+        commit = landed.undone_by or _take_back(place, task_id, landed)
+        try:
+            publish(site, place, commit)
+            break
+        except TargetMoved as error:
+            if not left:
+                error.hint = "other work lands there without a pause: run the command again"
+                raise
+    return commit
 
 
 def _last_landed(repo: Repository, task_id: str) -> Landed | None:
