@@ -10,6 +10,11 @@ from aiframe.core.ports import Exit
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
+OUT_OF_MEMORY = (
+    "if nobody killed it, memory ran out: of this machine, or of its container (`workspace: {memory_mb: ...}` in "
+    "PROJECT.yaml)"
+)
+"""What to look for behind SIGKILL. Engines do not always tell that it was they who sent it."""
 
 
 def failure_of(ended: Exit, program: str, install: str) -> Failure:
@@ -22,7 +27,8 @@ def failure_of(ended: Exit, program: str, install: str) -> Failure:
         return Failure(FailureKind.SETUP, f"{program} {wrong}", install)
     said = first_line(ended.stderr)
     if ended.code < 0:
-        return Failure(FailureKind.TRANSIENT, f"{program} was killed by {signal_name(-ended.code)}")
+        cure = OUT_OF_MEMORY if ended.code == -signal.SIGKILL else ""
+        return Failure(FailureKind.TRANSIENT, f"{program} was killed by {signal_name(-ended.code)}", cure)
     if ended.code == 0:
         return Failure(FailureKind.TRANSIENT, f"{program} ended without its final word")
     return Failure(

@@ -174,6 +174,11 @@ def test_an_end_without_a_word_has_its_failure(adapter: Adapter, ended: Exit, ki
         assert answer.failure.hint
 
 
+def test_what_the_kernel_kills_may_have_had_too_little_memory(adapter: Adapter) -> None:
+    failures = {code: adapter.agent.reader(adapter.request).finish(Exit(code)).failure for code in (-9, -11)}
+    assert ["memory" in failure.hint for failure in failures.values() if failure] == [True, False]
+
+
 TYPES = (
     "thread.started turn.started item.started item.completed turn.completed turn.failed error "
     "start text file command result failure end "
