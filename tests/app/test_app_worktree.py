@@ -404,6 +404,23 @@ def test_planted_hooks_and_settings_never_run(tmp_path: Path) -> None:
 # Setting up
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        pytest.param({"made.log": "made\n"}, True, id="nothing but ignored files"),
+        pytest.param({"made.log": "made\n", "one.txt": "one\n"}, False, id="others too"),
+        pytest.param({}, False, id="nothing at all"),
+    ],
+)
+def test_work_that_git_ignores_as_a_whole_is_told(tmp_path: Path, files: dict[str, str], told: bool) -> None:
+    turns = [dev("T1", files=files)]
+    bench = lay(tmp_path, repository(tmp_path), task("T1", "test -f made.log || test -f a.txt"), turns=turns)
+    bench.tick()
+    assert bench.statuses() == {"T1": "done"}, bench.log()
+    words = "nothing of it is in the commit; git ignores made.log"
+    assert [words in said for said in (bench.do("digest").out, bench.log())] == [told, told]
+
+
 def test_setup_runs_once_in_a_workspace_and_again_when_it_changes(tmp_path: Path) -> None:
     repo, count = repository(tmp_path), tmp_path / "count"
     turns = [

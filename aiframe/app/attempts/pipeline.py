@@ -220,12 +220,16 @@ def measure(attempt: Attempt) -> Work:
 
 def _has_ignored_files(work: Work) -> bool:
     """Whether there are files that the gates' commands may read and that the commit will not hold."""
-    found = ignored_files(work.attempt.place.repo, work.candidate.tree, IGNORED)
+    found = _ignored(work)
     if found:
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        names = ", ".join(found[:5])
-        work.attempt.log.say(f"-- here, and not in the commit, because git ignores them: {names}{more}")
+        work.attempt.log.say(f"-- here, and not in the commit, because git ignores them: {found}")
     return bool(found)
+
+
+def _ignored(work: Work) -> str:
+    """The first of the files that git ignores, by name; empty where there is none."""
+    found = ignored_files(work.attempt.place.repo, work.candidate.tree, IGNORED)
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
 def check(work: Work, built: Built, gates: tuple[Gate, ...]) -> tuple[GateReport, Built]:
@@ -263,7 +267,18 @@ def conclude(work: Work, built: Built, report: GateReport) -> Result:
     for note in taken:
         attempt.log.say(f"-- {note}")
     built = replace(built, notes=(*built.notes, *taken))
+    unverified = (*unverified, *_nothing_kept(work))
     return replace(_result(attempt, built, Finished(proposal), report, work), unverified=unverified)
+
+
+def _nothing_kept(work: Work) -> tuple[str, ...]:
+    """That the commit holds nothing of work whose checks have passed where files lie that git ignores."""
+    attempt = work.attempt
+    if not work.ignored_inputs or work.candidate.tree != attempt.place.repo.tree_of(attempt.base.commit):
+        return ()
+    told = f"nothing of it is in the commit; git ignores {_ignored(work)}"
+    attempt.log.say(f"-- {told}")
+    return (told,)
 
 
 def _result(
