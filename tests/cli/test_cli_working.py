@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.lanes import lay_lanes
 from support.projects import Bench, dev, lay_project, lock_free, task, wait_for
 
 SLOW = dev("T1", delay=80)
@@ -306,6 +307,24 @@ def test_output_that_cannot_be_written(tmp_path: Path, redirection: str, code: i
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("kind", ["one by one", "side by side", "jobs"])
+def test_work_is_done_though_standard_streams_are_closed(tmp_path: Path, kind: str, closed: str) -> None:
+    """As a supervisor may start it: what is opened first must not be taken for what is printed to."""
+    plan = [task("T1", "test -f T1"), task("T2", "test -f T2", blocked_by=["T1"]), task("T3", "test -f T3")]
+    match kind:
+        case "side by side":
+            bench = lay_lanes(tmp_path, *plan, work={each["id"]: f"touch {each['id']}" for each in plan})
+        case "jobs":
+            bench = lay_project(tmp_path, *({**each, "steps": [f"touch {each['id']}"]} for each in plan))
+        case _:
+            turns = [dev(each["id"], files={each["id"]: ""}) for each in plan]
+            bench = lay_project(tmp_path, *plan, turns=turns)
+    script = f"'{sys.executable}' -m aiframe run {closed}"
+    ended = subprocess.run(["sh", "-c", script], cwd=bench.root, env=bench.env, timeout=90, check=False)
+    assert (ended.returncode, bench.where) == (0, "DONE"), bench.do("why").said
 
 
 @pytest.mark.parametrize("words", [["events"], ["status"], ["logs"], ["tick"], ["--help"]], ids=" ".join)
