@@ -35,9 +35,9 @@ def urgencies(tasks: Sequence[Task], resources: Resources, busy: Iterable[str] =
     """The urgency of each of *tasks*, of which *busy* are worked at: those keep nobody out much longer."""
     works = [0 if task.status in CLOSED else work(task) for task in tasks]
     chains, behind = _waiting(tasks, works)
-    kept_out = _kept_out(tasks, resources, frozenset(busy))
+    kept_out, by_work = _kept_out(tasks, resources, frozenset(busy)), _by_work(works)
     return {
-        task.id: Urgency(chains[task.id] + _sum(works, kept_out[task.id]) / 2, _sum(works, behind[task.id]))
+        task.id: Urgency(chains[task.id] + _sum(by_work, kept_out[task.id]) / 2, _sum(by_work, behind[task.id]))
         for task in tasks
     }
 
@@ -110,10 +110,14 @@ def _union(sets: Iterable[int]) -> int:
     return together
 
 
-def _sum(works: Sequence[int], chosen: int) -> int:
-    total = 0
-    while chosen:
-        lowest = chosen & -chosen
-        total += works[lowest.bit_length() - 1]
-        chosen ^= lowest
-    return total
+def _by_work(works: Sequence[int]) -> dict[int, int]:
+    """For each amount of work the set of the tasks that are so much."""
+    found: dict[int, int] = {}
+    for number, each in enumerate(works):
+        if each:
+            found[each] = found.get(each, 0) | 1 << number
+    return found
+
+
+def _sum(by_work: Mapping[int, int], chosen: int) -> int:
+    return sum(each * (tasks & chosen).bit_count() for each, tasks in by_work.items())
