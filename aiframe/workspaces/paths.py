@@ -64,13 +64,14 @@ def contained(home: Path, *parts: str) -> Path:
     return path
 
 
-def claim(home: Path, name: str, owner: str, root: Path) -> str | None:
+def claim(home: Path, name: str, owner: str, root: Path, has: str = "") -> str | None:
     """The folder below *home* for the project *name* in *root*, which the id *owner* has for itself from now on.
 
-    Where a project of the same name has it already, the name gets a hash. None where another folder, that is there
-    still, goes by the same *owner*: one of the two is a copy. Raises StepError.
+    It is the one that the project *has* already, whatever it is called by now. Where a project of the same name has
+    it, the name gets a hash. None where another project, that is there still, goes by the same *owner*: one of the two
+    is a copy. Raises StepError.
     """
-    for key in (safe_part(name), safe_part(f"{name}\0{owner}")):
+    for key in filter(None, (has, safe_part(name), safe_part(f"{name}\0{owner}"))):
         folder = contained(home, key)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def claim(home: Path, name: str, owner: str, root: Path) -> str | None:
             other = held.get("root", "")
             if other == str(root):
                 return key
-            if other and os.path.isdir(other):
+            if other and os.path.isdir(os.path.join(other, ".git")):  # more than what a step has left that lost it
                 return None
             replace_file(folder / OWNER, _claim_text(owner, root))
             return key

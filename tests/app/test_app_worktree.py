@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.projects import Bench, Ran, dev, git, lay_project, lock_free, play, task, wait_for
+from support.projects import Bench, Ran, dev, git, lay_project, lock_free, play, task, tasks_yaml, wait_for
 
 TARGET = "aiframe/shop/landed"
 KIND = {"kind": "worktree"}
@@ -149,6 +150,31 @@ def test_a_target_that_moved_meanwhile_is_merged_and_proven(tmp_path: Path) -> N
 
 
 @BOTH
+@pytest.mark.parametrize("copied", [False, True], ids=["renamed", "copied"])
+def test_a_project_of_another_name_goes_on_with_what_has_landed(tmp_path: Path, copied: bool) -> None:
+    repo, first = repository(tmp_path), task("T1", "test -f one.txt")
+    bench = lay(tmp_path, repo, first, turns=[dev("T1", files={"one.txt": "one\n"})])
+    bench.tick()
+    there = replace(bench, root=tmp_path / "store")
+    if copied:
+        shutil.copytree(bench.root, there.root, symlinks=True)
+    else:
+        bench.root.rename(there.root)
+        (bench.root / "logs").mkdir(parents=True)  # as a step leaves it that is still at work there
+    second = task("T2", "test -f one.txt && test -f two.txt", blocked_by=["T1"])
+    there.write("TASKS.yaml", tasks_yaml({**first, "status": "done"}, second))
+    play(there, [dev("T2", files={"two.txt": "two\n"})])
+    there.do("resume")
+    there.tick()
+    assert there.where == "DONE", there.log()
+    subjects = {
+        name: git(repo, "log", "--format=%s", name).splitlines()
+        for name in git(repo, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/aiframe").splitlines()
+    }
+    whole = ["T2: Task T2", "T1: Task T1", "first"]
+    assert subjects == ({TARGET: whole[1:], "aiframe/store/landed": whole} if copied else {TARGET: whole})
+
+
 def test_a_conflict_goes_back_to_the_agent_with_both_versions(tmp_path: Path) -> None:
     repo = repository(tmp_path)
     moves = f"cd '{repo}' && git worktree add -q ../t {TARGET} && echo theirs >../t/a.txt && git -C ../t add -A &&"

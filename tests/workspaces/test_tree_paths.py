@@ -89,11 +89,13 @@ def test_projects_of_one_name_get_folders_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_moved_project_keeps_its_folder_and_a_copy_gets_none(tmp_path: Path) -> None:
-    home, one, moved = tmp_path / "home", tmp_path / "p", tmp_path / "moved" / "p"
-    one.mkdir()
+    home, one, moved = tmp_path / "home", tmp_path / "p", tmp_path / "moved" / "q"
+    (one / ".git").mkdir(parents=True)
     assert claim(home, "p", "id1", one) == "p"
     shutil.copytree(one, moved)
-    assert claim(home, "p", "id1", moved) is None
-    os.rmdir(one)
-    assert claim(home, "p", "id1", moved) == "p"
-    assert claim(home, "p", "id1", moved) == "p"
+    assert claim(home, "q", "id1", moved, "p") is None
+    os.rmdir(one / ".git")  # what is left is no project
+    assert claim(home, "q", "id1", moved, "p") == "p"
+    assert claim(home, "q", "id1", moved, "p") == "p"
+    (one / ".git").mkdir()
+    assert claim(home, "p", "id2", one) not in ("p", None)

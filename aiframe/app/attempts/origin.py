@@ -129,7 +129,8 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
     check_apart(host, workspaces_home(site.environ))
     owner, key = _claimed(site, old)
     if old is not None and old.still_holds(host, settings.base):
-        base = Base(old.base, old.commit)
+        landed = host.commit_of(old.landed_ref) if old.owner != owner else None  # a copy begins with what landed
+        base = Base(old.base, landed or old.commit)
     else:
         base = wanted_base(site, host)
     target = settings.target or landed_branch(key)
@@ -144,14 +145,15 @@ def _resolved(site: Site, host: Repository, old: Origin | None) -> Origin:
 
 
 def _claimed(site: Site, old: Origin | None) -> tuple[str, str]:
-    """The project's id and its folder of workspaces; a copy of a project gets both of its own."""
+    """The project's id and its folder of workspaces: one renamed keeps both, and a copy gets both of its own."""
     home, path = workspaces_home(site.environ), site.layout.workspace_owner
     known = old.owner if old is not None else read_text(path).strip()  # killed behind the claim it finds it again
     for owner in filter(None, (known, uuid.uuid4().hex)):
         if owner != known:
             make_folder(path.parent)
             write_durable(path, owner + "\n")
-        key = claim(home, site.root.name, owner, site.root)
+        has = old.key if old is not None and old.owner == owner else ""
+        key = claim(home, site.root.name, owner, site.root, has)
         if key is not None:
             return owner, key
     raise StepError(f"no folder of workspaces can be had in {home}", hint="look at what is there")
