@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from aiframe.app.attempts.origin import find_landed, read_origin, wanted_base
 from aiframe.app.lanes.checks import check_settings
 from aiframe.app.project.advance import look
+from aiframe.app.project.lane_stamps import lanes_stamp
 from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.resources import files_below
 from aiframe.app.project.site import Site, open_site
 from aiframe.app.reports.explaining import explain_now
-from aiframe.app.tick import TickReport, tick
+from aiframe.app.tick import TickReport, are_quiet, tick
 from aiframe.core.claims import claims_of
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.lanes import Lane, roster
@@ -44,13 +45,15 @@ def run(
     A file that cannot be read, for somebody is just writing it, is waited for as long as steps live. Raises what a
     tick raises.
     """
-    before, told = -1, ""
+    before: object = None
+    told = ""
     while True:
         try:
             report = tick(root, environ, wait=True, out=out, glance=glance)
             site = open_site(root, environ)
             seen = look(site)
-            rest = _goes_on_at(site, acts=bool(seen.decision.effects))
+            # The wait of a lane may have ended since the tick has looked.
+            rest = _goes_on_at(site, acts=bool(seen.decision.effects) or not are_quiet(seen))
         except UnreadableFile as error:
             if not _has_living_step(root):
                 raise
@@ -59,7 +62,8 @@ def run(
             told = error.message
             _sleep(_LEAST_REST_S, glance)
             continue
-        stands_still = seen.loaded.project.generation == before and rest == 0.0
+        now = (seen.loaded.project.generation, lanes_stamp(site.layout))
+        stands_still = now == before and rest == 0.0
         if rest is None or stands_still:
             if site.settings.push.branches:
                 from aiframe.app.pushing import await_push
@@ -67,7 +71,7 @@ def run(
                 if pushed := await_push(site, glance):
                     out(pushed)
             return report
-        before, told = seen.loaded.project.generation, ""
+        before, told = now, ""
         _sleep(min(max(rest - time.time(), _LEAST_REST_S), LONGEST_REST_S), glance)
 
 

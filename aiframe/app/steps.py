@@ -15,6 +15,7 @@ from aiframe.app.attempts.by_hand import back_in_hand
 from aiframe.app.attempts.leftovers import leave
 from aiframe.app.attempts.mending import mend
 from aiframe.app.attempts.one_at_a_time import alone
+from aiframe.app.attempts.outages import of_an_outage
 from aiframe.app.attempts.pipeline import carry_on, carry_out
 from aiframe.app.attempts.recording import write_turn
 from aiframe.app.attempts.results import Result, result_of, write_result
@@ -103,7 +104,9 @@ def _perform(
         log.say(release(site, run.run_id))
         sealed = left_seal(site, run.run_id)
         notes = (*notes, *mend(site, run, judged=False))
-        ending = refused(workspace_gone(sealed) or error)  # what else went wrong then only came of that
+        ending = refused(
+            workspace_gone(sealed) or of_an_outage(site, error)
+        )  # what else went wrong then only came of that
     if isinstance(ending, Broken):
         said = leave(site, run)
         notes = (*notes, said) if said else notes

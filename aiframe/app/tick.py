@@ -73,7 +73,7 @@ def tick(
     if seen.loaded.project.state is State.RUNNING and seen.seen.lock_held:
         return _follow(site, wait, out, glance)
     check_plan(site, seen.decision.project, seen.seen)
-    if _is_side_by_side(seen) and (seen.has_work or not _are_quiet(seen) or _may_have_lived(site)):
+    if _is_side_by_side(seen) and (seen.has_work or not are_quiet(seen) or _may_have_lived(site)):
         return _tend_lanes(site, wait, out, glance)
     if not seen.has_work:
         return _rest(site, seen, surveyed, glance if wait else None)
@@ -159,7 +159,7 @@ def _may_have_lived(site: Site) -> bool:
     return may_have_lived(site)
 
 
-def _are_quiet(found: Look) -> bool:
+def are_quiet(found: Look) -> bool:
     """Whether the lanes stay as they are until a person acts or a wait is over."""
     project = found.loaded.project
     goes_on = project.state is State.DEV_READY and remaining(project.wait, found.seen.clock) == 0

@@ -95,7 +95,8 @@ class FailureKind(StrEnum):
 class Failure(Struct, frozen=True):
     """Why a step did not succeed. *reset_at* (epoch seconds) is when the agent's service says to come back.
 
-    *agent* is the one that met it, empty for the one that plays the step.
+    *agent* is the one that met it, empty for the one that plays the step. *outage*: what every step needs is
+    away; it is waited for, however long that takes, and no task has a part in it.
     """
 
     kind: FailureKind
@@ -103,6 +104,7 @@ class Failure(Struct, frozen=True):
     hint: str = ""
     reset_at: float | None = None
     agent: str = ""
+    outage: bool = False
 
 
 class TaskStatus(StrEnum):

@@ -24,6 +24,10 @@ class EngineMissing(StepError):
     """There is neither podman nor docker here, or what is there does not work."""
 
 
+class EngineAway(StepError):
+    """The engine, which worked before, does not answer."""
+
+
 class ImageMissing(StepError):
     """No engine has the image."""
 
@@ -101,7 +105,7 @@ def find_engine(environ: Mapping[str, str], image: str = "", only: str = "") -> 
         if program is None:
             continue
         engine = Engine(program, environ)
-        reason = _why_not(engine)
+        reason = why_not(engine)
         if reason:
             reasons.append(f"{name} does not work here ({reason})")
         elif not image or engine.image_id(image):
@@ -126,7 +130,7 @@ def last_line(said: Captured) -> str:
     return next((line for line in reversed(lines) if not line.startswith(_SUMMARY)), lines[-1])[:500]
 
 
-def _why_not(engine: Engine) -> str:
+def why_not(engine: Engine) -> str:
     """Why it does not work; empty where it does. With docker the question goes to its daemon."""
     try:
         said = engine.ask("version", timeout_s=10)

@@ -242,6 +242,12 @@ class Layout:
         return home.control_dir / "doctor-proof.json"
 
     @property
+    def engine_known(self) -> Path:
+        """Which container engine has worked for the project's agents; its lanes share it."""
+        home = Layout(self.root.parent.parent) if self.is_lane else self
+        return home.control_dir / "engine"
+
+    @property
     def workspace_owner(self) -> Path:
         """By which id the project claims its folder of workspaces; written before that is claimed."""
         return self.control_dir / "workspace-owner"

@@ -25,7 +25,7 @@ from core.builders import (
 from core.builders import task as a_task
 
 from aiframe.core.effects import GoOn
-from aiframe.core.events import Change, Finished, HandSet, Resume, Retry
+from aiframe.core.events import Broken, Change, Finished, HandSet, Resume, Retry
 from aiframe.core.machine import decide
 from aiframe.core.model import (
     READY_STATE,
@@ -138,6 +138,16 @@ def test_transient_backs_off_and_the_sixth_in_a_row_is_an_error() -> None:
 def test_transient_waits_five_minutes_at_most() -> None:
     patient = Rules(transient_limit=100)
     assert repeat(running(), broken(K.TRANSIENT), 9, rules=patient).wait == Wait(T0, 300)
+
+
+AWAY = Broken((Failure(K.TRANSIENT, "the engine is away", outage=True),))
+
+
+@pytest.mark.parametrize(("nth", "wait_s"), [(1, 10), (2, 20), (5, 160), (6, 300), (60, 300)], ids=str)
+def test_an_outage_is_waited_for_and_counts_nowhere(nth: int, wait_s: float) -> None:
+    after = repeat(running(), AWAY, nth)
+    assert (after.state, after.wait) == (S.DEV_READY, Wait(T0, wait_s))
+    assert (after.attempts, after.tries, after.spending.project.attempts) == ({}, {}, 0)
 
 
 @pytest.mark.parametrize(

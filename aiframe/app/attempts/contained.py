@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.linked import agent_home
 from aiframe.app.attempts.mountpoints import lay_mountpoint
+from aiframe.app.attempts.outages import note_engine, outage
 from aiframe.app.attempts.underway import Underway, end_underway, note_stopped, read_underway
 from aiframe.app.project.lanes import FOLDER
 from aiframe.app.project.site import Site, repo_path
@@ -48,7 +49,7 @@ _LATE_S = 5
 """How much later than the runner the container's own clock ends it."""
 _ENDED_WITHIN_S = 2.0
 _LOOK_S = 2.0
-_PAUSE_S = 0.2
+_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _TRIES = 8
 
 Sink = Callable[[bytes], None]
@@ -56,7 +57,9 @@ Sink = Callable[[bytes], None]
 
 def engine_of(site: Site) -> Engine:
     """The engine that has the image. Raises EngineMissing, ImageMissing."""
-    return find_engine(site.environ, site.settings.workspace.container.image)
+    engine = find_engine(site.environ, site.settings.workspace.container.image)
+    note_engine(site, engine)
+    return engine
 
 
 class Box:
@@ -86,7 +89,7 @@ class Box:
         image lacks a program; it is ended then.
         """
         self._begin(command)
-        said = _Followed(self._engine, self.name, run_id, on_stdout, on_stderr, attended)
+        said = _Followed(self._site, self._engine, self.name, run_id, on_stdout, on_stderr, attended)
         try:
             ended = said.follow(self._run, limits, complete, should_stop)
         except (AiframeError, OSError):
@@ -157,9 +160,11 @@ class _Followed:
     """A container's output, followed by a child of this process, and by another one where somebody kills that."""
 
     def __init__(
-        self, engine: Engine, name: str, run_id: str, on_stdout: Sink, on_stderr: Sink, attended: Mapping[str, Any]
-    ) -> None:
-        self._engine, self._name, self._run_id, self._attended = engine, name, run_id, attended
+        self, site: Site, engine: Engine, name: str, run_id: str, on_stdout: Sink, on_stderr: Sink,
+        attended: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self._site, self._engine, self._name = site, engine, name
+        self._run_id, self._attended = run_id, attended
         self.out, self._err = _Passed(on_stdout), _Passed(on_stderr)
         self._seconds = 0.0
         self._over = False
@@ -175,7 +180,7 @@ class _Followed:
                 ended = replace(ended, reason="exit", code=0)
             if ended.reason != "exit":
                 worker.end(self._engine, self._name)
-            found = self._ended(patiently=ended.code == 0 or ended.reason != "exit")
+            found = self._ended(run, should_stop, patiently=ended.code == 0 or ended.reason != "exit")
             if found is None or not found.alive:
                 break
             tries = 0 if self.out.passed > before else tries + 1
@@ -223,14 +228,27 @@ class _Followed:
         self._seconds += ended.duration_s
         return ended
 
-    def _ended(self, *, patiently: bool) -> worker.Condition | None:
+    def _ended(self, run: Run, should_stop: Callable[[], bool], *, patiently: bool) -> worker.Condition | None:
         """How it is; the engine may take a moment to notice that it has ended."""
         deadline = time.monotonic() + (_ENDED_WITHIN_S if patiently else 0)
         while True:
-            found = worker.condition(self._engine, self._name)
+            found = self._told(run, should_stop)
             if found is None or not found.alive or time.monotonic() >= deadline:
                 return found
             time.sleep(_PAUSE_S / 4)
+
+    def _told(self, run: Run, should_stop: Callable[[], bool]) -> worker.Condition | None:
+        """How it is. An engine that does not answer is waited for, after growing pauses, as long as the step has."""
+        pause = _PAUSE_S
+        while True:
+            try:
+                return worker.condition(self._engine, self._name)
+            except AiframeError:
+                if should_stop() or elapsed(run.started, now()) >= run.timeout_s or outage(self._site) is None:
+                    raise
+            self._attended["beat"]()
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
 
 def drop_links(folder: Path) -> None:

@@ -14,6 +14,7 @@ from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded, Proposal
 from aiframe.core.model import Failure, FailureKind
+from aiframe.sandbox.engine import EngineAway
 from aiframe.workspaces.git_errors import GitBusy, GitKilled, HeadMoved, again_if_killed
 from aiframe.workspaces.landing import TargetBusy
 
@@ -62,8 +63,9 @@ def _waiting(result: Result, kept: Kept, error: TargetBusy) -> Result:
 
 def refused(error: AiframeError) -> Broken:
     """The ending of a step that *error* stopped: somebody else's git or landing passes, all else needs a person."""
-    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | OthersFirst | StillHeld | WorkspaceGone)
+    passes = isinstance(error, HeadMoved | GitBusy | GitKilled | OthersFirst | StillHeld | WorkspaceGone | EngineAway)
     kind = FailureKind.TRANSIENT if passes else FailureKind.SETUP
     if isinstance(error, TimeAwaited):
         kind = FailureKind.TIMEOUT
-    return Broken((Failure(kind, error.message, error.hint),), proven=isinstance(error, TurnAwaited | TimeAwaited))
+    failure = Failure(kind, error.message, error.hint, outage=isinstance(error, EngineAway))
+    return Broken((failure,), proven=isinstance(error, TurnAwaited | TimeAwaited))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from aiframe.app.attempts.outages import outage
 from aiframe.app.project.lane_troubles import Trouble, read_troubles, write_troubles
 from aiframe.app.project.lanes import lane_root
 from aiframe.app.project.last_words import last_words, printed
@@ -115,10 +116,14 @@ class Troubles:
         if before.tries and clock < before.next_at:
             return
         rules, tries = self._site.rules, before.tries + 1
+        away = outage(self._site)
+        if away is not None:  # no fault of the lane's
+            found = Failure(FailureKind.INTERRUPTED, away.message, away.hint)
+            tries = min(tries, rules.transient_limit - 1)
         redact = redactor_of(self._site).text
         message, hint = redact(f"{task_id} cannot be looked after: {found.message}"), redact(found.hint)
         pause = min(rules.transient_base_sec * 2 ** (tries - 1), rules.transient_max_sec)
-        failed = tries >= rules.transient_limit
+        failed = tries >= rules.transient_limit and away is None
         if failed:
             message = f"{message} ({tries} times in a row)"
         next_at = clock + pause if before.failed or not failed else 0.0

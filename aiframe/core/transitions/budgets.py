@@ -19,10 +19,11 @@ from aiframe.core.transitions.players import awake
 def recorded(project: Project, run: Run, seen: Seen, ending: Ending, spent: Spent) -> Project:
     """The project with what the step of *run* has spent, and with its try counted where it came to nothing.
 
-    A step that met a used-up quota before it did anything counts as no try and as no attempt. One that asked no agent,
-    such as a landing, tells nothing about a quota.
+    A step that met a used-up quota, or an outage, before it did anything counts as no try and as no attempt. One that
+    asked no agent, such as a landing, tells nothing about a quota.
     """
-    refused = isinstance(ending, Broken) and _gravest(ending) is FailureKind.QUOTA
+    gravest = _gravest(ending) if isinstance(ending, Broken) else None
+    refused = gravest is not None and (gravest.kind is FailureKind.QUOTA or gravest.outage)
     if refused:
         spent = replace(spent, attempts=0)
     elif spent.attempts:
@@ -37,8 +38,8 @@ def recorded(project: Project, run: Run, seen: Seen, ending: Ending, spent: Spen
     return project.evolve(tries={name: count for name, count in project.tries.items() if name != key})
 
 
-def _gravest(ending: Broken) -> FailureKind:
-    return min((failure.kind for failure in ending.failures), key=lambda kind: SEVERITY[kind])
+def _gravest(ending: Broken) -> Failure:
+    return min(ending.failures, key=lambda failure: SEVERITY[failure.kind])
 
 
 def _tried_under(run: Run) -> str:

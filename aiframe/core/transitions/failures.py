@@ -44,6 +44,9 @@ KEEPS_SESSION = JUDGED | {FailureKind.INVALID_OUTPUT, FailureKind.MERGE_FAILED}
 """The failures after which the agent goes on in its conversation: it is told what was wrong with what it did."""
 
 
+_OUTAGE = "outage"
+
+
 def on_broken(project: Project, run: Run, seen: Seen, ending: Broken, rules: Rules) -> Decision:
     """The table "Failure classes": the gravest failure decides."""
     failure = min(ending.failures, key=lambda each: SEVERITY[each.kind])
@@ -87,6 +90,8 @@ def after_failure(project: Project, run: Run, seen: Seen, failure: Failure, rule
             return Decision(in_error(project, failure, ready))
         case FailureKind.QUOTA:
             return _wait_for_quota(project, run, seen, failure, rules)
+        case FailureKind.TRANSIENT if failure.outage:
+            return Decision(_outlast(project, run, seen, failure, rules))
         case FailureKind.TRANSIENT:
             return Decision(_back_off(project, run, seen, failure, rules))
         case FailureKind.INTERRUPTED:
@@ -140,6 +145,16 @@ def _back_off(project: Project, run: Run, seen: Seen, failure: Failure, rules: R
     count = after.streaks[failure.kind]
     wait = min(rules.transient_base_sec * 2 ** (count - 1), rules.transient_max_sec)
     return after.evolve(wait=Wait(seen.clock.wall, wait))
+
+
+def _outlast(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Project:
+    """The same ready state again, after growing pauses, until what was away is back."""
+    count = project.streaks.get(_OUTAGE, 0) + 1
+    wait = min(rules.transient_base_sec * 2 ** min(count - 1, 20), rules.transient_max_sec)
+    return project.evolve(
+        state=READY_STATE[run.role], last_error=failure.message, wait=Wait(seen.clock.wall, wait),
+        streaks={**project.streaks, _OUTAGE: count},
+    )  # fmt: skip
 
 
 def _again_unless(project: Project, failure: Failure, limit: int, ready: State) -> Project:
