@@ -139,6 +139,8 @@ SENTENCES: Mapping[str, str] = {
     "{command} (shows the changes to TASKS.yaml that a step proposed)": "{command} (查看一个步骤对 TASKS.yaml 的改动)",
     "{command} (it was changed while a step ran, which does not count; kept in {place})":
         "{command} (在步骤运行时改动，不算数；保存在 {place})",
+    "{command} (it was changed by several tasks at once, and their changes do not go together; kept in {place})":
+        "{command} (被多个任务同时改动，且改动互相冲突；保存在 {place})",
     "{command} (shows {number} more that were changed while a step ran)":
         "{command} (查看另外 {number} 个在步骤运行时改动的文件)",
 }  # fmt: skip

@@ -6,13 +6,14 @@ else the same content is the same change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from aiframe.app.lanes.opening import DOCUMENTS, hash_at, plan_hash
+from aiframe.app.lanes.documents import take_documents, with_documents
+from aiframe.app.lanes.opening import plan_hash
 from aiframe.app.project.guarding import look_over, note_plan
 from aiframe.app.project.lanes import LaneRecord, read_record, write_record
 from aiframe.app.project.proposals import ADDED_LIMIT, added_before
@@ -20,7 +21,7 @@ from aiframe.app.project.site import Site
 from aiframe.core.errors import UnreadableFile
 from aiframe.core.model import Task
 from aiframe.core.scheduling import input_key
-from aiframe.store.atomic import StorageError, make_folder, read_bounded, write_durable
+from aiframe.store.atomic import StorageError, make_folder, write_durable
 from aiframe.store.layout import Layout
 from aiframe.store.locks import is_run_locked, state_mutex
 from aiframe.store.project_store import ProjectStore
@@ -49,8 +50,8 @@ def collect(site: Site, root: Path) -> tuple[str, ...]:
         put_back = look_over(site)
         if not load_tasks(site.layout.tasks_yaml).tasks:  # a plan of nothing but what agents propose is none
             return put_back
-        documents = tuple(_take_documents(site, lane, record))
-        record, tasks = _take_tasks(site, lane, file, _with_documents(lane, record))
+        documents = tuple(take_documents(site, lane, record))
+        record, tasks = _take_tasks(site, lane, file, with_documents(lane, record))
         if record != read_record(root):
             write_record(root, record)
     return (*put_back, *documents, *tasks)
@@ -62,29 +63,6 @@ def _is_at_work(layout: Layout) -> bool:
         return is_run_locked(layout) or ProjectStore(layout).load(tolerate_unreadable=True).project.run is not None
     except UnreadableFile:
         return True
-
-
-# Documents ------------------------------------------------------------------------------------------------------------
-
-
-def _take_documents(site: Site, lane: Layout, record: LaneRecord) -> Iterator[str]:
-    for name in DOCUMENTS:
-        there, here = hash_at(lane.root / name), hash_at(site.root / name)
-        if not there or there in (record.given.get(name, ""), here):
-            continue
-        if here == record.given.get(name, ""):
-            write_durable(site.root / name, read_bounded(lane.root / name))
-            yield f"{name} is as {record.task_id} left it"
-            continue
-        why = f"changed by {record.task_id}, and by others meanwhile"
-        kept = set_aside(site.layout, lane.root / name, why)
-        yield f"{name} was {why}: it stays, and the version of {record.task_id} is {kept}"
-
-
-def _with_documents(lane: Layout, record: LaneRecord) -> LaneRecord:
-    """*record*, in which the documents count as known as they are in the *lane*."""
-    found = {name: there for name in DOCUMENTS if (there := hash_at(lane.root / name))}
-    return replace(record, given={**record.given, **found})
 
 
 # Tasks ----------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from aiframe.core.model import Priority, Settings, State, Task, TaskStatus
 from aiframe.core.problem import Problem
 from aiframe.core.resources import variable_of
 from aiframe.core.scheduling import input_key
-from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
+from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_atomic, write_durable
 from aiframe.store.layout import IGNORED, Layout
 from aiframe.store.tasks_edit import told_steps
 from aiframe.store.tasks_file import load_tasks
@@ -115,6 +115,8 @@ def _make(site: Site, root: Path, record: LaneRecord) -> None:
     ensure_repository(made, IGNORED)
     make_folder(Layout(made).control_dir)
     write_durable(Layout(made).workspace_owner, _owner(site, root, record.task_id) + "\n")
+    for name in DOCUMENTS:
+        keep_given(Layout(made), name)
     given = {**_given(site, record, task), SNAPSHOT: hash_at(site.root / SNAPSHOT)}
     write_record(made, replace(record, words=input_key(task), given=given))
     if root.exists() and not Layout(root).lane_record.exists():  # a kill came while it was put aside
@@ -229,9 +231,28 @@ def follow(site: Site, root: Path) -> tuple[str, ...]:
             with storage_errors(root / name, "copy"):
                 _remove(root / name)
                 _copy(site.root / name, root / name)
+        if name in DOCUMENTS:
+            keep_given(lane.layout, name)
     if changed:
         write_record(root, replace(record, words=input_key(task), given={**record.given, **wanted}))
     return tuple(changed)
+
+
+def given_copy(lane: Layout, name: str) -> Path:
+    """Where the document *name* is kept as it was given to the *lane*."""
+    return lane.control_dir / "given" / name
+
+
+def keep_given(lane: Layout, name: str) -> str:
+    """Keep the document *name* as the *lane* has it now; its hash, empty where there is none.
+
+    Raises UnreadableFile, StorageError.
+    """
+    there, copy = hash_at(lane.root / name), given_copy(lane, name)
+    if there and there != hash_at(copy):
+        make_folder(copy.parent)
+        write_atomic(copy, read_bounded(lane.root / name))
+    return there
 
 
 def _status_for(lane: Site, record: LaneRecord, task: Task) -> TaskStatus:

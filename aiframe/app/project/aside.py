@@ -20,6 +20,8 @@ from aiframe.store.layout import Layout
 
 REVIEW_WORDS = ("notes/review_approval.md", "notes/review_rejection.md")
 _STEERING = ("PROJECT.yaml", "AGENTS.md", "DIAGNOSE_AGENT.md", *REVIEW_WORDS)
+DOCUMENTS = ("SPEC.md", "ROLES.md")
+"""Of these only what tasks side by side have changed at the same time lies there."""
 _RUNS = 50
 """How many of the last runs that had something put aside are looked through."""
 
@@ -29,6 +31,13 @@ class PutAside(Struct, frozen=True):
 
     path: str
     kept: Path
+
+    @property
+    def why(self) -> str:
+        """Why it does not count by itself."""
+        if self.path in DOCUMENTS:
+            return "it was changed by several tasks at once, and their changes do not go together"
+        return "it was changed while a step ran, which does not count"
 
     @property
     def is_word(self) -> bool:
@@ -73,7 +82,7 @@ def _version(name: str) -> tuple[str, int]:
     """The file that *name* is a version of, and which one: quarantine calls them NAME, NAME.2, NAME.3."""
     numbered = re.fullmatch(r"(.+)\.([0-9]+)", name)
     for path, number in ((name, 1), (numbered[1], int(numbered[2])) if numbered else ("", 0)):
-        if path in _STEERING or (path.startswith("prompts/") and path.endswith((".j2", ".md"))):
+        if path in (*_STEERING, *DOCUMENTS) or (path.startswith("prompts/") and path.endswith((".j2", ".md"))):
             return path, number
     return "", 0
 

@@ -33,9 +33,7 @@ def waiting(site: Site) -> tuple[str, ...]:
     )
     aside = put_aside(site.layout)
     told = tuple(
-        f"aiframe accept {one.path} (it was changed while a step ran, which does not count; "
-        f"kept in {one.kept.relative_to(site.root)})"
-        for one in aside[:_SHOWN]
+        f"aiframe accept {one.path} ({one.why}; kept in {one.kept.relative_to(site.root)})" for one in aside[:_SHOWN]
     )
     more = f"aiframe accept --diff (shows {len(aside) - _SHOWN} more that were changed while a step ran)"
     return (*tasks, *told, more) if len(aside) > _SHOWN else (*tasks, *told)
