@@ -99,7 +99,7 @@ class JobsEnded(Struct, frozen=True):
     """A run of jobs is over: those *done*, those *failed* with what went wrong, and those *cut* off, to begin anew.
 
     *failure* says why the run ended although there was more to do. *took* has the seconds of every job that ended in
-    the run, also of those that `JobsWent` has told to be done.
+    the run, also of those that `JobsWent` has told to be done, *keys* the input keys of those that are over.
     """
 
     done: tuple[str, ...] = ()
@@ -107,6 +107,7 @@ class JobsEnded(Struct, frozen=True):
     cut: tuple[str, ...] = ()
     failure: Failure | None = None
     took: Mapping[str, float] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 Ending: TypeAlias = Finished | Broken | Held | Handed | JobsEnded

@@ -379,7 +379,8 @@ class Project(Struct, frozen=True):
     is being made from a document, *session* the conversation of the step before, where that ended with a verdict on its
     work. *returned* says for which causes the work of a task was sent back, each time that it did not go together with
     what had landed meanwhile. *closed_lanes* names the tasks whose spending, in a project of their own, is counted here
-    already. *again* names the jobs that have failed in the run at work and that a person wants begun once more.
+    already. *again* names the jobs that have failed in the run at work and that a person wants begun once more,
+    *ended* how jobs have ended, by their input keys, while TASKS.yaml was gone and could not take it.
     """
 
     state: State | Unknown = State.INTAKE_READY
@@ -417,6 +418,7 @@ class Project(Struct, frozen=True):
     returned: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     closed_lanes: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
+    ended: Mapping[str, TaskStatus] = field(default_factory=dict)
     generation: int = 0
 
     def __post_init__(self) -> None:

@@ -98,16 +98,29 @@ def test_a_job_that_removes_the_whole_project_ends_the_run(tmp_path: Path) -> No
     assert begun(tmp_path) == ["J1"]
 
 
-@pytest.mark.parametrize(("name", "harm"), [("TASKS.yaml", "rm {0}/TASKS.yaml"), ("STATE.json", "rm {0}/STATE.json")])
-def test_a_job_that_removes_a_file_of_the_projects_is_begun_once(tmp_path: Path, name: str, harm: str) -> None:
-    bench = lay_project(tmp_path, job("J1", *harmful(tmp_path, harm)))
+def test_a_job_that_removes_state_json_is_begun_once(tmp_path: Path) -> None:
+    bench = lay_project(tmp_path, job("J1", *harmful(tmp_path, "rm {0}/STATE.json")))
     bench.do("run")
+    assert bench.do("run").code == 0
+    assert (bench.where, begun(tmp_path)) == ("DONE", ["J1"])
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["as it was", "with other steps"])
+@pytest.mark.parametrize("long", [False, True], ids=["at its end", "for longer"])
+def test_how_a_job_ended_that_removes_the_plan_counts_when_that_is_back(
+    tmp_path: Path, changed: bool, long: bool
+) -> None:
+    steps = [*harmful(tmp_path, "rm {0}/TASKS.yaml"), *(["sleep 3"] if long else [])]
+    bench = lay_project(tmp_path, job("J1", *steps), job("J2", f"echo J2 >>{tmp_path}/begun", blocked_by=["J1"]))
+    plan = bench.text("TASKS.yaml")
+    for _ in range(2):
+        ran = bench.do("run")
+    assert "bring TASKS.yaml back" in ran.err
+    assert begun(tmp_path) == ["J1", "J2"], "the run goes on by the plan as it knew it"
+    bench.write("TASKS.yaml", plan.replace("rm ", "true ") if changed else plan)
     ran = bench.do("run")
-    assert begun(tmp_path) == ["J1"], ran.said
-    if name == "STATE.json":
-        assert bench.where == "DONE"
-    else:
-        assert "bring TASKS.yaml back" in ran.err
+    assert (ran.code, bench.where, bench.statuses()) == (0, "DONE", {"J1": "done", "J2": "done"}), ran.said
+    assert begun(tmp_path) == ["J1", "J2", *(["J1"] if changed else [])], "what was not done yet, and no more"
 
 
 def test_a_lane_whose_job_removes_it_each_time_is_given_up(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO, Self
 from msgspec import Struct, field
 
 from aiframe.core.events import JobsEnded
-from aiframe.core.model import Failure, FailureKind, Run
+from aiframe.core.model import Failure, FailureKind, Run, Task
+from aiframe.core.scheduling import input_key
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_durable
 from aiframe.store.layout import Layout
 
@@ -30,12 +31,13 @@ _SYNC_SHARE = 20
 class Ends(Struct, frozen=True):
     """What is known of a run of jobs: those that have *begun*, and the *ended* with what went wrong (empty: nothing).
 
-    *took* has their seconds, *told* are those that TASKS.yaml says already.
+    *took* has their seconds, *keys* their input keys, *told* are those that TASKS.yaml says already.
     """
 
     begun: tuple[str, ...] = ()
     ended: Mapping[str, str] = field(default_factory=dict)
     took: Mapping[str, float] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
     told: frozenset[str] = frozenset()
 
     @property
@@ -48,7 +50,9 @@ class Ends(Struct, frozen=True):
         news = {name: why for name, why in self.ended.items() if name not in self.told}
         failed = {name: why for name, why in self.ended.items() if why}
         cut = tuple(name for name in dict.fromkeys((run.task_id, *self.begun)) if name not in self.ended)
-        return JobsEnded(tuple(name for name, why in news.items() if not why), failed, cut, failure, self.took)
+        return JobsEnded(
+            tuple(name for name, why in news.items() if not why), failed, cut, failure, self.took, self.keys
+        )
 
 
 class EndsFile:
@@ -66,9 +70,10 @@ class EndsFile:
         """A job begins. Its line need not outlive a machine that goes down: then nothing of the job does."""
         self._add(_line(begun=name))
 
-    def end(self, ends: Iterable[tuple[str, str, float]]) -> None:
+    def end(self, ends: Iterable[tuple[Task, str, float]]) -> None:
         """Jobs have ended, each with what went wrong, and the seconds it took."""
-        self._add("".join(_line(ended=name, why=why, s=round(took, 3)) for name, why, took in ends))
+        lines = (_line(ended=task.id, why=why, s=round(took, 3), key=input_key(task)) for task, why, took in ends)
+        self._add("".join(lines))
         self._is_synced = False
         self.sync(only_if_due=True)
 
@@ -134,16 +139,17 @@ def left_ends(layout: Layout, run: Run) -> Ends | None:
     if not entries or entries[0].get("run") != run.run_id:
         return None
     begun = tuple(dict.fromkeys(str(entry["begun"]) for entry in entries if "begun" in entry))
-    ended, took, told = dict[str, str](), dict[str, float](), set[str]()
+    ended, took, keys, told = dict[str, str](), dict[str, float](), dict[str, str](), set[str]()
     for entry in entries:
         if "ended" in entry:
             name = str(entry["ended"])
             ended[name], took[name] = str(entry.get("why", "")), float(entry.get("s", 0))
+            keys[name] = str(entry.get("key", ""))
             told.discard(name)
         ended.pop(str(entry.get("again", "")), None)
         told.update(str(name) for name in entry.get("told", ()))
         told.discard(str(entry.get("untold", "")))
-    return Ends(begun, ended, took, frozenset(told))
+    return Ends(begun, ended, took, keys, frozenset(told))
 
 
 def interrupted() -> Failure:

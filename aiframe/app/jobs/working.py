@@ -253,13 +253,13 @@ class _Work:
     def _look(self) -> None:
         """Write what is new, and take over the plan as it stands and what a person wants.
 
-        A plan that is just being written is read the next time.
+        A plan that is just being written is read the next time; one that is gone takes no news.
         """
         self._ends.sync()
-        told = dict(self._news)
-        done = tuple(name for name, why in told.items() if not why)
         try:
             with held(self._site, is_runner=True) as draft:
+                told = dict(self._news) if draft.seen.tasks else {}
+                done = tuple(name for name, why in told.items() if not why)
                 again = tuple(name for name in draft.project.again if name not in self._jobs)
                 for name in again:  # first: after a kill, too, it is to begin again
                     self._ends.again(name)
@@ -271,15 +271,14 @@ class _Work:
             return
         if told:
             self._ends.tell(told)
-        self._begun.clear()
-        self._news.clear()
+            self._news.clear()
         for name in again:
             self._over.pop(name, None)
         self._kept.renew()
         self._project, self._dirty = draft.project, True
         if draft.seen.tasks:
             unmarked = (task.id for task in draft.seen.tasks if task.status is TaskStatus.TODO)
-            self._begun += [name for name in unmarked if name in self._jobs]
+            self._begun = [name for name in unmarked if name in self._jobs]
             self._tasks = tuple(self._as_ended(task) for task in draft.seen.tasks)
             self._urgency = urgencies(self._tasks, self._site.rules.resources, self._jobs)
         waits = draft.seen.interrupt_flag and draft.project.settings.interactive_mode
@@ -370,7 +369,7 @@ class _Work:
         if not names:
             return
         moment = time.monotonic()
-        self._ends.end((name, self._jobs[name].why, moment - self._jobs[name].began) for name in names)
+        self._ends.end((self._jobs[name].task, self._jobs[name].why, moment - self._jobs[name].began) for name in names)
         for name in names:
             job = self._jobs.pop(name)
             self._untold.append(job)

@@ -99,6 +99,9 @@ def on_jobs_ended(project: Project, run: Run, seen: Seen, ending: JobsEnded, rul
     ending = replace(ending, failed={name: why for name, why in ending.failed.items() if name not in project.again})
     ended = _ended(ending.done, ending.failed)
     project = _shown(project, ended).evolve(again=())
+    if not seen.tasks:  # the plan's file is being written anew, or was lost: it is told when it is back
+        by_key = {ending.keys[name]: status for name, status in ended.items() if name in ending.keys}
+        project = project.evolve(ended={**project.ended, **by_key})
     if ended:
         project = project.evolve(streaks={}, last_error="", failure=None)
     statuses = _statuses({**dict.fromkeys(ending.cut, TaskStatus.TODO), **ended}, seen)
@@ -112,6 +115,15 @@ def on_jobs_ended(project: Project, run: Run, seen: Seen, ending: JobsEnded, rul
         return Decision(in_error(project.evolve(failure=failure), failure, State.DEV_READY), statuses)
     last_error = "; ".join(f"job {name} failed: {why}" for name, why in ending.failed.items())
     return Decision(project.evolve(state=State.DEV_READY, last_error=last_error), (*statuses, GoOn()))
+
+
+def tell_ended(project: Project, seen: Seen) -> Decision | None:
+    """Have TASKS.yaml say how jobs have ended while it was gone, where they stand there as they were; None for none."""
+    if not (project.ended and seen.tasks):
+        return None
+    known = ((task.id, project.ended.get(input_key(task))) for task in seen.tasks)
+    wanted = {name: status for name, status in known if status is not None}
+    return Decision(project.evolve(ended={}), _statuses(wanted, seen))
 
 
 def _failure(failed: Mapping[str, str]) -> Failure:

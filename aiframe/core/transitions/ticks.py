@@ -49,6 +49,7 @@ from aiframe.core.transitions.budgets import may_spend_again, out_of_tries, stop
 from aiframe.core.transitions.failures import give_up, used_up
 from aiframe.core.transitions.handing import look_work
 from aiframe.core.transitions.holding import to_land, undecided
+from aiframe.core.transitions.jobs import tell_ended
 from aiframe.core.transitions.lanes import lanes_after, look_lanes, take_over, with_lanes
 from aiframe.core.transitions.paths import in_error, went_back
 from aiframe.core.transitions.players import all_rest, chain_of, played
@@ -198,6 +199,8 @@ def _look_running(project: Project, seen: Seen, rules: Rules) -> Decision:
 def _look_dev(project: Project, event: Tick, rules: Rules) -> Decision:
     """Start the next ready task, or say why there is none: the first rule that holds."""
     tasks = event.seen.tasks
+    if (told := tell_ended(project, event.seen)) is not None:
+        return told
     if is_plan_gone(project, event.seen):
         return Decision(project)
     if rules.capacity.slots > 1 or event.seen.lanes:
