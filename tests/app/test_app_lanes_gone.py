@@ -79,7 +79,8 @@ def test_no_task_is_kept_out_by_the_name_of_what_was_put_aside(tmp_path: Path) -
 def test_lanes_that_are_removed_at_work_give_no_task_a_second_agent_at_once(tmp_path: Path, killed: bool) -> None:
     """The agents of the removed lanes end, the same tasks go on in the same workspaces, and each lands once."""
     names, log = ("A", "B"), tmp_path / "agents"
-    slow = f'echo "in $1" >>{log}; echo half >>"$1.txt"; sleep 3; echo whole >>"$1.txt"; echo "out $1" >>{log}'
+    first = f'test -e "{tmp_path}/again-$1" || {{ touch "{tmp_path}/again-$1"; sleep 30; }}'
+    slow = f'echo "in $1" >>{log}; echo half >>"$1.txt"; {first}; echo whole >>"$1.txt"; echo "out $1" >>{log}'
     bench = lay(tmp_path, *(task(name, f"grep -q whole {name}.txt") for name in names), **dict.fromkeys(names, slow))
     with (
         (tmp_path / "said").open("wb") as said,
