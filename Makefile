@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3 names the Python for .venv; JOBS=N the number of tests at once, which mostly wait for processes.
 
 AGENTS := @openai/codex@0.169.0 @anthropic-ai/claude-code@2.1.329 opencode-ai@1.18.33
-JOBS ?= 4
+JOBS ?= 6
 TESTS ?= tests
 SOAK_ROUNDS ?= 1000
 
