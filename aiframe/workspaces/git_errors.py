@@ -45,8 +45,9 @@ class EmbeddedRepositories(StepError):
 
 
 DAMAGED = (
-    "the repository is damaged: `git fsck` names what is missing; restore .git from a backup or a clone, or move it "
-    "away: the next step then begins a new history with the files as they are"
+    "ask `git fsck`: where it finds nothing wrong, a `git gc --prune=now` took what was in no branch yet, and "
+    "`aiframe resume` goes on; else the repository is damaged: restore .git from a backup or a clone, or move it away: "
+    "the next step then begins a new history with the files as they are"
 )
 CURES: tuple[tuple[str, str], ...] = (
     (

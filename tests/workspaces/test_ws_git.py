@@ -27,6 +27,7 @@ from aiframe.workspaces.git_errors import GitError, checked, cure
         pytest.param("fatal: cannot create: Read-only file system", "writable", id="read-only"),
         pytest.param("error: open(\"x\"): Permission denied", "chmod", id="permission"),
         pytest.param("fatal: bad object 1234", "git fsck", id="damaged"),
+        pytest.param("fatal: Needed a single revision", "`aiframe resume` goes on", id="collected too early"),
         pytest.param("fatal: bad config line 3 in file .git/config", ".git/config", id="configuration"),
         pytest.param("fatal: not a git repository: x", ".git folder", id="no repository"),
         pytest.param("fatal: something new", "git's message", id="anything else"),
