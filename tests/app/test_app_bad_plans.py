@@ -175,6 +175,18 @@ def test_a_submodule_is_worked_for_like_any_other(tmp_path: Path) -> None:
     assert (shown(outer), shown(lib)) == before
 
 
+def test_a_submodule_that_an_agent_moves_stays_and_is_told(tmp_path: Path) -> None:
+    outer, inner = repository(tmp_path / "outer"), repository(tmp_path / "inner")
+    git(outer, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(inner), "lib")
+    git(outer, "commit", "-q", "-m", "with a submodule")
+    elsewhere = f"git update-index --cacheinfo 160000,{'1' * 40},lib"
+    moves = f"{elsewhere} && git -c user.name=a -c user.email=a@example.org commit -q -m moved"
+    bench = lay(tmp_path, outer, task("T1", "test -f one"), turns=[dev("T1", files={"one": ""}, run=[moves])])
+    assert bench.tick().code == 0, bench.log()
+    assert git(outer, "rev-parse", f"{TARGET}:lib") == git(inner, "rev-parse", "HEAD")
+    assert "its commits move submodules, which stay as they are: lib" in bench.do("digest").out
+
+
 @pytest.mark.parametrize("ignored", [False, True], ids=["shown by git", "ignored by git"])
 def test_workspaces_in_the_persons_checkout(tmp_path: Path, ignored: bool) -> None:
     repo = repository(tmp_path, {"a.txt": "a\n", ".gitignore": "state/\n" if ignored else "*.log\n"})

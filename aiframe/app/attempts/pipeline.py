@@ -46,7 +46,8 @@ from aiframe.process import now
 from aiframe.store.layout import IGNORED
 from aiframe.workspaces.commits import AGENT_TRAILER, BASE_TRAILER, RUN_TRAILER, TASK_TRAILER
 from aiframe.workspaces.git_errors import EmbeddedRepositories
-from aiframe.workspaces.inplace import candidate, ignored_files, work_of
+from aiframe.workspaces.inplace import candidate, changed_files, ignored_files, work_of
+from aiframe.workspaces.trees import GITLINK
 
 INTEGRATIONS = 3
 """How often work is merged and proven anew when its target moves while it is checked."""
@@ -267,7 +268,7 @@ def conclude(work: Work, built: Built, report: GateReport) -> Result:
     for note in taken:
         attempt.log.say(f"-- {note}")
     built = replace(built, notes=(*built.notes, *taken))
-    unverified = (*unverified, *_nothing_kept(work))
+    unverified = (*unverified, *_nothing_kept(work), *_submodules_left(work))
     return replace(_result(attempt, built, Finished(proposal), report, work), unverified=unverified)
 
 
@@ -277,6 +278,18 @@ def _nothing_kept(work: Work) -> tuple[str, ...]:
     if not work.ignored_inputs or work.candidate.tree != attempt.place.repo.tree_of(attempt.base.commit):
         return ()
     told = f"nothing of it is in the commit; git ignores {_ignored(work)}"
+    attempt.log.say(f"-- {told}")
+    return (told,)
+
+
+def _submodules_left(work: Work) -> tuple[str, ...]:
+    """That commits of the agent's own moved submodules, which stay where they are: to look into one runs its git."""
+    attempt, parent = work.attempt, work.candidate.parent
+    changes = changed_files(attempt.place.repo, attempt.base.commit, parent) if parent != attempt.base.commit else ()
+    moved = [change.path for change in changes if GITLINK in (change.mode, change.old_mode)]
+    if not moved:
+        return ()
+    told = f"its commits move submodules, which stay as they are: {', '.join(moved[:5])}"
     attempt.log.say(f"-- {told}")
     return (told,)
 
