@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def run(args: Namespace) -> int:
     """Carry the project on, or say what that would do."""
-    from aiframe.app.project.landed import merge_command
+    from aiframe.app.project.landed import to_take_in
     from aiframe.app.project.site import open_site
     from aiframe.app.running import forecast
     from aiframe.app.running import run as carry
@@ -33,7 +33,7 @@ def run(args: Namespace) -> int:
             report = carry(root, environ, lambda line: say(harmless(line)), glance)
     except KeyboardInterrupt:
         return detached(args, root)
-    merge = merge_command(open_site(root, environ))
+    merge = to_take_in(open_site(root, environ))
     if report.message:
         print(harmless(report.message))
     if merge and merge not in report.message:

@@ -40,3 +40,11 @@ def test_it_is_told_where_they_are_and_where_their_work_lands(tmp_path: Path) ->
     assert f"\n  git -C {yard.repo} merge {yard.target} (takes in what has landed)\n" in done.out
     assert done.out.count(" merge ") == 1
     assert "then `aiframe resume`" in done.out
+
+
+def test_nothing_is_to_be_taken_in_before_anything_has_landed(tmp_path: Path) -> None:
+    yard = lay_yard(tmp_path, task("A", "test -f no"), limits={"max_attempts": 1})
+    play(yard.bench, [yard.turn("A", meets=False)])
+    ended = yard.bench.do("run")
+    assert (ended.code, yard.bench.where) == (1, "ERROR")
+    assert [" merge " in said for said in (ended.out, yard.bench.do("why").out)] == [False, False]

@@ -11,6 +11,7 @@ import uuid
 
 from msgspec import Struct, to_builtins
 
+from aiframe.app.project.landed import LANDED_REF
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site, repo_path
 from aiframe.core.errors import AiframeError, StepError
@@ -23,8 +24,6 @@ from aiframe.workspaces.git_errors import GitError
 from aiframe.workspaces.host import Base, check_apart, is_branch_name, open_host, resolve_base, tip
 from aiframe.workspaces.paths import claim, landed_branch, workspaces_home
 from aiframe.workspaces.worktree import make_branch
-
-LANDED_REF = "refs/aiframe/landed/"
 
 
 class Origin(Struct, frozen=True):

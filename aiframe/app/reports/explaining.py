@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from aiframe.app.project.intake import open_questions
-from aiframe.app.project.landed import merge_command
+from aiframe.app.project.landed import to_take_in
 from aiframe.app.project.lanes import Lane, has_lanes, read_lanes
 from aiframe.app.project.last_words import LastWords, last_words
 from aiframe.app.project.observe import hand_edit, observe, read_text
@@ -80,7 +80,7 @@ def with_hand_edits(site: Site, loaded: Loaded, seen: Seen) -> Project:
 def explain_project(site: Site, project: Project, seen: Seen) -> Explanation:
     """What *project* waits for by itself, its lanes left aside. Raises AiframeError for a form that cannot be read."""
     blank = open_form_questions(site, project)
-    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site), landed=merge_command(site))
+    said = explain(project, seen, site.rules, open_form_questions=blank, repo=held_in(site), landed=to_take_in(site))
     if project.run is not None and not seen.lock_held:
         said = _with_last_words(said, last_words(site.layout, since=project.run.started.wall))
     cures = (*said.cures, *waiting(site), *unpushed(site.layout, held_in(site)))
