@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from pathlib import Path
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from aiframe.app.attempts.agent_run import Stop, beat
@@ -18,6 +16,7 @@ from aiframe.app.attempts.gate_log import GateLog
 from aiframe.app.attempts.results import Result, publish_result
 from aiframe.app.attempts.settling import refused
 from aiframe.app.jobs.ends import Ends, EndsFile, interrupted, left_ends
+from aiframe.app.jobs.job import Job, policy_of, status_of, what_went_wrong
 from aiframe.app.jobs.keeping import Kept
 from aiframe.app.jobs.place import fresh_folder, variables
 from aiframe.app.project.advance import held
@@ -25,14 +24,14 @@ from aiframe.app.project.lanes import project_of, read_record
 from aiframe.app.project.observe import local_day
 from aiframe.app.project.site import Site
 from aiframe.app.project.steplog import StepLog
-from aiframe.app.protection.sandboxing import folder_policy, granted, sandbox_of
+from aiframe.app.protection.sandboxing import granted, sandbox_of
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.budget import Spent, reached
 from aiframe.core.errors import AiframeError, LockHeld, StepError, UnreadableFile
 from aiframe.core.events import Broken, Finished, JobsEnded, JobsWent
 from aiframe.core.lanes import Lane
 from aiframe.core.model import Failure, FailureKind, Project, Run, Task, TaskStatus
-from aiframe.core.ports import Command, Exit, Policy
+from aiframe.core.ports import Command, Exit
 from aiframe.core.scheduling import is_startable
 from aiframe.core.timing import elapsed, time_for
 from aiframe.core.transitions.jobs import jobs_to_start
@@ -48,8 +47,6 @@ _LOOK_SHARE = 10
 _POLL_S = 0.25
 _BEAT_S = 30.0
 _BEFORE_KILL_S = 5.0
-_SAID_CHARS = 200
-"""How much of a command is said where it has failed; its log has all of it."""
 
 
 def work_off(site: Site, project: Project, run: Run, stop: Stop, log: StepLog) -> JobsEnded:
@@ -105,7 +102,7 @@ def _clean(site: Site, run: Run, names: tuple[str, ...]) -> None:
     """Take away what the sandbox has left of jobs that were cut off: a container outlives its client."""
     for name in names:
         with suppress(AiframeError):  # where no sandbox starts any more, nothing of it lives
-            sandbox_of(site).clean(_policy(site, run, name, site.layout.jobs / name, network=False))
+            sandbox_of(site).clean(policy_of(site, run, name, site.layout.jobs / name, network=False))
 
 
 def _publish(site: Site, run: Run, ending: JobsEnded) -> None:
@@ -121,50 +118,6 @@ def _publish(site: Site, run: Run, ending: JobsEnded) -> None:
     )  # fmt: skip
 
 
-def _policy(site: Site, run: Run, name: str, folder: Path, *, network: bool) -> Policy:
-    """The policy of one job, whose containers are known by a name of their own."""
-    return folder_policy(site, folder, network=network, run_id=f"{run.run_id}.{name}")
-
-
-class _Job(Struct):
-    """A job at work: its *lines*, of which the one with the number *at* runs, and when it has to end (monotonic).
-
-    *why* is why it is being ended, empty while it may go on; *stopped*: by a person. *unwritten* is the beginning of
-    its log, which is begun with the first word that it prints: to make a file takes longer than many a command.
-    """
-
-    task: Task
-    lane: Lane
-    folder: Path
-    policy: Policy
-    log: GateLog
-    lines: tuple[str, ...]
-    began: float
-    until: float
-    at: int = 0
-    why: str = ""
-    stopped: bool = False
-    unwritten: bytes | None = b""
-
-    def head(self, line: str) -> None:
-        """The next *line* begins. Raises OSError."""
-        text = f"$ {line}\n".encode("utf-8", "replace")
-        if self.unwritten is None:
-            self.log.take(text)
-        else:
-            self.unwritten += text
-
-    def take(self, chunk: bytes) -> None:
-        """It has printed *chunk*. Raises OSError."""
-        if self.unwritten is not None:
-            self.log.path.parent.mkdir(parents=True, exist_ok=True)
-            self.log.open()
-            self.log.take(self.unwritten)
-            self.unwritten = None
-        if chunk:
-            self.log.take(chunk)
-
-
 class _Work:
     """The jobs of a run, while they are at work."""
 
@@ -177,13 +130,13 @@ class _Work:
         self._urgency = urgencies(self._tasks, site.rules.resources)
         self._granted, self._redactor = granted(site), redactor_of(site)
         self._sandbox = sandbox_of(site)
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._logs = site.layout.run_dir(run.run_id) / "jobs"
         self._home = project_of(site.layout).root if read_record(site.root) else site.root
         self._over: dict[str, tuple[Task, str]] = {}
         """The jobs that have ended, as they were worked at, each with what went wrong."""
         self._begun: list[str] = []
-        self._untold: list[_Job] = []
+        self._untold: list[Job] = []
         self._news: dict[str, str] = {}
         self._until = run.timeout_s
         self._failure: Failure | None = None
@@ -293,7 +246,7 @@ class _Work:
         if task.id not in self._news:
             self._news[task.id] = why
             self._ends.untell(task.id)
-        return replace(task, status=_status(why))
+        return replace(task, status=status_of(why))
 
     def _is_spent(self) -> bool:
         """Whether a limit of the budget is reached with the time that this run has taken."""
@@ -322,14 +275,14 @@ class _Work:
         log = GateLog(self._logs / f"{task.id}.log", self._redactor)
         limit = time_for(self._project.settings, task)
         self._until = max(self._until, elapsed(self._run.started, now()) + limit)
-        policy = _policy(site, self._run, task.id, folder, network=task.network)
+        policy = policy_of(site, self._run, task.id, folder, network=task.network)
         lines = (*(step.line for step in task.steps), *task.commands)
-        job = _Job(task, lane, folder, policy, log, lines, began, began + limit)
+        job = Job(task, lane, folder, policy, log, lines, began, began + limit)
         self._jobs[task.id] = job
         if not self._starts(job):
             self._end([task.id])
 
-    def _starts(self, job: _Job) -> bool:
+    def _starts(self, job: Job) -> bool:
         """Start the line that is due; False where that cannot be, for which the job has failed."""
         line = job.lines[job.at]
         with storage_errors(job.log.path, "write"):
@@ -358,7 +311,7 @@ class _Work:
             self._log.say(f"-- {ended.key}: stopped", "job_ended", task=ended.key, passed=False)
             return ""
         if not job.why and ended.code:
-            job.why = _what_went_wrong(job, ended.code)
+            job.why = what_went_wrong(job, ended.code)
         if job.why or job.at + 1 == len(job.lines):
             return ended.key
         job.at += 1
@@ -374,7 +327,7 @@ class _Work:
             job = self._jobs.pop(name)
             self._untold.append(job)
             self._news[name], self._over[name] = job.why, (job.task, job.why)
-            ended = _status(job.why)
+            ended = status_of(job.why)
             self._tasks = tuple(replace(task, status=ended) if task.id == name else task for task in self._tasks)
             if job.why and not self._site.rules.continue_on_task_failure:
                 self._takes = False
@@ -387,7 +340,7 @@ class _Work:
             self._close(job)
             self._tell_end(job)
 
-    def _close(self, job: _Job) -> None:
+    def _close(self, job: Job) -> None:
         with storage_errors(job.log.path, "write"):
             if job.why:
                 job.take(b"")
@@ -395,7 +348,7 @@ class _Work:
                 job.log.finish()
                 job.log.close()
 
-    def _tell_end(self, job: _Job) -> None:
+    def _tell_end(self, job: Job) -> None:
         seconds = round(time.monotonic() - job.began, 3)
         name = job.task.id
         log_file = str(job.log.path.relative_to(self._site.root)) if job.unwritten is None else ""
@@ -403,17 +356,3 @@ class _Work:
         if job.why:
             said = f"{job.log.tail()}\n-- {name}: {job.why}; all that it printed: {log_file}"
         self._log.say(said, "job_ended", task=name, passed=not job.why, why=job.why, seconds=seconds, log_file=log_file)
-
-
-def _status(why: str) -> TaskStatus:
-    return TaskStatus.FAILED if why else TaskStatus.DONE
-
-
-def _what_went_wrong(job: _Job, code: int) -> str:
-    line, count = " ".join(job.lines[job.at].split()), len(job.task.steps)
-    line = line if len(line) <= _SAID_CHARS else f"{line[: _SAID_CHARS - 3]}..."
-    what = (
-        f"step {job.at + 1} of {count}" if job.at < count else f"check {job.at + 1 - count} of {len(job.lines) - count}"
-    )
-    how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    return f"{what}, `{line}`, {how}"
