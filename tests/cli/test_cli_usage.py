@@ -19,9 +19,9 @@ HEAVY = ("yaml", "msgspec", "jinja2", "rich", "psutil", "filelock", "watchfiles"
 """Libraries that nobody has to wait for who only wants to be told something."""
 
 OTHER_WAYS = (
-    "aiframe.app.attempts.contained", "aiframe.app.jobs", "aiframe.app.lanes", "aiframe.process.crew",
-    "aiframe.sandbox.bubblewrap", "aiframe.sandbox.container", "aiframe.sandbox.engine", "aiframe.sandbox.worker",
-    "aiframe.workspaces.agent_git", "aiframe.workspaces.clone", "aiframe.workspaces.cloning",
+    "aiframe.app.attempts.contained", "aiframe.app.attempts.followed", "aiframe.app.jobs", "aiframe.app.lanes",
+    "aiframe.process.crew", "aiframe.sandbox.bubblewrap", "aiframe.sandbox.container", "aiframe.sandbox.engine",
+    "aiframe.sandbox.worker", "aiframe.workspaces.agent_git", "aiframe.workspaces.clone", "aiframe.workspaces.cloning",
     "aiframe.workspaces.packs", "psutil", "rich", "tomllib", "watchfiles",
 )  # fmt: skip
 """What containers, clones, jobs, lanes and sandboxes need, and a step in place without a sandbox does not."""
