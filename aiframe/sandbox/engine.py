@@ -24,10 +24,6 @@ class EngineMissing(StepError):
     """There is neither podman nor docker here, or what is there does not work."""
 
 
-class EngineAway(StepError):
-    """The engine, which worked before, does not answer."""
-
-
 class ImageMissing(StepError):
     """No engine has the image."""
 

@@ -8,13 +8,20 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiframe.app.attempts.underway import works_in_container
 from aiframe.app.project.observe import read_text
 from aiframe.app.project.site import Site
-from aiframe.core.errors import AiframeError
-from aiframe.sandbox.engine import Engine, EngineAway, why_not
+from aiframe.core.errors import AiframeError, StepError
 from aiframe.store.atomic import StorageError, make_folder, write_atomic
+
+if TYPE_CHECKING:
+    from aiframe.sandbox.engine import Engine
+
+
+class EngineAway(StepError):
+    """The engine, which worked before, does not answer."""
 
 
 def note_engine(site: Site, engine: Engine) -> None:
@@ -30,6 +37,8 @@ def outage(site: Site) -> EngineAway | None:
     """Why no agent of the project can work just now; None where its engine answers, or never did."""
     if not works_in_container(site):
         return None
+    from aiframe.sandbox.engine import Engine, why_not  # which most projects do without
+
     with suppress(AiframeError):
         program = read_text(site.layout.engine_known)
         if not program or not os.access(program, os.X_OK):

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.leftovers import put_by
 from aiframe.app.attempts.one_at_a_time import StillHeld
+from aiframe.app.attempts.outages import EngineAway
 from aiframe.app.attempts.placing import land, place_of
 from aiframe.app.attempts.results import Kept, Result, publish_result
 from aiframe.app.attempts.turns import OthersFirst, TimeAwaited, TurnAwaited
@@ -14,7 +15,6 @@ from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError
 from aiframe.core.events import Broken, Ending, Finished, Handed, Held, JobsEnded, Proposal
 from aiframe.core.model import Failure, FailureKind
-from aiframe.sandbox.engine import EngineAway
 from aiframe.workspaces.git_errors import GitBusy, GitKilled, HeadMoved, again_if_killed
 from aiframe.workspaces.landing import TargetBusy
 
