@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from app.test_app_container import Engine, containers, engine, lay
 from app.test_app_worktree import TARGET
 from support.engines import ENGINE
@@ -33,14 +34,18 @@ echo done >$name.txt
 
 
 def lay_away(folder: Path, engine: Engine, *tasks: dict[str, Any], **limits: Any) -> Bench:
-    """A project with tasks side by side whose engine is away as long as there is a file `away` in *folder*."""
+    """A project with tasks side by side whose engine is away as long as there is a file `away` in *folder*.
+
+    For a single call it is away where there is a file `once`, which holds the first word of that call.
+    """
     settings = {"parallel": 2}
     bench = lay(folder, engine, LINE, *tasks, settings=settings, limits={"transient_base_sec": 0.2, **limits})
     programs = folder / "programs"
     programs.mkdir()
     wrapper = programs / ENGINE
     real = shutil.which(ENGINE)
-    wrapper.write_text(f'#!/bin/sh\ntest -e {folder}/away && {{ echo "{AWAY}" >&2; exit 125; }}\nexec {real} "$@"\n')
+    is_away = f'test -e {folder}/away || {{ test "$(cat {folder}/once 2>&1)" = "$1" && rm {folder}/once; }}'
+    wrapper.write_text(f'#!/bin/sh\nif {is_away}; then echo "{AWAY}" >&2; exit 125; fi\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
     return replace(bench, env={**bench.env, "PATH": f"{programs}:{bench.env['PATH']}"})
 
@@ -126,6 +131,15 @@ def test_a_step_that_lost_its_runner_meanwhile_is_gone_on_with(tmp_path: Path, e
         (workspace(bench, "T1") / "go.log").touch()
         (tmp_path / "away").unlink()
     check_done(bench, "T1", said=said())
+
+
+@pytest.mark.parametrize("call", ["image", "inspect", "create", "start"])
+def test_an_engine_that_is_back_before_one_can_look_costs_nothing(tmp_path: Path, engine: Engine, call: str) -> None:
+    bench = lay_away(tmp_path, engine, task("T2", "test -s T2.txt"))
+    (tmp_path / "once").write_text(call)
+    ran = bench.do("run")
+    assert not (tmp_path / "once").exists()
+    check_done(bench, "T2", said=ran.said)
 
 
 def test_an_engine_that_never_worked_is_set_up_by_a_person(tmp_path: Path, engine: Engine) -> None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from aiframe.app.attempts.followed import Followed, Sink
 from aiframe.app.attempts.linked import agent_home
 from aiframe.app.attempts.mountpoints import lay_mountpoint
-from aiframe.app.attempts.outages import note_engine
+from aiframe.app.attempts.outages import asked, note_engine
 from aiframe.app.attempts.underway import Underway, end_underway, note_stopped, read_underway
 from aiframe.app.project.lanes import FOLDER
 from aiframe.app.project.site import Site, repo_path
@@ -50,8 +50,8 @@ _LATE_S = 5
 
 
 def engine_of(site: Site) -> Engine:
-    """The engine that has the image. Raises EngineMissing, ImageMissing."""
-    engine = find_engine(site.environ, site.settings.workspace.container.image)
+    """The engine that has the image. Raises EngineMissing, ImageMissing, EngineAway."""
+    engine = asked(site, lambda: find_engine(site.environ, site.settings.workspace.container.image))
     note_engine(site, engine)
     return engine
 
@@ -71,7 +71,7 @@ class Box:
     @property
     def is_there(self) -> bool:
         """Whether an earlier runner has made it."""
-        return worker.condition(self._engine, self.name) is not None
+        return asked(self._site, lambda: worker.condition(self._engine, self.name)) is not None
 
     def carry(
         self, command: Command, *, run_id: str, limits: Limits, on_stdout: Sink, on_stderr: Sink, complete: Any,
@@ -79,10 +79,10 @@ class Box:
     ) -> Exit:  # fmt: skip
         """As `supervise`, but that the container is there already where an earlier runner has made it.
 
-        *env_base* is not for it: it gets what is allowed by name. Raises StepError where it cannot be started, or its
-        image lacks a program; it is ended then.
+        *env_base* is not for it: it gets what is allowed by name. Raises EngineAway, and StepError where it cannot be
+        started, or its image lacks a program; it is ended then.
         """
-        self._begin(command)
+        asked(self._site, lambda: self._begin(command))
         said = Followed(self._site, self._engine, self.name, run_id, on_stdout, on_stderr, attended)
         try:
             ended = said.follow(self._run, limits, complete, should_stop)
@@ -95,6 +95,7 @@ class Box:
         return ended
 
     def _begin(self, command: Command) -> None:
+        """Have it run, whatever was done for that before."""
         found = worker.condition(self._engine, self.name)
         if found is None:
             self._sweep()

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from aiframe.app.attempts.outages import outage
+from aiframe.app.attempts.outages import EngineAway, asked
 from aiframe.app.project.site import Site
 from aiframe.core.errors import AiframeError, StepError
 from aiframe.core.model import Run
@@ -135,9 +135,9 @@ class Followed:
         pause = _PAUSE_S
         while True:
             try:
-                return worker.condition(self._engine, self._name)
-            except AiframeError:
-                if should_stop() or elapsed(run.started, now()) >= run.timeout_s or outage(self._site) is None:
+                return asked(self._site, lambda: worker.condition(self._engine, self._name))
+            except EngineAway:
+                if should_stop() or elapsed(run.started, now()) >= run.timeout_s:
                     raise
             self._attended["beat"]()
             time.sleep(pause)

@@ -6,9 +6,10 @@ It is waited for, however long that takes. One that has never worked here is som
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from aiframe.app.attempts.underway import works_in_container
 from aiframe.app.project.observe import read_text
@@ -18,6 +19,9 @@ from aiframe.store.atomic import StorageError, make_folder, write_atomic
 
 if TYPE_CHECKING:
     from aiframe.sandbox.engine import Engine
+
+
+Answer = TypeVar("Answer")
 
 
 class EngineAway(StepError):
@@ -51,8 +55,22 @@ def outage(site: Site) -> EngineAway | None:
     return None
 
 
+def asked(site: Site, ask: Callable[[], Answer]) -> Answer:
+    """What the engine answers. Raises EngineAway where it is away, else what *ask* raises, which is called twice then.
+
+    For an engine that failed may be back before anybody can look whether it was away.
+    """
+    try:
+        return ask()
+    except AiframeError:
+        away = outage(site)
+        if away is not None:
+            raise away from None
+        return ask()
+
+
 def of_an_outage(site: Site, error: AiframeError) -> AiframeError:
     """*error*, or the outage that it only came of."""
-    if isinstance(error, StorageError):
+    if isinstance(error, StorageError | EngineAway):
         return error
     return outage(site) or error
