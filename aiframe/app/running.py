@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from aiframe.app.attempts.origin import find_landed, read_origin, wanted_base
 from aiframe.app.lanes.checks import check_settings
-from aiframe.app.project.advance import look
+from aiframe.app.project.advance import Look, look
 from aiframe.app.project.lane_stamps import lanes_stamp
 from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.resources import files_below
 from aiframe.app.project.site import Site, open_site
-from aiframe.app.reports.explaining import explain_now
+from aiframe.app.reports.explaining import explain_seen
 from aiframe.app.tick import TickReport, are_quiet, tick
 from aiframe.core.claims import claims_of
 from aiframe.core.errors import UnreadableFile
@@ -51,9 +51,7 @@ def run(
         try:
             report = tick(root, environ, wait=True, out=out, glance=glance)
             site = open_site(root, environ)
-            seen = look(site)
-            # The wait of a lane may have ended since the tick has looked.
-            rest = _goes_on_at(site, acts=bool(seen.decision.effects) or not are_quiet(seen))
+            rest = _goes_on_at(site, seen := look(site))  # a lane's wait may have ended since the tick has looked
         except UnreadableFile as error:
             if not _has_living_step(root):
                 raise
@@ -87,11 +85,18 @@ def _sleep(seconds: float, glance: Callable[[], None]) -> None:
         time.sleep(min(left, _LEAST_REST_S))
 
 
-def _goes_on_at(site: Site, *, acts: bool) -> float | None:
+def _goes_on_at(site: Site, seen: Look) -> float | None:
     """When the project goes on by itself, in epoch seconds; 0 for at once, None for never."""
-    if acts:
+    if _acts(seen):
         return 0.0
-    return explain_now(site).until
+    until = explain_seen(site, seen.loaded, seen.seen).until
+    # A wait, a lane's too, that has ended between the two looks is no end of the run.
+    return until if until is not None or not _acts(look(site)) else 0.0
+
+
+def _acts(seen: Look) -> bool:
+    """Whether a tick would do something now."""
+    return bool(seen.decision.effects) or not are_quiet(seen)
 
 
 class Forecast(Struct, frozen=True):
