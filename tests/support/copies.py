@@ -45,6 +45,9 @@ _ROOM = 8192
 _PLACES = {"arguments": 45, "environment": 47}
 """Where among the fields of /proc/self/stat that follow the name their places in memory are told."""
 
+_START_S = 0.1
+"""About as long as an interpreter takes to start: what a step writes as it begins is there before its agent is."""
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -277,6 +280,7 @@ def _or_play(execute: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
         if argv[:5] == [*begin, package] and same and max(len(repr(argv)), len(repr(env))) < _ROOM:
             sys.path[:] = path
             _leave_behind()
+            time.sleep(_START_S)
             _become(argv[1:4], argv[4:], dict(env))
         execute(file, argv, env)
 
