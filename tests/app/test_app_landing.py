@@ -79,7 +79,9 @@ def test_a_kill_of_one_that_waits_blocks_nobody_and_buys_nothing_twice(tmp_path:
     bench = lay_lanes(tmp_path, proven("T1", priority="high"), proven("T2"), work=work, repo=repo)
     with turn_taken(repo):
         bench.do("tick", "--no-wait")
-        os.kill(queued(repo, "T1", "T2")["T1"].pid, signal.SIGKILL)
+        ticket = queued(repo, "T1", "T2")["T1"]
+        wait_for(lambda: any((bench.root / "lanes").glob("*T1/logs/runs/*/result.json")), "what it has proven, kept")
+        os.kill(ticket.pid, signal.SIGKILL)
         wait_for(lambda: "T1" not in queue(repo), "the end of its ticket")
     wait_for(lambda: landed(repo) == ["T2"], "the other")
     wait_for(lambda: done(bench), "the end")
