@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from aiframe.app.attempts.origin import find_landed, read_origin, wanted_base
 from aiframe.app.lanes.checks import check_settings
 from aiframe.app.project.advance import Look, look
-from aiframe.app.project.lane_stamps import lanes_stamp
+from aiframe.app.project.lane_stamps import file_stamp, lanes_stamp
 from aiframe.app.project.lanes import lane_places
 from aiframe.app.project.resources import files_below
 from aiframe.app.project.site import Site, open_site
@@ -60,7 +60,7 @@ def run(
             told = error.message
             _sleep(_LEAST_REST_S, glance)
             continue
-        now = (seen.loaded.project.generation, lanes_stamp(site.layout))
+        now = (seen.loaded.project.generation, lanes_stamp(site.layout), file_stamp(site.layout.lane_troubles))
         stands_still = now == before and rest == 0.0
         if rest is None or stands_still:
             if site.settings.push.branches:

@@ -41,7 +41,8 @@ def test_a_task_that_an_agent_calls_done_is_not(tmp_path: Path, say: Say, which:
     said = say("run")
     assert "put back" in said
     assert (bench.where, bench.statuses()) == ("DONE", {"T1": "done", "T2": "done"}), said
-    assert sorted(result["task_id"] for result in bench.results()) == ["T1", "T2"], "somebody was taken at their word"
+    worked = sorted(result["task_id"] for result in bench.results())
+    assert worked == ["T1", "T2"], f"somebody was taken at their word: {said}\n{bench.events}"
     target = json.loads((bench.control_dir / "workspace.json").read_text())["target"]
     assert git(tmp_path / "app", "show", f"{target}:T2.txt") == "T2"
 

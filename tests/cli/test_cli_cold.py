@@ -119,7 +119,15 @@ def test_a_player_that_is_a_copy_is_seen_as_one_that_is_not(tmp_path: Path) -> N
             assert bench.tick().code == 0
         else:
             argv = bench.argv("tick", "--project", str(bench.root))
-            subprocess.run(argv, env=bench.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+            subprocess.run(
+                argv,
+                cwd=bench.root,
+                env=bench.env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=60,
+                check=True,
+            )
         assert (bench.text("../loaded") != "0\n") is (name == "copy")
         seen.append(bench.text("../player").replace(str(tmp_path / name), "HERE"))
     assert "AIFRAME_RUN_" in seen[0]
