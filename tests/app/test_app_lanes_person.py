@@ -299,6 +299,8 @@ def test_the_budget_of_the_project_ends_steps_of_all_tasks_and_they_go_on_when_i
 def test_a_look_with_nothing_to_do_is_cheap_until_somebody_acts_in_a_lane(tmp_path: Path, say: Say) -> None:
     bench = held_for_answers(tmp_path, say, notify=["json://127.0.0.1:9"])
     assert "question:Q1:T1" in json.loads((bench.control_dir / "notified.json").read_text()), "the person is told, too"
+    told = bench.control_dir / "notify.log"
+    wait_for(lambda: told.exists() and told.read_text(), "the end of what tells the person, which nobody waits for")
     stamp = bench.control_dir / "idle"
     wait_for(lambda: say("tick") and stamp.exists(), "a stamp")
     before = bench.stamps()
