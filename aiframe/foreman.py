@@ -243,8 +243,8 @@ class _Foreman:
         """
         if self._left_by(job):
             self._end_tree(job)
-        for pid in self._left_by(job):
-            self._owners[pid] = {_NOBODY}  # it cannot be killed; the guardian tries once more
+            for pid in self._left_by(job):
+                self._owners[pid] = {_NOBODY}  # it cannot be killed; the guardian tries once more
         for owners in self._owners.values():
             owners.discard(job.number)
         del self._jobs[job.number]
