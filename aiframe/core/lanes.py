@@ -52,13 +52,15 @@ def roster(
     agents: Mapping[str, str] | None = None,
     apart: Collection[str] = (),
     urgency: Mapping[str, Urgency] | None = None,
+    ready: Sequence[Task] | None = None,
 ) -> Roster:
     """Who may start beside *lanes*. *agents* names the agent of each task, *apart* the tasks that wait for a person.
 
-    *urgency* is that of the tasks as it was a moment ago, for who asks again and again; None: it is reckoned anew.
+    *urgency* is that of the tasks as it was a moment ago, for who asks again and again, and *ready* those of the ready
+    ones that count, for who knows them; None: it is reckoned anew.
     """
     busy = {lane.task_id for lane in lanes}
-    ready = [task for task in ready_tasks(tasks, apart) if task.id not in busy]
+    ready = [task for task in (ready_tasks(tasks, apart) if ready is None else ready) if task.id not in busy]
     urgency = urgencies(tasks, resources, busy) if urgency is None else urgency
     ready.sort(key=lambda task: urgency[task.id], reverse=True)
     ready.sort(key=lambda task: RANK[task.priority])

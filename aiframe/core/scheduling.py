@@ -21,7 +21,9 @@ def ready_tasks(tasks: Sequence[Task], waiting: Collection[str] = ()) -> tuple[T
     """
     done = {task.id for task in tasks if task.status is TaskStatus.DONE}
     ready = [
-        task for task in tasks if is_startable(task) and done.issuperset(task.blocked_by) and task.id not in waiting
+        task
+        for task in tasks
+        if task.status in _STARTABLE and done.issuperset(task.blocked_by) and task.id not in waiting
     ]
     return tuple(sorted(ready, key=lambda task: RANK[task.priority]))
 

@@ -62,9 +62,7 @@ def _of(
     urgency: Mapping[str, Urgency] | None,
 ) -> tuple[Lane, ...]:
     """Those of *jobs* that may start now."""
-    names = {task.id for task in jobs}
-    apart = {task.id for task in tasks if task.id not in names}
-    return roster(tasks, at_work, rules.resources, Capacity(rules.job_slots), apart=apart, urgency=urgency).start
+    return roster(tasks, at_work, rules.resources, Capacity(rules.job_slots), urgency=urgency, ready=jobs).start
 
 
 def _may_try(task: Task, project: Project, rules: Rules) -> bool:
