@@ -358,7 +358,8 @@ crew.PATIENCE_S = 1
 with Crew({str(tmp_path)!r}, cwd=Path.cwd(), env_base={ENV!r}) as them:
     them.start("neighbour", Command(("sleep", "60"), Path.cwd()), print)
     stubborn = "trap '' TERM; touch up; while :; do sleep 0.1; done"
-    them.start("it", Command(("/bin/sh", "-c", stubborn), Path.cwd()), print)
+    says = list().append  # a shell whose own command is killed a moment before says so
+    them.start("it", Command(("/bin/sh", "-c", stubborn), Path.cwd()), says)
     while not Path("up").exists():
         them.wait(0.1)
     them.stop("it", grace_s=2)
