@@ -62,10 +62,8 @@ def roster(
     busy = {lane.task_id for lane in lanes}
     ready = [task for task in (ready_tasks(tasks, apart) if ready is None else ready) if task.id not in busy]
     urgency = urgencies(tasks, resources, busy) if urgency is None else urgency
-    ready.sort(key=lambda task: urgency[task.id], reverse=True)
-    ready.sort(key=lambda task: RANK[task.priority])
     start, waiting, first = list[Lane](), list[Waiting](), list[Lane]()
-    for task in ready:
+    for task in most_urgent_first(ready, urgency):
         agent = (agents or {}).get(task.id, task.agent)
         wanted = Lane(task.id, agent, claims_of(task, resources))
         obstacle = _in_use(wanted, [*lanes, *start, *first], resources) or _no_slot(wanted, [*lanes, *start], capacity)
@@ -76,6 +74,12 @@ def roster(
             waiting.append(obstacle)
             first = first or [wanted]
     return Roster(tuple(start), tuple(waiting))
+
+
+def most_urgent_first(tasks: Sequence[Task], urgency: Mapping[str, Urgency]) -> list[Task]:
+    """*tasks* in the order in which they get what they need: by priority, then by what depends on them."""
+    urgent = sorted(tasks, key=lambda task: urgency[task.id], reverse=True)
+    return sorted(urgent, key=lambda task: RANK[task.priority])
 
 
 def _in_use(wanted: Lane, ahead: Sequence[Lane], resources: Resources) -> Waiting | None:

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from aiframe.core.effects import Decision, GoOn, SetStatus
 from aiframe.core.events import JobsEnded, JobsWent
-from aiframe.core.lanes import Lane, roster
+from aiframe.core.lanes import Lane, most_urgent_first, roster
 from aiframe.core.model import Failure, FailureKind, Project, Rules, Run, State, Task, TaskStatus
 from aiframe.core.resources import Capacity
-from aiframe.core.scheduling import CLOSED, RANK, input_key, is_job, ready_tasks
+from aiframe.core.scheduling import CLOSED, input_key, is_job, ready_tasks
 from aiframe.core.seen import Seen
 from aiframe.core.transitions.failures import after_failure
 from aiframe.core.transitions.notes import one_more
@@ -46,8 +46,7 @@ def jobs_to_start(
     ready = (task for task in ready_tasks(tasks) if task.id not in busy)
     jobs = list(takewhile(lambda task: task.is_job and _may_try(task, project, rules), ready))
     if urgency is not None and len(jobs) > _FIRST:
-        jobs.sort(key=lambda task: urgency[task.id], reverse=True)
-        jobs.sort(key=lambda task: RANK[task.priority])
+        jobs = most_urgent_first(jobs, urgency)
         first = _of(jobs[:_FIRST], tasks, at_work, rules, urgency)
         if len(at_work) + len(first) >= rules.job_slots:
             return first
