@@ -104,9 +104,8 @@ def _perform(
         log.say(release(site, run.run_id))
         sealed = left_seal(site, run.run_id)
         notes = (*notes, *mend(site, run, judged=False))
-        ending = refused(
-            workspace_gone(sealed) or of_an_outage(site, error)
-        )  # what else went wrong then only came of that
+        # What else went wrong only came of a workspace that is gone, or of an outage.
+        ending = refused(workspace_gone(sealed) or of_an_outage(site, error))
     if isinstance(ending, Broken):
         said = leave(site, run)
         notes = (*notes, said) if said else notes
