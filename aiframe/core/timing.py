@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from aiframe.core.model import Moment, Rules, Run, Settings, Task, Wait
 
+_MOST_DOUBLINGS = 1000
+"""More than that no float holds."""
+
 
 def elapsed(since: Moment, now: Moment) -> float:
     """Seconds from *since* to *now*, never negative.
@@ -33,6 +36,11 @@ def rebased(wait: Wait | None, now: Moment) -> Wait | None:
     if wait is not None and now.wall < wait.set_at:
         return Wait(set_at=now.wall, wait_s=wait.wait_s)
     return wait
+
+
+def pause_before(count: int, rules: Rules) -> float:
+    """The seconds to wait before the *count*-th try again: they double each time, up to a limit."""
+    return min(rules.transient_base_sec * 2.0 ** min(count - 1, _MOST_DOUBLINGS), rules.transient_max_sec)
 
 
 def time_for(settings: Settings, task: Task) -> float:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from aiframe.app.lanes.opening import DOCUMENTS, given_copy, hash_at, keep_given
 from aiframe.app.project.lanes import LaneRecord
 from aiframe.app.project.site import Site
+from aiframe.app.project.telling import tell_of_task
 from aiframe.process import now
 from aiframe.store.atomic import make_folder, read_bounded, storage_errors, write_atomic, write_durable
 from aiframe.store.journal import append_event
@@ -80,9 +81,7 @@ def _keep(layout: Layout, name: str, version: bytes, task_id: str) -> Path:
 
 
 def _tell(layout: Layout, task_id: str, version: str, message: str) -> None:
-    at, key = round(now().wall, 3), f"document:{task_id}:{version}"
-    line = {"ts": at, "kind": "noted", "key": key, "run_id": "", "role": "", "task": task_id, "message": message}
-    append_event(layout, line)
+    append_event(layout, tell_of_task(task_id, f"document:{task_id}:{version}", message, now().wall))
 
 
 def with_documents(lane: Layout, record: LaneRecord) -> LaneRecord:

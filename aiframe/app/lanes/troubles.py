@@ -15,9 +15,11 @@ from aiframe.app.project.lane_troubles import Trouble, read_troubles, write_trou
 from aiframe.app.project.lanes import lane_root
 from aiframe.app.project.last_words import last_words, printed
 from aiframe.app.project.site import Site
+from aiframe.app.project.telling import tell_of_task
 from aiframe.app.protection.secrets import redactor_of
 from aiframe.core.errors import AiframeError, LockHeld, UnreadableFile
 from aiframe.core.model import Failure, FailureKind
+from aiframe.core.timing import pause_before
 from aiframe.process import now
 from aiframe.store.control import read_control
 from aiframe.store.journal import append_event
@@ -122,7 +124,7 @@ class Troubles:
             tries = min(tries, rules.transient_limit - 1)
         redact = redactor_of(self._site).text
         message, hint = redact(f"{task_id} cannot be looked after: {found.message}"), redact(found.hint)
-        pause = min(rules.transient_base_sec * 2 ** (tries - 1), rules.transient_max_sec)
+        pause = pause_before(tries, rules)
         failed = tries >= rules.transient_limit and away is None
         if failed:
             message = f"{message} ({tries} times in a row)"
@@ -137,9 +139,8 @@ class Troubles:
             yield f"{message}\n  cure: {hint}; {again}" if hint else f"{message}; {again}"
 
     def _tell(self, task_id: str, message: str, clock: float) -> None:
-        at = round(clock, 3)
-        line = {"ts": at, "kind": "noted", "key": f"trouble:{task_id}:{at}", "run_id": "", "role": "", "task": task_id}
-        append_event(self._site.layout, {**line, "message": message})
+        key = f"trouble:{task_id}:{round(clock, 3)}"
+        append_event(self._site.layout, tell_of_task(task_id, key, message, clock))
 
     def _write(self) -> None:
         if self._known != self._before:

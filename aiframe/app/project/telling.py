@@ -153,6 +153,12 @@ def tell_word(project: Project, message: str, wall: float) -> Line:
     return {"ts": round(wall, 3), "kind": "noted", "key": key, "run_id": "", "role": "", "message": message}
 
 
+def tell_of_task(task_id: str, key: str, message: str, wall: float) -> Line:
+    """The journal's line for something about a task that no step of the project itself has met."""
+    line = {"ts": round(wall, 3), "kind": "noted", "key": key, "run_id": "", "role": ""}
+    return {**line, "task": task_id, "message": message}
+
+
 def log_file(run_id: str) -> str:
     """The step's readable log, relative to the project."""
     return f"logs/tick-{run_id}.log"

@@ -10,6 +10,7 @@ from aiframe.core.effects import Decision, GoOn, SetStatus
 from aiframe.core.events import Broken
 from aiframe.core.model import READY_STATE, Failure, FailureKind, Project, Role, Rules, Run, State, TaskStatus, Wait
 from aiframe.core.seen import Seen
+from aiframe.core.timing import pause_before
 from aiframe.core.transitions.holding import not_held, told
 from aiframe.core.transitions.merging import is_again, on_merge_failed, on_proven
 from aiframe.core.transitions.notes import counted, is_landing, one_more, subject_of, with_question
@@ -142,15 +143,14 @@ def _back_off(project: Project, run: Run, seen: Seen, failure: Failure, rules: R
     after = _again_unless(project, failure, rules.transient_limit, READY_STATE[run.role])
     if after.state is State.ERROR:
         return after
-    count = after.streaks[failure.kind]
-    wait = min(rules.transient_base_sec * 2 ** (count - 1), rules.transient_max_sec)
+    wait = pause_before(after.streaks[failure.kind], rules)
     return after.evolve(wait=Wait(seen.clock.wall, wait))
 
 
 def _outlast(project: Project, run: Run, seen: Seen, failure: Failure, rules: Rules) -> Project:
     """The same ready state again, after growing pauses, until what was away is back."""
     count = project.streaks.get(_OUTAGE, 0) + 1
-    wait = min(rules.transient_base_sec * 2 ** min(count - 1, 20), rules.transient_max_sec)
+    wait = pause_before(count, rules)
     return project.evolve(
         state=READY_STATE[run.role], last_error=failure.message, wait=Wait(seen.clock.wall, wait),
         streaks={**project.streaks, _OUTAGE: count},
